@@ -1,0 +1,59 @@
+"""modellint: suspect by reading, convict by measuring, prove by re-running.
+
+Names are loaded when they are first used: importing modellint imports neither torch nor libcst.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.diagnostic import Diagnostic, Evidence, Location, Passed, Report, Severity, Verdict
+    from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
+    from .graph.graph import Graph
+    from .inprocess import Target, probe
+    from .measure.run import Run, Step
+    from .source.script import Script
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "core.diagnostic": ("Diagnostic", "Evidence", "Location", "Passed", "Report", "Severity", "Verdict"),
+    "core.rule": ("GraphRule", "Rule", "RuntimeRule", "SourceRule"),
+    "graph.graph": ("Graph",),
+    "inprocess": ("Target", "probe"),
+    "measure.run": ("Run", "Step"),
+    "source.script": ("Script",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Diagnostic",
+    "Evidence",
+    "Graph",
+    "GraphRule",
+    "Location",
+    "Passed",
+    "Report",
+    "Rule",
+    "Run",
+    "RuntimeRule",
+    "Script",
+    "Severity",
+    "SourceRule",
+    "Step",
+    "Target",
+    "Verdict",
+    "probe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'modellint' has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

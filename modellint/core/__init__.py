@@ -1,0 +1,1 @@
+"""The vocabulary that every layer speaks: diagnostics, rules, settings. Standard library only."""

@@ -1,0 +1,135 @@
+"""What modellint says: frozen, picklable, JSON-able values that flow from the rules to the reports."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+SCHEMA = "modellint/1"
+Number = float | int | str | None
+
+
+class Severity(enum.StrEnum):
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+class Verdict(enum.StrEnum):
+    """How sure the finding is: by reading alone, by measuring, or not (yet)."""
+
+    CERTAIN = "certain"
+    CONFIRMED = "confirmed"
+    SUSPECTED = "suspected"
+    NOT_OBSERVED = "not observed"
+
+    @property
+    def convicts(self) -> bool:
+        return self in (Verdict.CERTAIN, Verdict.CONFIRMED)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a file (lines and columns count from 1), in a model (dotted module path), or both."""
+
+    path: str | None = None
+    line: int | None = None
+    column: int | None = None
+    end_line: int | None = None
+    end_column: int | None = None
+    module: str | None = None
+
+    @property
+    def location(self) -> Location:
+        return self
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
+        return " ".join(part for part in (place, self.module and f"({self.module})") if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A measured number, the bound it was held against, and whether the claim (the fault) holds."""
+
+    claim: str
+    value: Number = None
+    bound: Number = None
+    unit: str = ""
+    holds: bool = True
+    series: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding. `severity` is the rule's; `level` is what is reported: a note until certain or measured."""
+
+    rule: str
+    code: str
+    severity: Severity
+    message: str
+    location: Location = Location()
+    verdict: Verdict = Verdict.SUSPECTED
+    evidence: tuple[Evidence, ...] = ()
+    help: str = ""
+    fix: str | None = None
+    remedy: str | None = None
+    proof: str | None = None
+    causes: tuple[str, ...] = ()
+    explains: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> Severity:
+        return self.severity if self.verdict.convicts else Severity.NOTE
+
+    def with_evidence(self, *evidence: Evidence) -> Diagnostic:
+        return replace(self, evidence=self.evidence + evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A check that was made and found healthy: part of "what works"."""
+
+    check: str
+    value: Number = None
+    bound: Number = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """A check that could not be made, and what it would have needed."""
+
+    check: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a probe did not come to its end; the report then holds what was measured until then."""
+
+    message: str
+    location: Location = Location()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What comes out: findings in the order to read them, what works, what could not be checked."""
+
+    diagnostics: tuple[Diagnostic, ...] = ()
+    passed: tuple[Passed, ...] = ()
+    unchecked: tuple[Unchecked, ...] = ()
+    run: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    problem: Problem | None = None
+    schema: str = SCHEMA
+
+    def at_least(self, level: Severity) -> tuple[Diagnostic, ...]:
+        return tuple(d for d in self.diagnostics if d.level.rank >= level.rank)

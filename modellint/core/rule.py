@@ -1,0 +1,158 @@
+"""The base of every rule: one file, one hypothesis, with its documentation, its examples and its options."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from .diagnostic import Diagnostic, Evidence, Location, Number, Passed, Severity, Verdict
+
+if TYPE_CHECKING:
+    from modellint.graph.graph import Graph
+    from modellint.measure.run import Run
+    from modellint.source.script import Script
+
+SECTIONS = ("Why", "Fix", "Ignore", "Thresholds", "Reported")
+
+
+class Placed(Protocol):
+    @property
+    def location(self) -> Location: ...
+
+
+class Rule:
+    """A hypothesis about a fault.
+
+    The class docstring is the documentation: its first line says what is wrong; paragraphs that begin with
+    `Why:`, `Fix:`, `Ignore:`, `Thresholds:` and `Reported:` say the rest. `bad` and `good` are the self-tests (a single
+    example or a tuple). Public class attributes that are not named below are the rule's options.
+    """
+
+    name: ClassVar[str] = ""
+    code: ClassVar[str] = ""
+    severity: ClassVar[Severity] = Severity.WARNING
+    certain: ClassVar[bool] = False
+    explains: ClassVar[tuple[str, ...]] = ()
+    twins: ClassVar[tuple[str, ...]] = ()
+    remedy: ClassVar[str | None] = None
+    words: ClassVar[tuple[str, ...]] = ()
+    bad: ClassVar[Any] = ()
+    good: ClassVar[Any] = ()
+    confirmed_by: ClassVar[Any] = ()
+    not_confirmed_by: ClassVar[Any] = ()
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        """`options` override the public attributes; raises ValueError for an unknown name or a value of another type."""
+        known = self.options()
+        for key, value in (options or {}).items():
+            attribute = key.replace("-", "_")
+            if attribute not in known:
+                raise ValueError(f"rule {self.name} has no option {key!r}; it has: {', '.join(known) or 'none'}")
+            setattr(self, attribute, _like(known[attribute], value, f"option {key!r} of rule {self.name}"))
+
+    def options(self) -> dict[str, Any]:
+        """The rule's options with their present values."""
+        names = (n for kind in reversed(type(self).__mro__) for n in vars(kind) if kind not in _BASES)
+        own = [n for n in dict.fromkeys(names) if not n.startswith("_") and not any(hasattr(b, n) for b in _BASES)]
+        return {n: getattr(self, n) for n in own if not callable(getattr(self, n)) and not _is_descriptor(type(self), n)}
+
+    def suspect(self, script: Script) -> Iterator[Diagnostic]:
+        """What reading the source already suggests; graph and runtime rules may implement it."""
+        yield from ()
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        """The measurement that convicts `finding` (`holds`) or did not observe it; None where it cannot be made."""
+        return None
+
+    def at(
+        self,
+        place: Placed,
+        message: str,
+        *,
+        severity: Severity | None = None,
+        certain: bool | None = None,
+        measured: bool = False,
+        evidence: Iterable[Evidence] = (),
+        fix: str | None = None,
+    ) -> Diagnostic:
+        """A diagnostic of this rule at `place` (anything that has a `location`)."""
+        verdict = Verdict.CERTAIN if (self.certain if certain is None else certain) else Verdict.SUSPECTED
+        return Diagnostic(
+            rule=self.name,
+            code=self.code,
+            severity=severity or self.severity,
+            message=message,
+            location=place.location,
+            verdict=Verdict.CONFIRMED if measured else verdict,
+            evidence=tuple(evidence),
+            help=self.section("Why"),
+            fix=fix or self.section("Fix") or None,
+            remedy=self.remedy,
+        )
+
+    @classmethod
+    def summary(cls) -> str:
+        return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+    @classmethod
+    def section(cls, name: str) -> str:
+        """The text of one paragraph of the documentation (`Why`, `Fix`, ...), on one line; empty if there is none."""
+        pattern = rf"^{name}:\s*(.*?)(?=^(?:{'|'.join(SECTIONS)}):|\Z)"
+        found = re.search(pattern, inspect.getdoc(cls) or "", re.DOTALL | re.MULTILINE)
+        return " ".join(found.group(1).split()) if found else ""
+
+
+class SourceRule(Rule):
+    """Reads facts of a script; `words` are the identifiers without which it cannot fire."""
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        raise NotImplementedError
+
+    def suspect(self, script: Script) -> Iterator[Diagnostic]:
+        return self.check(script)
+
+
+class GraphRule(Rule):
+    """Asks questions of the recorded graph of roles."""
+
+    def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
+        raise NotImplementedError
+
+
+class RuntimeRule(Rule):
+    """Judges what a probe measured. `needs` says, in words, what must have been measured for the check to be made."""
+
+    needs: ClassVar[str] = "a training step"
+
+    def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
+        """Findings, or `Passed` when the check was made and the run is healthy; nothing when it cannot be made."""
+        raise NotImplementedError
+
+    def convict(self, place: Placed, message: str, *evidence: Evidence, severity: Severity | None = None) -> Diagnostic:
+        """A confirmed diagnostic with the numbers that convict."""
+        return self.at(place, message, measured=True, evidence=evidence, severity=severity)
+
+    def passed(self, check: str, value: Number = None, bound: Number = None) -> Passed:
+        return Passed(check, value, bound)
+
+
+_BASES = (object, Rule, SourceRule, GraphRule, RuntimeRule)
+
+
+def _is_descriptor(kind: type, name: str) -> bool:
+    return isinstance(inspect.getattr_static(kind, name), (property, classmethod, staticmethod))
+
+
+def _like(default: Any, value: Any, what: str) -> Any:
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(default):
+        raise ValueError(f"{what} must be {type(default).__name__}, not {type(value).__name__}")
+    return value
+
+
+__all__ = ["SECTIONS", "GraphRule", "Location", "Placed", "Rule", "RuntimeRule", "SourceRule"]

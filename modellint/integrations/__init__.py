@@ -1,0 +1,1 @@
+"""Where modellint meets other tools."""

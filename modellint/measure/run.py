@@ -1,0 +1,166 @@
+"""The Run: everything a probe measured, as plain data that rules judge and `run.json` keeps.
+
+Norms are L2 norms in float64 of float32 accumulations; `None` means "not measured", never "zero".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modellint.core.diagnostic import Location, Problem
+
+RUN_SCHEMA = "modellint-run/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Elementwise statistics of one tensor."""
+
+    mean: float | None = None
+    std: float | None = None
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What enters the readout, as a matrix of `rows` samples by `width` features."""
+
+    rows: int = 0
+    width: int = 0
+    values: Distribution = Distribution()
+    rank: float | None = None  # effective rank exp(H(p)), p = normalised singular values of the centred matrix
+    distance_min: float | None = None  # smallest and largest Euclidean distance between two samples of the batch
+    distance_max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """What enters the class loss, as `rows` by `classes`."""
+
+    rows: int = 0
+    classes: int = 0
+    values: Distribution = Distribution()
+    spread: float | None = None  # std over the rows, averaged over the classes: 0 when the output ignores the input
+    rows_sum_to_one: bool | None = None  # every row non-negative and summing to 1: probabilities, not scores
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One call that clips gradients, as it happened within the step."""
+
+    kind: str = "norm"  # "norm" or "value"
+    bound: float | None = None  # max_norm, or clip_value
+    norm: float | None = None  # the total norm that the call saw (of the parameters it was given)
+    parameters: tuple[str, ...] = ()
+    after_backward: bool = True  # False: no backward() came between the last step()/zero_grad() and this call
+    after_step: bool = False  # True: the optimizer had already stepped on these gradients
+    location: Location = Location()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step, from the backward() calls that feed it to the update it makes."""
+
+    index: int = 0  # counts from 0, per optimizer
+    optimizer: int = 0
+    loss: float | None = None  # the value backward() started from, undone by the loss scale
+    class_loss: float | None = None  # mean cross entropy in nats per row, unweighted and unsmoothed, from logits and labels
+    rows: int | None = None  # rows of the class loss, ignored labels left out
+    predictions: tuple[int, ...] = ()  # argmax of the logits; at most 4,096 rows, evenly spaced
+    labels: tuple[int, ...] = ()  # the labels of the same rows
+    logits: Logits | None = None
+    features: Features | None = None
+    gradient_norm: float | None = None  # over the optimizer's parameters at the end of the last backward(), unscaled
+    gradient_norm_at_step: float | None = None  # what the optimizer applies
+    gradients: Mapping[str, float | None] = field(default_factory=dict)  # per parameter, at the end of backward()
+    gradients_at_step: Mapping[str, float | None] = field(default_factory=dict)
+    updates: Mapping[str, float | None] = field(default_factory=dict)  # norm of the change / norm before, per parameter
+    norms_at_backward: tuple[float, ...] = ()  # gradient norm of the optimizer's parameters at EVERY backward() entry of this step
+    backwards: int = 1
+    clips: tuple[Clip, ...] = ()
+    learning_rate: float | None = None
+    loss_scale: float | None = None
+    skipped: bool = False  # the gradient scaler skipped the update
+    non_finite: tuple[str, ...] = ()  # "loss", "logits", "features", "gradient of NAME", "parameter NAME"
+
+    @property
+    def accuracy(self) -> float | None:
+        if not self.predictions:
+            return None
+        return sum(p == t for p, t in zip(self.predictions, self.labels, strict=True)) / len(self.predictions)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the found model or of an optimizer."""
+
+    name: str
+    shape: tuple[int, ...] = ()
+    module: str = ""  # dotted path of the owning module
+    module_class: str = ""
+    role: str = "representation"  # "readout" for the module that feeds the loss
+    optimizer: int | None = None
+    requires_grad: bool = True
+    zero_initialised: bool = False
+    location: Location = Location()  # where the class of the owning (user) module is written, and its module path
+
+    @property
+    def is_weight(self) -> bool:
+        return len(self.shape) >= 2
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    name: str = "SGD"
+    learning_rate: float | None = None
+    parameters: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)  # weight_decay, momentum, betas, ... of the first group
+    location: Location = Location()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str = ""  # class name
+    parameters: int = 0  # number of scalars
+    readout: str | None = None  # dotted path of the module that feeds the loss
+    readout_location: Location = Location()  # the user's line that calls it
+    location: Location = Location()  # the class
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    kind: str = ""  # "cross_entropy", "nll", "binary_cross_entropy_with_logits", "mse", ...; "" when not recognised
+    weighted: bool = False  # class weights or pos_weight
+    ignore_index: int | None = None
+    location: Location = Location()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A probe of one command (or of one model in process)."""
+
+    steps: tuple[Step, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    optimizers: tuple[Optimizer, ...] = ()
+    model: Model | None = None
+    loss: Loss | None = None
+    classes: int | None = None
+    label_counts: Mapping[int, int] = field(default_factory=dict)  # over all watched rows of the class loss
+    places: Mapping[str, Location] = field(default_factory=dict)  # "model", "loss", "backward", "step": the user's lines
+    graph: Mapping[str, Any] | None = None  # the plain Graph, as modellint.graph reads it
+    files: tuple[str, ...] = ()  # the user's own source files that the run executed
+    written: tuple[str, ...] = ()  # files that the run created
+    command: tuple[str, ...] = ()
+    requested_steps: int = 0
+    status: str = "completed"  # "completed", "stopped" (before a file was overwritten), "failed", "hung", "no step"
+    problem: Problem | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)  # "start", "steps", "total"
+    environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, device
+    folder: str | None = None  # where run.json, the script's output and the per-process files lie
+    schema: str = RUN_SCHEMA
+
+    def of(self, optimizer: int) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.optimizer == optimizer)

@@ -100,6 +100,7 @@ class Passed:
     check: str
     value: Number = None
     bound: Number = None
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class Unchecked:
 
     check: str
     reason: str
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)

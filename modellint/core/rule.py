@@ -37,6 +37,7 @@ class Rule:
     explains: ClassVar[tuple[str, ...]] = ()
     twins: ClassVar[tuple[str, ...]] = ()
     remedy: ClassVar[str | None] = None
+    topic: ClassVar[str] = ""  # what the pytest assertions group by: "gradients", "predictions", "structure"
     words: ClassVar[tuple[str, ...]] = ()
     bad: ClassVar[Any] = ()
     good: ClassVar[Any] = ()
@@ -92,6 +93,10 @@ class Rule:
             remedy=self.remedy,
         )
 
+    def passed(self, check: str, value: Number = None, bound: Number = None) -> Passed:
+        """What to list under "what works" when the check was made and found healthy."""
+        return Passed(check, value, bound, rule=self.name)
+
     @classmethod
     def summary(cls) -> str:
         return (inspect.getdoc(cls) or "").partition("\n")[0]
@@ -133,9 +138,6 @@ class RuntimeRule(Rule):
     def convict(self, place: Placed, message: str, *evidence: Evidence, severity: Severity | None = None) -> Diagnostic:
         """A confirmed diagnostic with the numbers that convict."""
         return self.at(place, message, measured=True, evidence=evidence, severity=severity)
-
-    def passed(self, check: str, value: Number = None, bound: Number = None) -> Passed:
-        return Passed(check, value, bound)
 
 
 _BASES = (object, Rule, SourceRule, GraphRule, RuntimeRule)

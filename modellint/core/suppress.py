@@ -1,0 +1,81 @@
+"""`# modellint: ignore[name] reason` comments of a source text, and the diagnostics that they silence."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from .diagnostic import Diagnostic, Location, Severity, Verdict
+
+_COMMENT = re.compile(r"#\s*modellint:\s*ignore(?:\[([^\]]*)\])?\s*(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """One comment: the rules it names (all, if none) and the lines it covers (its statement's line, or the next one)."""
+
+    path: str
+    line: int
+    covers: int
+    rules: tuple[str, ...]
+
+    def silences(self, diagnostic: Diagnostic) -> bool:
+        place = diagnostic.location
+        if place.path != self.path or place.line is None or not place.line <= self.covers <= (place.end_line or place.line):
+            return False
+        return not self.rules or bool({diagnostic.rule, diagnostic.code, *diagnostic.twins} & set(self.rules))
+
+
+def ignores(path: str, text: str) -> Iterator[Ignore]:
+    """The ignore comments of a source text; a comment on a line of its own covers the next line of code."""
+    if "modellint:" not in text:
+        return
+    waiting: list[Ignore] = []
+    for token in _tokens(text):
+        if token.type == tokenize.COMMENT and (found := _COMMENT.match(token.string)):
+            names = tuple(name.strip() for name in (found.group(1) or "").split(",") if name.strip())
+            ignore = Ignore(path, token.start[0], token.start[0], names)
+            if token.line[: token.start[1]].strip():
+                yield ignore
+            else:
+                waiting.append(ignore)
+        elif token.type not in _BLANK:
+            yield from (Ignore(path, ignore.line, token.start[0], ignore.rules) for ignore in waiting)
+            waiting = []
+
+
+_BLANK = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+
+
+def _tokens(text: str) -> Iterator[tokenize.TokenInfo]:
+    try:
+        yield from tokenize.generate_tokens(io.StringIO(text).readline)
+    except (tokenize.TokenError, SyntaxError):
+        return
+
+
+def apply(diagnostics: Iterable[Diagnostic], comments: Iterable[Ignore], judged: Iterable[str]) -> tuple[Diagnostic, ...]:
+    """The diagnostics that no comment silences, and one note for each comment that silences nothing.
+
+    `judged` are the names and codes of the rules that were run to their end: only an ignore of those can be unused.
+    """
+    found, marks, names = tuple(diagnostics), tuple(comments), set(judged)
+    kept = tuple(d for d in found if not any(mark.silences(d) for mark in marks))
+    unused = (m for m in marks if m.rules and names.issuperset(m.rules) and not any(m.silences(d) for d in found))
+    return kept + tuple(_unused(mark) for mark in unused)
+
+
+def _unused(mark: Ignore) -> Diagnostic:
+    return Diagnostic(
+        rule="unused-ignore",
+        code="ML001",
+        severity=Severity.NOTE,
+        message=f"`modellint: ignore[{', '.join(mark.rules)}]` silences nothing",
+        location=Location(path=mark.path, line=mark.line),
+        verdict=Verdict.CERTAIN,
+        help="An ignore that outlives its finding hides the next one.",
+        fix="delete the comment",
+    )

@@ -1,0 +1,113 @@
+"""Findings and a Run to verdicts: suspicions are held against the measurements, twins merge, symptoms fold under causes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from .core.diagnostic import Diagnostic, Evidence, Verdict
+from .core.rule import Rule
+from .measure.run import Run
+
+Rules = Mapping[str, Rule]
+
+
+def correlate(findings: Iterable[Diagnostic], run: Run | None, rules: Rules) -> tuple[Diagnostic, ...]:
+    """The findings of all layers with their verdicts, one per fault, causes before symptoms, worst first."""
+    judged = [judge(finding, rules, run) for finding in findings]
+    return tuple(sorted(fold(merge(judged, rules), rules), key=_reading_order))
+
+
+def judge(finding: Diagnostic, rules: Rules, run: Run | None) -> Diagnostic:
+    """`finding` with the evidence of the run: confirmed, not observed, or as it was where nothing could be measured."""
+    if run is None or not run.steps or finding.rule not in rules or finding.verdict is Verdict.CONFIRMED:
+        return finding
+    evidence = rules[finding.rule].confirm(run, finding)
+    if evidence is None:
+        return finding
+    return replace(finding.with_evidence(evidence), verdict=_verdict(finding.verdict, evidence))
+
+
+def _verdict(read: Verdict, evidence: Evidence) -> Verdict:
+    if evidence.holds:
+        return Verdict.CONFIRMED
+    return read if read is Verdict.CERTAIN else Verdict.NOT_OBSERVED
+
+
+def merge(findings: Iterable[Diagnostic], rules: Rules) -> list[Diagnostic]:
+    """One diagnostic per fault: a deeper layer's view of a fault joins the finding that was read first."""
+    kept: list[Diagnostic] = []
+    for finding in findings:
+        twin = next((i for i, first in enumerate(kept) if _same_fault(first, finding, rules)), None)
+        if twin is None:
+            kept.append(finding)
+        else:
+            kept[twin] = _joined(kept[twin], finding)
+    return kept
+
+
+def _same_fault(first: Diagnostic, second: Diagnostic, rules: Rules) -> bool:
+    if first.rule == second.rule:
+        return first.location.path == second.location.path and first.location.line == second.location.line and (
+            first.location.module is None or second.location.module is None or first.location.module == second.location.module
+        )
+    return first.rule in rules and second.rule in rules[first.rule].twins
+
+
+def _joined(first: Diagnostic, second: Diagnostic) -> Diagnostic:
+    """`first`, with what `second` knows besides: evidence, module path, the surer verdict and the higher severity."""
+    surer = second if second.verdict.convicts and not first.verdict.convicts else first
+    return replace(
+        first,
+        severity=max(first.severity, second.severity, key=lambda severity: severity.rank),
+        message=surer.message,
+        verdict=_surest(first.verdict, second.verdict),
+        location=replace(first.location, module=first.location.module or second.location.module),
+        evidence=first.evidence + tuple(e for e in second.evidence if e not in first.evidence),
+        twins=first.twins if second.rule == first.rule else tuple(dict.fromkeys((*first.twins, second.rule))),
+    )
+
+
+def _surest(*verdicts: Verdict) -> Verdict:
+    order = (Verdict.CONFIRMED, Verdict.CERTAIN, Verdict.SUSPECTED, Verdict.NOT_OBSERVED)
+    return min(verdicts, key=order.index)
+
+
+def fold(findings: Iterable[Diagnostic], rules: Rules) -> list[Diagnostic]:
+    """Each finding with the convicted causes that explain it, and each cause with the symptoms that are there."""
+    present = list(findings)
+    causes = {d.rule: explained(d.rule, rules) for d in present if d.verdict.convicts}
+    seen = {d.rule for d in present if d.verdict.convicts}
+    return [
+        replace(
+            d,
+            causes=tuple(cause for cause in causes if d.verdict.convicts and d.rule in causes[cause]),
+            explains=tuple(rule for rule in rules if rule in seen & causes.get(d.rule, frozenset())),
+        )
+        for d in present
+    ]
+
+
+def explained(name: str, rules: Rules) -> frozenset[str]:
+    """The symptoms that a rule's fault causes, directly or through another symptom."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        rule = rules.get(waiting.pop())
+        new = set(rule.explains) - found if rule else set()
+        found |= new
+        waiting.extend(new)
+    return frozenset(found - {name})
+
+
+def _reading_order(finding: Diagnostic) -> tuple[object, ...]:
+    place = finding.location
+    return (
+        -finding.level.rank,
+        bool(finding.causes),
+        list(Verdict).index(finding.verdict),
+        place.path or "",
+        place.line or 0,
+        finding.code,
+        place.module or "",
+    )

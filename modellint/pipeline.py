@@ -1,0 +1,156 @@
+"""The whole data flow on one screen: scripts, graph and run in; rules over each; verdicts; a Report out."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .core import registry, suppress
+from .core.config import Settings
+from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unchecked, Verdict
+from .core.plain import to_plain
+from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
+from .correlate import correlate
+from .graph.graph import Graph
+from .measure.run import Run
+from .source import files, parse
+from .source.script import Script
+
+Facts = TypeVar("Facts")
+Found = Diagnostic | Passed | Unchecked
+
+
+def check(paths: Sequence[Path], settings: Settings) -> Report:
+    """Read the scripts below `paths` and report what reading finds. Nothing is executed.
+
+    Raises UsageError for a path that does not exist or a setting that cannot be read.
+    """
+    rules = chosen(settings)
+    scripts = read(files.find(paths, settings.exclude, settings.root), rules)
+    return report(list(suspicions(scripts, rules)), scripts, None, rules, settings)
+
+
+def judge(run: Run, settings: Settings, *, source: bool = True) -> Report:
+    """Hold everything that a probe recorded, and the source files that it executed, against the rules."""
+    rules = chosen(settings)
+    scripts = read([Path(name) for name in run.files], rules) if source else []
+    found = [*suspicions(scripts, rules), *structure(run, rules), *measurements(run, rules)]
+    return report(found, scripts, run, rules, settings)
+
+
+def together(reports: Sequence[Report]) -> Report:
+    """One report of several, such as the sources and each target of one `check`."""
+    merged = {name: tuple(item for r in reports for item in getattr(r, name)) for name in ("diagnostics", "passed", "unchecked")}
+    runs = [r.run for r in reports if r.run]
+    problem = next((r.problem for r in reports if r.problem), None)
+    return Report(**merged, run=runs[0] if runs else None, settings=reports[0].settings, problem=problem)
+
+
+def known(settings: Settings) -> tuple[Rule, ...]:
+    return registry.load([settings.root / path for path in settings.rule_paths], settings.rules)
+
+
+def chosen(settings: Settings) -> tuple[Rule, ...]:
+    return registry.select(known(settings), settings.select, settings.ignore, settings.extend_select)
+
+
+def readers(rules: Iterable[Rule]) -> list[Rule]:
+    """The rules that read source: all source rules, and deeper ones that already suspect by reading."""
+    return [rule for rule in rules if isinstance(rule, SourceRule) or type(rule).suspect is not Rule.suspect]
+
+
+def read(paths: Iterable[Path], rules: Iterable[Rule]) -> list[Script]:
+    return list(parse.read(paths, {word for rule in readers(rules) for word in rule.words}))
+
+
+def suspicions(scripts: Iterable[Script], rules: Sequence[Rule]) -> Iterator[Found]:
+    """What the rules that read source say of the scripts."""
+    for script in scripts:
+        if script.problem is not None:
+            yield unreadable(script)
+        for rule in readers(rules):
+            yield from guarded(rule, rule.suspect, script)
+
+
+def structure(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:
+    """What the graph rules say of the recorded graph."""
+    for rule in (rule for rule in rules if isinstance(rule, GraphRule)):
+        if run.graph is None:
+            yield Unchecked(rule.summary(), "no graph of a training step was recorded", rule.name)
+        else:
+            yield from guarded(rule, rule.check, Graph.from_plain(run.graph))
+
+
+def measurements(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:
+    """What the runtime rules say of the run, and for each check that could not be made what it needs."""
+    for rule in (rule for rule in rules if isinstance(rule, RuntimeRule)):
+        found = list(guarded(rule, rule.check, run))
+        yield from found or [Unchecked(rule.summary(), f"needs {rule.needs}", rule.name)]
+
+
+def guarded(rule: Rule, check: Callable[[Facts], Iterable[Diagnostic | Passed]], facts: Facts) -> Iterator[Found]:
+    """The rule's findings; a rule that breaks is a check that could not be made, not a traceback."""
+    try:
+        yield from check(facts)
+    except Exception as error:
+        yield Unchecked(rule.summary(), f"the rule {rule.name} failed: {type(error).__name__}: {error}", rule.name)
+
+
+def unreadable(script: Script) -> Diagnostic:
+    assert script.problem is not None
+    return Diagnostic(
+        rule="unreadable-file",
+        code="ML000",
+        severity=Severity.ERROR,
+        message=script.problem.message,
+        location=script.problem.location,
+        verdict=Verdict.CERTAIN,
+        help="The file cannot be parsed, so nothing in it was checked.",
+    )
+
+
+def report(
+    found: Sequence[Found], scripts: Iterable[Script], run: Run | None, rules: Sequence[Rule], settings: Settings
+) -> Report:
+    diagnostics = correlate((f for f in found if isinstance(f, Diagnostic)), run, {rule.name: rule for rule in rules})
+    return Report(
+        diagnostics=heeded(diagnostics, scripts, rules, settings, probed=run is not None),
+        passed=tuple(f for f in found if isinstance(f, Passed)),
+        unchecked=tuple(f for f in found if isinstance(f, Unchecked)),
+        run=summary(run) if run else None,
+        settings={"rules": [rule.name for rule in rules], "root": str(settings.root)},
+        problem=run.problem if run else None,
+    )
+
+
+def heeded(
+    found: Iterable[Diagnostic], scripts: Iterable[Script], rules: Iterable[Rule], settings: Settings, *, probed: bool
+) -> tuple[Diagnostic, ...]:
+    """The findings that neither a comment in their file nor `per-file-ignores` silences."""
+    judged = [n for rule in rules if probed or isinstance(rule, SourceRule) for n in (rule.name, rule.code)]
+    kept = suppress.apply(found, (mark for script in scripts for mark in script.ignores), judged)
+    return tuple(d for d in kept if not _ignored_in_file(d.location, d, settings))
+
+
+def _ignored_in_file(place: Location, finding: Diagnostic, settings: Settings) -> bool:
+    if place.path is None:
+        return False
+    relative = os.path.relpath(Path(place.path).resolve(), settings.root)
+    return any(
+        finding.rule == name or finding.code.startswith(name)
+        for glob, names in settings.per_file_ignores.items()
+        if fnmatch.fnmatch(relative, glob)
+        for name in names
+    )
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What a report says of the run itself; everything measured stays in `run.json`."""
+    facts = ("command", "status", "requested_steps", "seconds", "model", "loss", "classes", "optimizers", "environment")
+    plain: dict[str, Any] = to_plain({name: getattr(run, name) for name in (*facts, "places", "files", "written", "folder")})
+    for optimizer in plain["optimizers"]:
+        optimizer["parameters"] = len(optimizer["parameters"])
+    return {**plain, "steps": max((len(run.of(i)) for i in range(len(run.optimizers))), default=0)}

@@ -1,0 +1,53 @@
+"""A rule against its own examples: every `bad` must be found, every `good` must be quiet, in one generic test."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from .core.diagnostic import Diagnostic
+from .core.rule import SECTIONS, GraphRule, Rule, RuntimeRule
+from .measure.run import Run
+from .source import parse
+
+
+def failures(rule: Rule) -> Iterator[str]:
+    """One line for each promise of its documentation or examples that the rule does not keep."""
+    for number, example in enumerate(examples(rule.bad), 1):
+        if not findings(rule, example):
+            yield f"{rule.name}: bad example {number} is not found"
+    for number, example in enumerate(examples(rule.good), 1):
+        yield from (f"{rule.name}: good example {number} is found: {d.message}" for d in findings(rule, example))
+    yield from _verdicts(rule)
+    yield from (f"{rule.name}: the documentation lacks {section}:" for section in missing(rule))
+
+
+def examples(given: Any) -> tuple[Any, ...]:
+    return given if isinstance(given, tuple) else (given,)
+
+
+def findings(rule: Rule, example: Any) -> list[Diagnostic]:
+    """What the rule says of one example: a source text, a Graph or a Run."""
+    if isinstance(example, str):
+        found = rule.suspect(parse.script("example.py", inspect.cleandoc(example)))
+    else:
+        assert isinstance(rule, (GraphRule, RuntimeRule))
+        found = (f for f in rule.check(example) if isinstance(f, Diagnostic))
+    return list(found)
+
+
+def missing(rule: Rule) -> list[str]:
+    """The sections of the documentation that are not written; thresholds need one where the rule has options."""
+    needed = [name for name in SECTIONS if name != "Thresholds" or rule.options()]
+    return [name for name in needed if not rule.section(name)]
+
+
+def _verdicts(rule: Rule) -> Iterator[str]:
+    finding = Diagnostic(rule.name, rule.code, rule.severity, "")
+    for attribute, expected in (("confirmed_by", True), ("not_confirmed_by", False)):
+        for number, run in enumerate(examples(getattr(rule, attribute)), 1):
+            assert isinstance(run, Run)
+            evidence = rule.confirm(run, finding)
+            if evidence is None or evidence.holds is not expected:
+                yield f"{rule.name}: {attribute} {number} gives {evidence}"

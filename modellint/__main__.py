@@ -1,0 +1,5 @@
+"""`python -m modellint`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,137 @@
+"""What is written in a source file, as plain values: functions, the events in them, the expressions; no syntax nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from modellint.core.diagnostic import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An expression.
+
+    `kind` is one of:
+    "constant" (`constant`), "name" (`name` is dotted: `x`, `self.opt`, `torch.nn.Linear`), "attribute" (`base`.`name`),
+    "call" (`name` is the dotted callee; if that is not dotted, `base` and the method's `name`), "item" (`base`[`arguments`]),
+    "element" (what a loop over `base` yields), "context" (what `with base` yields), "operation" (`name` is the operator),
+    "choice" (`a if c else b`, `a or b`: `arguments` are the alternatives), "tuple", "list", "set", "dict" (constant keys in
+    `keywords`), "comprehension" (`arguments` is the element), "starred", "text", "function" (`name` is a Function), "unknown".
+    Dotted names are written with the imported name in full: `nn.Linear` reads `torch.nn.Linear`.
+    """
+
+    kind: str
+    name: str = ""
+    constant: bool | int | float | str | None = None
+    base: Value | None = None
+    arguments: tuple[Value, ...] = ()
+    keywords: tuple[tuple[str, Value], ...] = ()
+    location: Location = Location()
+
+    @property
+    def method(self) -> str:
+        """The last part of the name: `step` of `self.opt.step`."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def receiver(self) -> Value | None:
+        """What a method is called on: `self.opt` of `self.opt.step()`."""
+        if self.base is not None:
+            return self.base
+        head = self.name.rpartition(".")[0]
+        return Value("name", head, location=self.location) if head else None
+
+    def argument(self, position: int | None, keyword: str = "") -> Value | None:
+        """The argument given by `keyword`, else by `position`; None if there is none, or unpacking hides its position."""
+        for name, value in self.keywords:
+            if name == keyword:
+                return value
+        if position is None or any(a.kind == "starred" for a in self.arguments[: position + 1]):
+            return None
+        return self.arguments[position] if position < len(self.arguments) else None
+
+    @property
+    def unpacks(self) -> bool:
+        """Whether `*args` or `**kwargs` may hold arguments that cannot be read."""
+        return any(name == "**" for name, _ in self.keywords) or any(a.kind == "starred" for a in self.arguments)
+
+    def within(self) -> Iterator[Value]:
+        """This value and all values inside it."""
+        yield self
+        for part in (*((self.base,) if self.base else ()), *self.arguments, *(value for _, value in self.keywords)):
+            yield from part.within()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing a function does: "call", "assign" (`name` is the target), "augment", "delete", "return", "yield", "leave".
+
+    Events are in execution order: the calls inside an expression come before the statement that uses them.
+    Targets are dotted, with `[]` for items: `self.x`, `group[lr]`, `nets[]`.
+    """
+
+    kind: str
+    name: str
+    value: Value | None
+    block: int
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What encloses events: "body" (index 0), "for", "while", "if", "else", "with", "try", "except", "case", "comprehension".
+
+    `value` is the test, the iterable, the context; `sibling` is the index of the `if` of an "else" and of the `try` of an "except".
+    """
+
+    kind: str
+    parent: int
+    value: Value | None
+    targets: tuple[str, ...] = ()
+    sibling: int | None = None
+    location: Location = Location()
+
+    @property
+    def is_loop(self) -> bool:
+        return self.kind in ("for", "while", "comprehension")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    default: Value | None = None
+    annotation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function, a lambda, or the body of a module (`name` is "") or class; `name` is dotted: `Net.forward`, `main.closure`."""
+
+    name: str
+    kind: str = "function"  # or "module", "class", "lambda"
+    owner: str | None = None  # the class
+    parent: str | None = None  # the enclosing function
+    parameters: tuple[Parameter, ...] = ()
+    decorators: tuple[Value, ...] = ()
+    events: tuple[Event, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    location: Location = Location()
+
+    @property
+    def calls(self) -> Iterator[Value]:
+        return (event.value for event in self.events if event.kind == "call" and event.value is not None)
+
+    def enclosing(self, block: int) -> Iterator[int]:
+        """The block and those around it, innermost first."""
+        while block >= 0:
+            yield block
+            block = self.blocks[block].parent
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    name: str
+    bases: tuple[Value, ...] = ()
+    attributes: tuple[Event, ...] = ()  # assignments to `self.NAME` in its methods and to names in its body
+    location: Location = Location()

@@ -1,0 +1,172 @@
+"""What linking finds in scripts: training loops, optimizers, losses, model classes, command line options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from modellint.core.diagnostic import Location
+
+from .code import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One step of the training ritual, as a loop performs it itself or through a helper.
+
+    `kind` is "clear" (of gradients), "backward", "clip", "unscale", "step", "update" (of a scaler), "schedule",
+    "model" (a call of a model), "loss", "unknown" (a helper that was not found and is given the model or an optimizer).
+    """
+
+    kind: str
+    call: Value
+    subjects: tuple[str, ...] = ()  # the objects it concerns (where they are made, or their name); none: unknown or all
+    scaled: bool = False  # through a gradient scaler
+    owner: str = ""  # the framework that owns it: "deepspeed", "accelerate", ...; it may do more than the call says
+    branches: tuple[tuple[str, str], ...] = ()  # (which branching, which arm), outermost first
+    loops: tuple[str, ...] = ()  # loops within the training loop that enclose it
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
+
+    def excludes(self, other: Act) -> bool:
+        """Whether both lie in different arms of one branching, so that only one of them happens."""
+        arms = dict(other.branches)
+        return any(arms.get(branch, arm) != arm for branch, arm in self.branches)
+
+    def concerns(self, other: Act) -> bool:
+        """Whether both may touch the same object."""
+        return not self.subjects or not other.subjects or not set(self.subjects).isdisjoint(other.subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingLoop:
+    """A loop (or a function whose caller is not known: `whole` is False) that steps an optimizer, and its acts in order."""
+
+    acts: tuple[Act, ...]
+    function: str = ""
+    whole: bool = True
+    outer: tuple[Act, ...] = ()  # what the loops around it do besides
+    location: Location = Location()
+
+    def of(self, kind: str) -> Iterator[Act]:
+        return (act for act in self.acts if act.kind == kind)
+
+    @property
+    def clips(self) -> tuple[Act, ...]:
+        return tuple(self.of("clip"))
+
+    @property
+    def steps(self) -> tuple[Act, ...]:
+        return tuple(self.of("step"))
+
+    def before(self, act: Act) -> tuple[Act, ...]:
+        """The acts that may come before `act` in one pass, nearest first."""
+        place = self._place(act)
+        return tuple(a for a in reversed(self.acts[:place]) if not a.excludes(act))
+
+    def after(self, act: Act) -> tuple[Act, ...]:
+        """The acts that may come after `act` in one pass, nearest first."""
+        place = self._place(act)
+        return tuple(a for a in self.acts[place + 1 :] if not a.excludes(act))
+
+    def _place(self, act: Act) -> int:
+        return next(i for i, a in enumerate(self.acts) if a is act)
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """A call that makes an optimizer; `name` is the full name of its class."""
+
+    name: str
+    call: Value
+    subject: str = ""
+    rates: tuple[Rate, ...] = ()
+    parameters: Value | None = None
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
+
+    @property
+    def family(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A learning rate that an optimizer is given, and where it is written (an argument, a constant, an option's default)."""
+
+    value: float
+    location: Location = Location()
+    written: str = ""  # "" in the call itself, else where the value comes from: "the default of --lr"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation on the way from a model's head to a loss."""
+
+    name: str  # the full name of the function or layer: "torch.nn.functional.softmax"
+    location: Location = Location()
+    certain: bool = True  # False: only on some paths through the code
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A call of a loss function; `kind` is the layer's name ("CrossEntropyLoss") in either form."""
+
+    kind: str
+    call: Value
+    input: tuple[Operation, ...] = ()  # what made the first argument, last operation first
+    model: str = ""  # the class of the model that the first argument comes from
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that a model's forward applies. `path` is the attribute, with `[]` for one of many: `blocks[].norm`."""
+
+    name: str  # full name of the layer or function: "torch.nn.Linear", "torch.relu", "+" for a residual or other sum
+    path: str = ""
+    call: Value | None = None  # the call in forward
+    made: Value | None = None  # the call that constructs the layer
+    repeated: bool = False  # applied in a loop
+
+    @property
+    def location(self) -> Location:
+        return (self.call or self.made or Value("unknown")).location
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A torch.nn.Module class of the file.
+
+    `layers` are what forward applies, in execution order, with Sequential, ModuleList and the file's own block classes
+    taken apart as far as they can be read. `returns` are the operations that made the returned value, last first.
+    """
+
+    name: str
+    layers: tuple[Layer, ...] = ()
+    returns: tuple[Operation, ...] = ()
+    made: tuple[Layer, ...] = ()  # the layers it constructs, in the order of its __init__
+    trained: bool = False  # a training loop of a linked file calls it
+    location: Location = Location()
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option that the script parses; `used` says whether any linked file reads it."""
+
+    name: str
+    destination: str
+    call: Value
+    used: bool = True
+    default: Value | None = field(default=None)
+
+    @property
+    def location(self) -> Location:
+        return self.call.location

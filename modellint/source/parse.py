@@ -1,0 +1,103 @@
+"""Bytes to Scripts: prefilter by trigger words, one parse and one traversal a file, then the link with other files."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import io
+import os
+import tokenize
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from modellint.core.diagnostic import Location, Problem
+from modellint.core.suppress import ignores
+
+from . import link, statements
+from .script import Script
+from .walker import Body, Walker
+
+
+def read(paths: Iterable[Path], words: Iterable[str] = ()) -> Iterator[Script]:
+    """The scripts among `paths` that hold one of `words` (all, if there are none), linked; others are not parsed."""
+    wanted = [word.encode() for word in words]
+    scripts = (script for path in paths if (script := _load(path, wanted)) is not None)
+    yield from link.together(scripts, _load)
+
+
+def script(path: str, text: str) -> Script:
+    """The facts of one source text, linked with no other file."""
+    return next(link.together([_parsed(path, text.encode())], lambda _: None))
+
+
+def _load(path: Path, wanted: Iterable[bytes] = ()) -> Script | None:
+    shown = shown_path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return Script(shown, problem=Problem(f"cannot be read: {error.strerror}", Location(shown)))
+    if wanted and not any(word in data for word in wanted):
+        return None
+    return _parsed(shown, data)
+
+
+def shown_path(path: Path) -> str:
+    """Relative to the current directory for files below it, else absolute."""
+    full = os.path.abspath(path)
+    here = os.getcwd() + os.sep
+    return full.removeprefix(here)
+
+
+def _parsed(path: str, data: bytes) -> Script:
+    """A file that cannot be parsed gives a Script with a problem."""
+    collecting = gc.isenabled()
+    gc.disable()  # syntax trees hold no cycles; collecting while they grow costs a third of the time
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _facts(path, data, ast.parse(data))
+    except SyntaxError as error:
+        line = error.lineno or 1
+        return Script(path, problem=Problem(f"syntax error: {error.msg}", Location(path, line, max(error.offset or 1, 1))))
+    except RecursionError:
+        return Script(path, problem=Problem("nested too deeply to be parsed", Location(path)))
+    except (ValueError, MemoryError) as error:  # null bytes, surrogates
+        return Script(path, problem=Problem(f"cannot be parsed: {error}", Location(path)))
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _facts(path: str, data: bytes, tree: ast.Module) -> Script:
+    walker = Walker(path, _columns(data))
+    with walker.defining(Body("", "module", location=Location(path, 1, 1))):
+        statements.read(walker, tree.body)
+    marks = tuple(ignores(path, _text(data))) if b"modellint:" in data else ()
+    return Script(
+        path,
+        imports=walker.imports,
+        functions=tuple(walker.functions),
+        classes=tuple(walker.classes),
+        attributes=frozenset(walker.attributes),
+        ignores=marks,
+    )
+
+
+def _columns(data: bytes) -> Callable[[int, int], int]:
+    """From the parser's (line, offset in UTF-8 bytes) to the column that an editor shows, from 1."""
+    if data.isascii():
+        return lambda _, offset: offset + 1
+    lines = [line.encode() for line in _text(data).split("\n")]
+
+    @cache
+    def column(line: int, offset: int) -> int:
+        return len(lines[line - 1][:offset].decode(errors="replace")) + 1 if line <= len(lines) else offset + 1
+
+    return column
+
+
+def _text(data: bytes) -> str:
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    return data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")

@@ -1,0 +1,35 @@
+"""Script: the facts of one source file, what is written in it and what linking it with other files adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from modellint.core.diagnostic import Problem
+from modellint.core.suppress import Ignore
+
+from .code import Class, Function, Value
+from .facts import Loss, Model, Optimizer, Option, TrainingLoop
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A source file: first what is written in it, then what `link` found with the files that it imports."""
+
+    path: str
+    problem: Problem | None = None  # the file cannot be read or parsed: there are no facts
+    imports: Mapping[str, str] = field(default_factory=dict)  # local name -> full name
+    functions: tuple[Function, ...] = ()  # the module's own body first
+    classes: tuple[Class, ...] = ()
+    attributes: frozenset[str] = frozenset()  # all attribute names and short strings in the file
+    ignores: tuple[Ignore, ...] = ()
+    training_loops: tuple[TrainingLoop, ...] = ()
+    optimizers: tuple[Optimizer, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    models: tuple[Model, ...] = ()
+    options: tuple[Option, ...] = ()
+    used: tuple[str, ...] = ()  # paths of the other files that the linked facts draw on
+
+    @property
+    def calls(self) -> Iterator[Value]:
+        return (call for function in self.functions for call in function.calls)

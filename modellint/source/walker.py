@@ -1,0 +1,95 @@
+"""The state of the one traversal: which file, function and block it is in, and the facts collected so far."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from modellint.core.diagnostic import Location
+
+from .code import Block, Class, Event, Function, Parameter, Value
+
+# What a file means by these names when it binds them nowhere (a snippet, or a star import).
+CONVENTIONS = {"nn": "torch.nn", "F": "torch.nn.functional"}
+
+
+@dataclass(slots=True)
+class Body:
+    """A Function while it is being read."""
+
+    name: str
+    kind: str
+    owner: str | None = None
+    parent: str | None = None
+    parameters: tuple[Parameter, ...] = ()
+    decorators: tuple[Value, ...] = ()
+    location: Location = Location()
+    events: list[Event] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=lambda: [Block("body", -1, None)])
+    block: int = 0
+    bound: set[str] = field(default_factory=set)
+    receiver: str = ""  # what the method calls its instance
+
+    def finished(self) -> Function:
+        facts = (self.parameters, self.decorators, tuple(self.events), tuple(self.blocks), self.location)
+        return Function(self.name, self.kind, self.owner, self.parent, *facts)
+
+
+class Walker:
+    def __init__(self, path: str, column: Callable[[int, int], int]) -> None:
+        self.path = path
+        self.column = column
+        self.imports: dict[str, str] = {}
+        self.attributes: set[str] = set()
+        self.functions: list[Function] = []
+        self.classes: list[Class] = []
+        self.bodies: list[Body] = []
+
+    @property
+    def body(self) -> Body:
+        return self.bodies[-1]
+
+    def location(self, node: ast.expr | ast.stmt | ast.excepthandler) -> Location:
+        end_line, end = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
+        return Location(
+            self.path, node.lineno, self.column(node.lineno, node.col_offset), end_line, self.column(end_line, end)
+        )
+
+    def emit(self, kind: str, value: Value | None, location: Location, name: str = "") -> None:
+        self.body.events.append(Event(kind, name, value, self.body.block, location))
+
+    def bind(self, name: str, value: Value, location: Location) -> None:
+        self.body.bound.add(name)
+        self.emit("assign", value, location, name)
+
+    def full(self, head: str) -> str:
+        """The first part of a dotted name as the file means it: `self` for a method's instance, imports in full."""
+        for body in reversed(self.bodies):
+            if body.receiver == head:
+                return "self"
+            if head in body.bound and (body.kind != "module" or head not in self.imports):
+                return head
+        return self.imports.get(head) or CONVENTIONS.get(head, head)
+
+    @contextlib.contextmanager
+    def inside(self, kind: str, value: Value | None, sibling: int | None = None, location: Location = Location()) -> Iterator[int]:
+        """A block around the events that follow; gives its index."""
+        body, outer = self.body, self.body.block
+        body.block = len(body.blocks)
+        body.blocks.append(Block(kind, outer, value, sibling, location))
+        yield body.block
+        body.block = outer
+
+    @contextlib.contextmanager
+    def defining(self, body: Body) -> Iterator[None]:
+        """The body of a function or class, which becomes a fact at its end; it keeps its place in reading order."""
+        place = len(self.functions)
+        self.bodies.append(body)
+        self.functions.append(body.finished())
+        yield
+        self.functions[place] = self.bodies.pop().finished()
+
+    def qualified(self, name: str) -> str:
+        return f"{self.body.name}.{name}" if self.body.name else name

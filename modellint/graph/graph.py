@@ -1,0 +1,48 @@
+"""The plain graph of one recorded forward and loss: nodes with roles, edges, and the user's lines; no torch in sight."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .compact import read
+from .node import Node, Role
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The nodes that reach `output` (the tensor that backward() starts from), in order of execution."""
+
+    nodes: tuple[Node, ...] = ()
+    output: str = ""
+
+    @classmethod
+    def of(cls, *lines: str) -> Graph:
+        """A graph written as lines `role name [key=value ...] [<- input, ...]`; without `<-` a line reads the one before.
+
+        Graph.of("input x", "linear body", "activation relu", "linear readout", "loss cross_entropy")
+        """
+        nodes = read(lines)
+        return cls(nodes, nodes[-1].name if nodes else "")
+
+    def __getitem__(self, name: str) -> Node:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def inputs(self, node: Node) -> tuple[Node, ...]:
+        return tuple(self[name] for name in node.inputs)
+
+    def of_role(self, *roles: Role) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.role in roles)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The parameters that reach the loss."""
+        return frozenset(name for node in self.nodes for name in node.parameters)
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}

@@ -1,0 +1,58 @@
+"""One operation of the graph, and the roles it can have in a network."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from modellint.core.diagnostic import Location
+
+
+class Role(enum.StrEnum):
+    INPUT = enum.auto()
+    CONSTANT = enum.auto()
+    LINEAR = enum.auto()
+    CONV = enum.auto()
+    NORM = enum.auto()
+    ACTIVATION = enum.auto()
+    DROPOUT = enum.auto()
+    SOFTMAX = enum.auto()
+    LOG_SOFTMAX = enum.auto()
+    ATTENTION = enum.auto()
+    RECURRENT = enum.auto()
+    EMBEDDING = enum.auto()
+    POOL = enum.auto()
+    REDUCE = enum.auto()
+    SCATTER = enum.auto()
+    ADD = enum.auto()
+    MUL = enum.auto()
+    RESHAPE = enum.auto()
+    INDEX = enum.auto()
+    MASK = enum.auto()
+    CONCAT = enum.auto()
+    DETACH = enum.auto()
+    LOSS = enum.auto()
+    OTHER = enum.auto()
+
+
+LAYERS = frozenset({Role.LINEAR, Role.CONV, Role.RECURRENT, Role.EMBEDDING})
+BOUNDED = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6", "lstm", "gru"})
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation. `inputs` are node names in the order of the arguments: a loss has its prediction first."""
+
+    name: str
+    role: Role = Role.OTHER
+    inputs: tuple[str, ...] = ()
+    operation: str = ""  # torch's name: "relu", "cross_entropy"
+    parameters: tuple[str, ...] = ()  # dotted names of the parameters that it reads, through any function of them
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    bounded: bool = False  # its result is bounded whatever comes in
+    gradient: bool = True  # its result requires a gradient
+    dim: int | None = None  # of a softmax, as written
+    std: float | None = None  # of a floating-point tensor that enters the model
+    module_class: str = ""
+    location: Location = field(default_factory=Location)

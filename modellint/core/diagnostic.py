@@ -36,7 +36,10 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place in a file (lines and columns count from 1), in a model (dotted module path), or both."""
+    """A place in a file, in a model (dotted module path), or both.
+
+    Lines and columns (in characters) count from 1; `end_column` is one past the last character.
+    """
 
     path: str | None = None
     line: int | None = None

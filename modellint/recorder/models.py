@@ -1,0 +1,140 @@
+"""Which modules own the watched parameters: names, owners and places in the user's source."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import weakref
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from . import frames
+
+_WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule")
+
+
+class Parameters:
+    """Gives every parameter a number for the length of the run and holds it weakly."""
+
+    def __init__(self) -> None:
+        self._numbers: Dict[int, int] = {}
+        self._held: List[Any] = []
+        self.zero: Dict[int, bool] = {}
+
+    def number(self, parameter: Tensor) -> int:
+        known = self._numbers.get(id(parameter))
+        if known is not None and self._held[known]() is parameter:
+            return known
+        self._numbers[id(parameter)] = len(self._held)
+        self._held.append(weakref.ref(parameter))
+        return len(self._held) - 1
+
+    def alive(self) -> Iterable[Tuple[int, Tensor]]:
+        return ((number, held()) for number, held in enumerate(self._held) if held() is not None)
+
+
+class Models:
+    """The outermost called modules that own parameters of an optimizer."""
+
+    def __init__(self) -> None:
+        self._seen: Dict[int, Any] = {}
+        self._called: List[Any] = []
+
+    def note(self, module: torch.nn.Module, owned: Any) -> bool:
+        """Remembers `module` when it owns some of the parameters whose ids are `owned`; True when it is the first to do so."""
+        known = self._seen.get(id(module))
+        if known is not None and known() is module:
+            return False
+        self._seen[id(module)] = weakref.ref(module)
+        if not any(id(parameter) in owned for parameter in module.parameters()):
+            return False
+        self._called.append(weakref.ref(module))
+        return len(self._called) == 1
+
+    def forget(self) -> None:
+        """A new optimizer may own parameters of modules that owned none before."""
+        self._seen.clear()
+        self._called.clear()
+
+    def owner(self, parameters: Sequence[Tensor]) -> Optional[torch.nn.Module]:
+        """The module that was called first among those that own most of `parameters`."""
+        wanted = {id(parameter) for parameter in parameters}
+        called = [held() for held in self._called if held() is not None]
+        for candidates in (called, _living):
+            best = max(
+                _unique(candidates() if callable(candidates) else candidates),
+                key=lambda m: _owned(m, wanted),
+                default=None,
+            )
+            if best is not None and _owned(best, wanted)[0]:
+                return unwrapped(best)
+        return None
+
+
+def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+    while type(module).__name__ in _WRAPPERS:
+        module = getattr(module, "module", None) or module._orig_mod
+    return module
+
+
+def _owned(module: torch.nn.Module, wanted: Any) -> Tuple[int, int]:
+    """More of the wanted parameters first, then fewer others: `max` keeps the first of equals."""
+    ids = [id(parameter) for parameter in module.parameters()]
+    return sum(number in wanted for number in ids), -len(ids)
+
+
+def _unique(modules: Iterable[torch.nn.Module]) -> List[torch.nn.Module]:
+    return list({id(module): module for module in modules}.values())
+
+
+def _living() -> List[torch.nn.Module]:
+    """Every module there is: for models that are only used through methods of their own and never called."""
+    return [found for found in gc.get_objects() if isinstance(found, torch.nn.Module)]
+
+
+def describe(
+    number: int, name: str, model: Optional[torch.nn.Module], parameter: Tensor, prefix: str = ""
+) -> Dict[str, Any]:
+    """The fields of a Parameter that the module tree tells."""
+    path = name.rpartition(".")[0]
+    owner = model.get_submodule(path) if model is not None else None
+    return {
+        "number": number,
+        "name": prefix + name,
+        "shape": list(parameter.shape),
+        "module": prefix + path if path else prefix.rstrip("."),
+        "module_class": type(owner).__name__ if owner is not None else "",
+        "requires_grad": parameter.requires_grad,
+        "location": {**class_place(model, path), "module": prefix + path} if model is not None else {},
+    }
+
+
+def class_place(model: torch.nn.Module, path: str) -> Dict[str, Any]:
+    """Where the class of the module at `path`, or of the nearest module around it that the user wrote, begins."""
+    while True:
+        kind = type(model.get_submodule(path))
+        place = _class_place(kind)
+        if place or not path:
+            return place
+        path = path.rpartition(".")[0]
+
+
+_places: Dict[type, Dict[str, Any]] = {}
+
+
+def _class_place(kind: type) -> Dict[str, Any]:
+    if kind not in _places:
+        _places[kind] = _find_class(kind)
+    return _places[kind]
+
+
+def _find_class(kind: type) -> Dict[str, Any]:
+    try:
+        path = inspect.getsourcefile(kind)
+        if path is None or frames.user_path(path) is None:
+            return {}
+        return {"path": frames.shown(path), "line": inspect.getsourcelines(kind)[1]}
+    except (OSError, TypeError):
+        return {}

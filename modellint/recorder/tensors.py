@@ -1,0 +1,75 @@
+"""Reading tensors without leaving a trace: no gradient, no random numbers, no mode of the user's, one transfer to the host."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+Numbers = List[Optional[float]]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Statistics are computed in here: nothing that the user switched on sees them."""
+    with torch.no_grad(), torch._C.DisableTorchFunction(), _disable_current_modes():
+        yield
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The values that lie in this process (a shard of a DTensor, the stored values of a sparse tensor)."""
+    tensor = getattr(tensor, "_local_tensor", tensor)
+    if tensor.is_sparse:
+        tensor = tensor.coalesce().values()
+    return tensor.detach()
+
+
+def is_plain(tensor: Any) -> bool:
+    """Whether `tensor` holds numbers that may be read: no meta or fake tensor, nothing under vmap or jvp."""
+    if not isinstance(tensor, Tensor) or tensor.device.type == "meta":
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(tensor) and not hasattr(tensor, "fake_mode")
+
+
+class Norms:
+    """The L2 norms of some tensors; they stay on their devices until `values`."""
+
+    def __init__(self, tensors: Sequence[Optional[Tensor]]) -> None:
+        self._size = len(tensors)
+        self._parts: List[Tuple[List[int], Tensor]] = []
+        groups: Dict[Any, List[Tuple[int, Tensor]]] = {}
+        for index, tensor in enumerate(tensors):
+            if tensor is not None and tensor.numel():
+                held = local(tensor)
+                groups.setdefault((held.device, held.dtype), []).append((index, held))
+        for (_, dtype), members in groups.items():
+            self._parts.append(([index for index, _ in members], _norms(dtype, [held for _, held in members])))
+
+    def values(self) -> Numbers:
+        found: Numbers = [None] * self._size
+        for indices, vector in self._parts:
+            for index, value in zip(indices, vector.tolist()):
+                found[index] = value
+        return found
+
+
+def total(norms: Numbers) -> Optional[float]:
+    known = [norm for norm in norms if norm is not None]
+    return math.sqrt(sum(norm * norm for norm in known)) if known else None
+
+
+def _norms(dtype: torch.dtype, tensors: List[Tensor]) -> Tensor:
+    if dtype in (torch.float32, torch.float64):
+        return torch.stack(torch._foreach_norm(tensors))
+    if dtype.is_complex:
+        return torch.stack([torch.linalg.vector_norm(tensor).float() for tensor in tensors])
+    return torch.stack([torch.linalg.vector_norm(tensor, dtype=torch.float32) for tensor in tensors])
+
+
+def evenly(count: int, limit: int) -> List[int]:
+    """At most `limit` of the indices 0..count-1, evenly spaced."""
+    return list(range(count)) if count <= limit else [index * count // limit for index in range(limit)]

@@ -1,0 +1,143 @@
+"""The autograd graph of a loss: which loss function made it, and which parametric operation below feeds that."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from typing import Any, Iterator, NamedTuple, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from . import features
+from .rows import Rows, flat
+from .tensors import is_plain
+
+LOSS, MODULE = "modellint loss", "modellint module"  # keys in a node's metadata, which lives as long as the node
+LIMIT = 5000
+_SAVED = {
+    "Addmm": "_saved_mat1",
+    "Mm": "_saved_self",
+    "Bmm": "_saved_self",
+    "Convolution": "_saved_input",
+    "Linear": "_saved_input",
+}
+
+
+class LossCall(NamedTuple):
+    """One call of a loss function; `rows` only for a loss over classes."""
+
+    kind: str
+    location: dict
+    weighted: bool = False
+    ignore_index: Optional[int] = None
+    rows: Optional[Rows] = None
+
+
+class ModuleCall(NamedTuple):
+    """One call of a module that owns weights; module and input are held weakly."""
+
+    module: Any
+    input: Any
+    location: dict
+
+
+class Readout(NamedTuple):
+    """The parametric operation that feeds the loss: its module where one was called, its weight, what went in."""
+
+    module: Optional[torch.nn.Module]
+    weight: Optional[Tensor]
+    features: Optional[Tensor]
+    location: dict
+
+
+def mark(node: Any, key: str, value: Any) -> None:
+    if node is not None:
+        node.metadata.setdefault(key, value)
+
+
+def loss_of(root: Any, may_read_saved: bool) -> Tuple[Any, Optional[LossCall]]:
+    """The node of the loss function nearest to `root`, a loss over classes before others; (root, None) if none is known."""
+    first: Tuple[Any, Optional[LossCall]] = (root, None)
+    for node in _below(root):
+        call = node.metadata.get(LOSS) or (_nll(node) if may_read_saved else None)
+        if call is not None and call.rows is not None:
+            return node, call
+        if call is not None and first[1] is None:
+            first = node, call
+    return first
+
+
+def readout_of(loss: Any, may_read_saved: bool) -> Optional[Readout]:
+    """The first operation with a weight matrix that is met going down from the loss."""
+    calls = {}
+    for node in _below(loss):
+        call = node.metadata.get(MODULE) or calls.get(node)
+        weight = _weight(node)
+        if weight is not None:
+            module = call.module() if call else None
+            return Readout(module, weight, _features(node, call, weight, may_read_saved), call.location if call else {})
+        if call is not None:
+            calls.update(
+                (child, call) for child, _ in node.next_functions if MODULE not in (child.metadata if child else {})
+            )
+    return None
+
+
+def _below(root: Any) -> Iterator[Any]:
+    queue, seen = deque([root]), {root}
+    while queue and len(seen) < LIMIT:
+        node = queue.popleft()
+        if node is None:
+            continue
+        yield node
+        for child, _ in node.next_functions:
+            if child is not None and child not in seen:
+                seen.add(child)
+                queue.append(child)
+
+
+def _nll(node: Any) -> Optional[LossCall]:
+    """A loss over classes that was called below every wrapper, read from what its node saved."""
+    if not node.name().startswith("NllLoss"):
+        return None
+    try:
+        scores, target, ignored = node._saved_self, node._saved_target, node._saved_ignore_index
+        matrix = flat(scores, target)
+        rows = Rows(*matrix, ignored) if matrix and is_plain(scores) else None
+        return LossCall("nll", {}, node._saved_weight is not None, ignored, rows)
+    except RuntimeError:  # the buffers were freed by an earlier backward
+        return None
+
+
+def _weight(node: Any) -> Optional[Tensor]:
+    """The weight matrix that this operation applies: it must also have an input that is no leaf weight itself."""
+    if not any(node.name().startswith(kind) for kind in _SAVED):
+        return None
+    for child, _ in node.next_functions:
+        for _ in range(5):  # through transposes, views and the casts of autocast
+            if child is None or hasattr(child, "variable") or len(child.next_functions) != 1:
+                break
+            child = child.next_functions[0][0]
+        variable = getattr(child, "variable", None)
+        if variable is not None and variable.dim() >= 2:
+            return variable
+    return None
+
+
+def _features(node: Any, call: Optional[ModuleCall], weight: Tensor, may_read_saved: bool) -> Optional[Tensor]:
+    entered = call.input() if call and call.input is not None else None
+    if entered is None and may_read_saved:
+        saved = next(name for kind, name in _SAVED.items() if node.name().startswith(kind))
+        try:
+            entered = getattr(node, saved, None)
+        except RuntimeError:
+            return None
+    if entered is None or not is_plain(entered) or not entered.is_floating_point() or not entered.dim():
+        return None
+    convolves = node.name().startswith("Convolution")
+    return features.sample(entered, -weight.dim() + 1 if convolves else -1)
+
+
+def call_of(module: torch.nn.Module, entered: Any, location: dict) -> ModuleCall:
+    return ModuleCall(weakref.ref(module), weakref.ref(entered) if isinstance(entered, Tensor) else None, location)

@@ -56,6 +56,20 @@ class Value:
         """Whether `*args` or `**kwargs` may hold arguments that cannot be read."""
         return any(name == "**" for name, _ in self.keywords) or any(a.kind == "starred" for a in self.arguments)
 
+    def __str__(self) -> str:
+        """Near to how it is written; for messages, and to tell names apart."""
+        inside = [str(a) for a in self.arguments] + [f"{name}={value}" for name, value in self.keywords]
+        if self.kind == "constant":
+            return repr(self.constant)
+        if self.kind in ("name", "function", "class"):
+            return self.name
+        if self.kind == "operation" and len(inside) > 1:
+            return f" {self.name} ".join(inside)
+        if self.kind in ("call", "attribute"):
+            callee = ".".join(part for part in (str(self.base or ""), self.name) if part)
+            return f"{callee}({', '.join(inside)})" if self.kind == "call" else callee
+        return f"{self.base or self.name}[{', '.join(inside)}]"
+
     def within(self) -> Iterator[Value]:
         """This value and all values inside it."""
         yield self
@@ -88,7 +102,6 @@ class Block:
     kind: str
     parent: int
     value: Value | None
-    targets: tuple[str, ...] = ()
     sibling: int | None = None
     location: Location = Location()
 
@@ -130,8 +143,17 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribute:
+    """An assignment to `self.NAME` in a method or to a name in a class body: which event of which of the file's functions."""
+
+    name: str
+    function: int
+    event: int
+
+
+@dataclass(frozen=True, slots=True)
 class Class:
     name: str
     bases: tuple[Value, ...] = ()
-    attributes: tuple[Event, ...] = ()  # assignments to `self.NAME` in its methods and to names in its body
+    attributes: tuple[Attribute, ...] = ()
     location: Location = Location()

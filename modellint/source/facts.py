@@ -11,6 +11,14 @@ from .code import Value
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """A number that a call is given, and where it is written: in the call, a constant, or the default of an option."""
+
+    value: float
+    location: Location = Location()
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
     """One step of the training ritual, as a loop performs it itself or through a helper.
 
@@ -23,6 +31,7 @@ class Act:
     subjects: tuple[str, ...] = ()  # the objects it concerns (where they are made, or their name); none: unknown or all
     scaled: bool = False  # through a gradient scaler
     owner: str = ""  # the framework that owns it: "deepspeed", "accelerate", ...; it may do more than the call says
+    bound: tuple[float, ...] = ()  # of a clip: max_norm or clip_value, as far as they can be read
     branches: tuple[tuple[str, str], ...] = ()  # (which branching, which arm), outermost first
     loops: tuple[str, ...] = ()  # loops within the training loop that enclose it
 
@@ -82,7 +91,7 @@ class Optimizer:
     name: str
     call: Value
     subject: str = ""
-    rates: tuple[Rate, ...] = ()
+    rates: tuple[Setting, ...] = ()
     parameters: Value | None = None
 
     @property
@@ -92,15 +101,6 @@ class Optimizer:
     @property
     def family(self) -> str:
         return self.name.rpartition(".")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A learning rate that an optimizer is given, and where it is written (an argument, a constant, an option's default)."""
-
-    value: float
-    location: Location = Location()
-    written: str = ""  # "" in the call itself, else where the value comes from: "the default of --lr"
 
 
 @dataclass(frozen=True, slots=True)

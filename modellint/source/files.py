@@ -28,7 +28,9 @@ def _below(path: Path, excluded: Callable[[str], bool]) -> Iterator[Path]:
         yield path
         return
     for folder, names, files in os.walk(path):
-        names[:] = sorted(n for n in names if not _skipped(folder, n) and not excluded(os.path.join(folder, n) + os.sep))
+        names[:] = sorted(
+            n for n in names if not _skipped(folder, n) and not excluded(os.path.join(folder, n) + os.sep)
+        )
         inside = (os.path.join(folder, name) for name in sorted(files) if name.endswith(".py"))
         yield from (Path(file) for file in inside if not excluded(file))
 

@@ -60,7 +60,9 @@ def _parsed(path: str, data: bytes) -> Script:
             return _facts(path, data, ast.parse(data))
     except SyntaxError as error:
         line = error.lineno or 1
-        return Script(path, problem=Problem(f"syntax error: {error.msg}", Location(path, line, max(error.offset or 1, 1))))
+        return Script(
+            path, problem=Problem(f"syntax error: {error.msg}", Location(path, line, max(error.offset or 1, 1)))
+        )
     except RecursionError:
         return Script(path, problem=Problem("nested too deeply to be parsed", Location(path)))
     except (ValueError, MemoryError) as error:  # null bytes, surrogates

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from .code import Class, Value
+from .code import Attribute, Class, Value
 from .expressions import OPERATORS, assign, parameters, target_name, value, values
 from .walker import Body, Walker
 
@@ -165,9 +165,15 @@ def _class(walker: Walker, node: ast.ClassDef) -> None:
     first = len(walker.functions)
     with walker.defining(Body(name, "class", parent=walker.body.name, location=location)):
         read(walker, node.body)
-    written = [f for f in walker.functions[first:] if f.owner == name or f.name == name]
-    attributes = [e for f in written for e in f.events if e.kind == "assign" and (f.kind == "class" or e.name.startswith("self."))]
-    walker.classes.append(Class(name, bases, tuple(attributes), location))
+    walker.classes.append(Class(name, bases, tuple(_attributes(walker, name, first)), location))
+
+
+def _attributes(walker: Walker, name: str, first: int) -> Iterator[Attribute]:
+    for place, function in enumerate(walker.functions[first:], first):
+        if function.owner == name or (function.kind == "class" and function.name == name):
+            for index, event in enumerate(function.events):
+                if event.kind == "assign" and (function.kind == "class" or event.name.startswith("self.")):
+                    yield Attribute(event.name.removeprefix("self."), place, index)
 
 
 _READERS: dict[type[ast.AST], Callable[[Walker, Any], None]] = {

@@ -74,7 +74,9 @@ class Walker:
         return self.imports.get(head) or CONVENTIONS.get(head, head)
 
     @contextlib.contextmanager
-    def inside(self, kind: str, value: Value | None, sibling: int | None = None, location: Location = Location()) -> Iterator[int]:
+    def inside(
+        self, kind: str, value: Value | None, sibling: int | None = None, location: Location = Location()
+    ) -> Iterator[int]:
         """A block around the events that follow; gives its index."""
         body, outer = self.body, self.body.block
         body.block = len(body.blocks)

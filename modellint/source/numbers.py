@@ -1,0 +1,55 @@
+"""Numbers that a call is given, through constants, defaults of parameters and options, and arithmetic."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator
+
+from .code import Value
+from .facts import Setting
+from .resolve import Resolver
+from .scope import Source
+
+INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf")
+ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
+
+
+class Numbers:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+
+    def of(self, source: Source) -> list[Setting]:
+        """The numbers that the value may be, as far as they are written in the files; none where one cannot be read."""
+        return [setting for made in self.resolver.of(source) for setting in self._read(made)]
+
+    def _read(self, source: Source) -> Iterator[Setting]:
+        value = source.value
+        if isinstance(value.constant, int | float) and not isinstance(value.constant, bool):
+            yield Setting(float(value.constant), value.location)
+        elif value.name in INFINITE:
+            yield Setting(math.inf, value.location)
+        elif value.kind == "call" and value.name == "float" and len(value.arguments) == 1:
+            yield from self._converted(Source(value.arguments[0], source.frame, source.at))
+        elif value.kind == "operation" and value.name in ARITHMETIC and len(value.arguments) == 2:
+            yield from self._computed(source)
+
+    def _converted(self, source: Source) -> Iterator[Setting]:
+        for made in self.resolver.of(source):
+            if isinstance(made.value.constant, str):
+                try:
+                    yield Setting(float(made.value.constant), made.value.location)
+                except ValueError:
+                    continue
+            else:
+                yield from self._read(made)
+
+    def _computed(self, source: Source) -> Iterator[Setting]:
+        left, right = (self.of(Source(part, source.frame, source.at)) for part in source.value.arguments)
+        if len(left) == 1 and len(right) == 1:
+            try:
+                result = ARITHMETIC[source.value.name](left[0].value, right[0].value)
+            except (ArithmeticError, ValueError):
+                return
+            if isinstance(result, float):
+                yield Setting(result, source.value.location)

@@ -1,0 +1,99 @@
+"""The scripts of one project: which file an imported name lives in; files are loaded when a name is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from .code import Class, Function
+from .script import Script
+
+DEEPEST = 8  # folders above a script in which its absolute imports are looked for
+# Never looked for beside a script: their meaning is known, and a checkout of them may lie there.
+LIBRARIES = frozenset(
+    {"torch", "numpy", "os", "sys", "math", "time", "random", "argparse", "json", "functools", "logging"}
+)
+
+
+class Project:
+    def __init__(self, scripts: Iterable[Script], load: Callable[[Path], Script | None]) -> None:
+        self._scripts: dict[str, Script | None] = {os.path.abspath(script.path): script for script in scripts}
+        self._load = load
+        self._files: dict[tuple[str, str], str | None] = {}
+        self._functions: dict[int, dict[str, Function]] = {}
+        self._classes: dict[int, dict[str, Class]] = {}
+
+    @property
+    def scripts(self) -> list[Script]:
+        """All that are loaded by now."""
+        return [script for script in self._scripts.values() if script is not None]
+
+    def function(self, script: Script, name: str) -> Function | None:
+        table = self._functions.get(id(script))
+        if table is None:
+            table = self._functions[id(script)] = {f.name: f for f in script.functions if f.kind != "class"}
+        return table.get(name)
+
+    def class_(self, script: Script, name: str) -> Class | None:
+        table = self._classes.get(id(script))
+        if table is None:
+            table = self._classes[id(script)] = {c.name: c for c in script.classes}
+        return table.get(name)
+
+    def locate(self, script: Script, name: str) -> tuple[Script, str] | None:
+        """The script that an imported dotted name lives in, and the rest of the name within that script."""
+        relative = name.lstrip(".")
+        level, parts = len(name) - len(relative), relative.split(".")
+        if not level and parts[0] in LIBRARIES:
+            return None
+        for folder in self._folders(os.path.dirname(os.path.abspath(script.path)), level):
+            if level or self._exists(folder, parts[0]):
+                found = self._longest(folder, parts)
+                if found is not None and found[0] is not script:
+                    return found
+        return None
+
+    def _folders(self, start: str, level: int) -> Iterable[str]:
+        """Where a name may start: the package that the dots name, or the folder of the script and those above it."""
+        if level:
+            for _ in range(level - 1):
+                start = os.path.dirname(start)
+            return [start]
+        folders = [start]
+        while len(folders) < DEEPEST and not _is_root(folders[-1]) and os.path.dirname(folders[-1]) != folders[-1]:
+            folders.append(os.path.dirname(folders[-1]))
+        return folders
+
+    def _longest(self, folder: str, parts: list[str]) -> tuple[Script, str] | None:
+        for count in range(len(parts), -1, -1):
+            path = self._file(folder, "/".join(parts[:count]))
+            script = self._script(path) if path else None
+            if script is not None and count < len(parts):
+                return script, ".".join(parts[count:])
+        return None
+
+    def _exists(self, folder: str, head: str) -> bool:
+        return self._file(folder, head) is not None or os.path.isdir(os.path.join(folder, head))
+
+    def _file(self, folder: str, module: str) -> str | None:
+        key = folder, module
+        if key not in self._files:
+            base = os.path.join(folder, module) if module else folder
+            candidates = (
+                (f"{base}.py", os.path.join(base, "__init__.py")) if module else (os.path.join(base, "__init__.py"),)
+            )
+            self._files[key] = next(
+                (path for path in candidates if path in self._scripts or os.path.isfile(path)), None
+            )
+        return self._files[key]
+
+    def _script(self, path: str) -> Script | None:
+        if path not in self._scripts:
+            self._scripts[path] = self._load(Path(path))
+        script = self._scripts[path]
+        return None if script is None or script.problem else script
+
+
+def _is_root(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, name)) for name in (".git", "pyproject.toml", "setup.py"))

@@ -1,0 +1,75 @@
+"""Where a value is looked at: a function at work and the place in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .code import Class, Function, Value
+from .script import Script
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A function at work: what its parameters were given, which object `self` is, what it was called from."""
+
+    script: Script
+    function: Function
+    arguments: Mapping[str, Source] = field(default_factory=dict)
+    receiver: Source | None = None
+    outer: Frame | None = None  # of the function that encloses it in the text
+    path: str = ""  # the calls that led here
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A value in the frame in which it is written, before the event of index `at` (None: at any time)."""
+
+    value: Value
+    frame: Frame
+    at: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Tells two objects apart that are made by the same or by different calls."""
+        spot = self.value.location
+        return f"{self.frame.path}>{spot.path}:{spot.line}:{spot.column}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Callee:
+    """What a call calls: a function or class of the project, or a library's by its full name."""
+
+    name: str
+    script: Script | None = None
+    function: Function | None = None
+    class_: Class | None = None
+    receiver: Source | None = None
+    outer: Frame | None = None
+
+
+def reaching(function: Function, indices: list[int], at: int | None) -> list[int]:
+    """The assignments among `indices` that may hold at event `at`: back to the one that cannot be passed by, else all."""
+    if at is None or at >= len(function.events):
+        return indices
+    around, found = set(function.enclosing(function.events[at].block)), []
+    for index in reversed([i for i in indices if i < at]):
+        block = function.events[index].block
+        if not _other_arm(function, block, around):
+            found.append(index)
+            if block in around:
+                return found
+    return found or indices
+
+
+def _other_arm(function: Function, block: int, around: set[int]) -> bool:
+    """Whether a block lies in the arm of a branching of which `around` holds the other arm."""
+    for inner in function.enclosing(block):
+        kind, sibling = function.blocks[inner].kind, function.blocks[inner].sibling
+        if kind == "else" and sibling in around:
+            return True
+        if kind == "if" and any(
+            function.blocks[b].kind == "else" and function.blocks[b].sibling == inner for b in around
+        ):
+            return True
+    return False

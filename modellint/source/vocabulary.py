@@ -1,0 +1,63 @@
+"""The names that PyTorch and the libraries around it give to the things that a script trains with."""
+
+from __future__ import annotations
+
+import re
+
+OPTIMIZERS = frozenset(
+    "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Lamb LAMB Lion LARS Muon NAdam RAdam RMSprop Ranger Rprop SGD "
+    "SGDP AdamP AdaBelief AdaBound AdamW8bit Adam8bit FusedAdam FusedLAMB FusedSGD SparseAdam BertAdam OpenAIAdam".split()
+)
+# Calls whose result is one of their arguments, prepared: its meaning is unchanged.
+PASSES_FIRST = frozenset(
+    "compile DataParallel DistributedDataParallel DDP FSDP FullyShardedDataParallel fully_shard unwrap_model prepare_model "
+    "prepare_optimizer DistributedOptimizer ZeroRedundancyOptimizer convert_sync_batchnorm ScriptModule script tqdm trange "
+    "iter cycle list tuple sorted reversed deepcopy copy prepare_module skip_first_batches no_op DistributedModel".split()
+)
+PASSES_RECEIVER = frozenset(
+    "to cuda cpu half float double bfloat16 type train eval requires_grad_ apply compile module unwrap share_memory".split()
+)
+# Calls that return their arguments, prepared, as a tuple.
+PASSES_TUPLE = frozenset({"prepare", "setup", "initialize", "setup_dataloaders", "optimize", "prepare_for_training"})
+CLIPS = frozenset(
+    {
+        "torch.nn.utils.clip_grad_norm_",
+        "torch.nn.utils.clip_grad_norm",
+        "torch.nn.utils.clip_grad_value_",
+        "torch.nn.utils.clip_grad.clip_grad_norm_",
+        "torch.nn.utils.clip_grad.clip_grad_norm",
+        "torch.nn.utils.clip_grad.clip_grad_value_",
+        "torch.nn.utils.clip_grads_with_norm_",
+    }
+)
+CLIP_METHODS = frozenset(
+    {"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_gradients", "clip_grad", "clip_master_grads"}
+)
+
+# Calls that are given an optimizer and leave its gradients alone.
+HARMLESS = re.compile(
+    r"lr|learning_rate|sched|save|load|checkpoint|log|print|state|info|len|isinstance|iter|next|append", re.IGNORECASE
+)
+
+_TOKENS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_OPTIMIZER = re.compile(r"optim\w*|opts?|opt[gd]|optimi[sz]ers?")
+
+
+def sounds_like_optimizer(name: str) -> bool:
+    """Whether a variable is called as optimizers are: `optimizer_G`, `optD`, `self.opt`; a binding outweighs it."""
+    last = re.sub(r"\[.*\]", "", name).rpartition(".")[2]
+    return any(_OPTIMIZER.fullmatch(token.lower()) for token in _TOKENS.findall(last))
+
+
+def is_optimizer(full: str) -> bool:
+    """Whether a full name is that of an optimizer class (or of a function that makes one)."""
+    module, _, last = full.rpartition(".")
+    if "lr_scheduler" in full or "swa_utils" in full or "scheduler" in last.lower():
+        return False
+    if module in ("torch.optim", "optim"):
+        return last[:1].isupper() or last == "*"
+    return last in OPTIMIZERS or last.endswith("Optimizer") or (last.islower() and "optimizer" in last)
+
+
+def is_scheduler(full: str) -> bool:
+    return "lr_scheduler" in full or "scheduler" in full.lower() or full.rpartition(".")[2].endswith("LR")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from .core import registry, suppress
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unchecked, Verdict
-from .core.plain import to_plain
+from .core.plain import from_plain, to_plain
 from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
 from .correlate import correlate
 from .graph.graph import Graph
@@ -77,11 +77,12 @@ def suspicions(scripts: Iterable[Script], rules: Sequence[Rule]) -> Iterator[Fou
 
 def structure(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:
     """What the graph rules say of the recorded graph."""
+    graph = None if run.graph is None else from_plain(Graph, run.graph)
     for rule in (rule for rule in rules if isinstance(rule, GraphRule)):
-        if run.graph is None:
+        if graph is None:
             yield Unchecked(rule.summary(), "no graph of a training step was recorded", rule.name)
         else:
-            yield from guarded(rule, rule.check, Graph.from_plain(run.graph))
+            yield from guarded(rule, rule.check, graph)
 
 
 def measurements(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:

@@ -1,0 +1,100 @@
+"""A finding as lines for a terminal: the place in the source, what was measured, what it explains, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from modellint.core.diagnostic import Diagnostic, Evidence, Location, Verdict
+
+from .excerpt import excerpt, whereabouts, within
+from .line import Line, Spans, faint, prose
+from .numbers import count
+from .plain_text import cells
+from .reading import figures
+from .sparkline import sparkline
+from .tree import Finding
+
+RAIL = 5  # columns before the bar that numbers and labels hang on
+LABEL = 12
+
+
+def lines(finding: Finding, width: int) -> Iterator[Line]:
+    """All of it in full tone for what is certain or confirmed; what is not is shorter, and faint."""
+    drawn = _lines(finding, width)
+    yield from drawn if finding.convicts else map(faint, drawn)
+
+
+def _lines(finding: Finding, width: int) -> Iterator[Line]:
+    diagnostic = finding.diagnostic
+    yield header(diagnostic)
+    yield from arrow(diagnostic.location)
+    if diagnostic.verdict is not Verdict.NOT_OBSERVED:
+        yield from source(diagnostic.location, width, str(diagnostic.level), before=int(finding.convicts))
+    room = width - RAIL - LABEL
+    yield from labelled("measured", (row for evidence in diagnostic.evidence for row in reading(evidence, room)))
+    yield from explained(finding, width)
+    yield from labelled("fix", [Line(prose(diagnostic.fix))] if diagnostic.fix else ())
+    yield from labelled("proven", [Line(prose(diagnostic.proof))] if diagnostic.proof else ())
+
+
+def header(diagnostic: Diagnostic) -> Line:
+    level = str(diagnostic.level)
+    named = ((level, level), (f"[{diagnostic.code} {diagnostic.rule}] ", "strong"))
+    return Line((*named, *prose(diagnostic.message, "strong")), right=((str(diagnostic.verdict), "strong"),), hang=4)
+
+
+def arrow(location: Location) -> Iterator[Line]:
+    if where := whereabouts(location):
+        yield Line(((where, ""),), lead=((" " * (RAIL - 1) + "--> ", "rail"),))
+
+
+def source(location: Location, width: int, level: str, before: int = 1) -> Iterator[Line]:
+    """The lines at the location with the place marked, where the file still has them."""
+    shown = within(excerpt(location, before), width - RAIL - 2)
+    if shown:
+        yield _source_row("", "")
+    for line in shown:
+        yield _source_row(str(line.number), line.text)
+        if line.marked:
+            start, end = (cells(line.text[:edge]) for edge in line.marked)
+            yield _source_row("", " " * start + "^" * (end - start), level)
+
+
+def _source_row(number: str, text: str, style: str = "") -> Line:
+    return Line(((text, style),), lead=((f"{number:>{RAIL - 1}} | ", "rail"),), crop=True)
+
+
+def labelled(label: str, rows: Iterable[Line]) -> Iterator[Line]:
+    """`rows` hung on the rail, the first of them behind the label."""
+    lead: Spans = ((" " * RAIL + "= ", "rail"), (f"{label}:".ljust(LABEL - 2), "label"))
+    for row in rows:
+        yield Line(row.text, lead=(*lead, *row.lead))
+        lead = ((" " * (RAIL + LABEL), ""),)
+
+
+def reading(evidence: Evidence, room: int) -> Iterator[Line]:
+    """Claim, chart and numbers in one line; where that is too long the claim stands above."""
+    claim, chart, numbers = prose(evidence.claim), sparkline(evidence.series), figures(evidence)
+    data: Spans = ((f"{chart}  " if chart else "", "chart"), (numbers, "strong"))
+    whole = (*claim, ("  " if chart else ": ", ""), *data)
+    if cells("".join(text for text, _ in whole)) <= room:
+        yield Line(whole)
+    else:
+        yield Line(claim)
+        yield Line(data, lead=(("  ", ""),))
+
+
+def explained(finding: Finding, width: int) -> Iterator[Line]:
+    """The symptoms, each in its own words and numbers but without the rank of a finding of its own."""
+    symptoms = list(finding.descendants())
+    parts = [count(len(symptoms), "symptom")] if symptoms else []
+    parts += [f"{rule} (shown under another cause)" for rule in finding.shared]
+    yield from labelled("explains", [Line(((", ".join(parts), ""),))] if parts else ())
+    for depth, symptom in symptoms:
+        indent = " " * (RAIL + 2 + 2 * depth)
+        where = (f"  {whereabouts(symptom.location)}", "rail")
+        named: Spans = ((f"{symptom.rule}: ", "strong"), *prose(symptom.message), where)
+        yield Line(named, lead=((f"{indent}- ", "rail"),))
+        for evidence in symptom.evidence:
+            for row in reading(evidence, width - len(indent) - 2):
+                yield Line(row.text, lead=((f"{indent}  ", ""), *row.lead))

@@ -1,0 +1,92 @@
+"""For a person at a terminal: every finding with its source and its numbers, then what works, then the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from modellint.core.diagnostic import Passed, Problem, Report, Verdict
+from modellint.report import finding, terminal
+from modellint.report.line import Line, prose
+from modellint.report.passed import outcome, reasons
+from modellint.report.plain_text import cells, one_line, printable
+from modellint.report.summary import facts, tally, watched
+from modellint.report.tree import Finding, grow
+
+TAIL = 12
+
+
+def render(report: Report, *, color: bool | None = None, width: int | None = None, **_: Any) -> str:
+    columns = width or terminal.columns()
+    lines = _apart(_blocks(report, columns))
+    return terminal.draw(lines, columns, color=terminal.wants_color() if color is None else color)
+
+
+def _blocks(report: Report, width: int) -> Iterator[Iterable[Line]]:
+    findings = grow(report.diagnostics)
+    yield _opening(report)
+    yield from (finding.lines(found, width) for found in findings if found.convicts)
+    yield from (finding.lines(found, width) for found in findings if not found.convicts)
+    yield _what_works(report.passed, width)
+    yield _not_checked(report)
+    if report.problem:
+        yield _problem(report.problem, width)
+    yield _closing(report, findings)
+
+
+def _apart(blocks: Iterable[Iterable[Line]]) -> Iterator[Line]:
+    """The lines of all blocks with an empty line between two that are not empty."""
+    started = False
+    for lines in map(list, blocks):
+        if lines and started:
+            yield Line()
+        started = started or bool(lines)
+        yield from lines
+
+
+def _opening(report: Report) -> Iterator[Line]:
+    known = dict(facts(report.run))
+    watching = [known[label] for label in ("model", "loss", "optimizer") if label in known]
+    if watching:
+        yield Line(prose("Watched " + "; ".join(watching), "faint"), hang=4)
+
+
+def _what_works(passed: Sequence[Passed], width: int) -> Iterator[Line]:
+    if passed:
+        yield Line((("What works", "strong"),))
+    column = min(max((cells(one_line(check.check)) for check in passed), default=0), width * 3 // 5)
+    for check in passed:
+        padding = " " * (column - cells(one_line(check.check)) + 2)
+        yield Line((*prose(check.check), (padding + outcome(check), "")), lead=(("  ✓ ", "good"),))
+
+
+def _not_checked(report: Report) -> Iterator[Line]:
+    if report.unchecked:
+        yield Line((("Not checked", "strong"),))
+    for reason, checks in reasons(report.unchecked):
+        yield Line((*prose(reason), (f": {', '.join(checks)}", "")), lead=(("  · ", "faint"),))
+
+
+def _problem(problem: Problem, width: int) -> Iterator[Line]:
+    yield Line((("error: ", "error"), *prose(problem.message, "strong")), hang=4)
+    yield from finding.arrow(problem.location)
+    yield from finding.source(problem.location, width, "error")
+    tail = printable(problem.detail).rstrip().expandtabs().splitlines()[-TAIL:]
+    yield from finding.labelled("output", (Line(((text, "faint"),)) for text in tail))
+
+
+def _closing(report: Report, findings: Sequence[Finding]) -> Iterator[Line]:
+    worst = max((diagnostic.level for diagnostic in report.diagnostics), key=lambda level: level.rank, default="good")
+    tone = "error" if report.problem else str(worst)
+    yield Line(((tally(report, findings), tone), (f"; {watched(report.run)}" if report.run else "", "")), hang=4)
+    yield from (Line((*prose(hint, "faint"),), hang=4) for hint in _hints(report))
+
+
+def _hints(report: Report) -> Iterator[str]:
+    if report.problem:
+        yield "The probe did not come to its end; the findings are what was read and measured until then."
+    suspected = next((d for d in report.diagnostics if d.verdict is Verdict.SUSPECTED and d.location.path), None)
+    if suspected and not report.run:
+        yield f"`modellint probe {suspected.location.path}` runs a few steps and measures what is only suspected."
+    if report.diagnostics:
+        yield f"`modellint explain {report.diagnostics[0].rule}` says why it hurts and where its thresholds come from."

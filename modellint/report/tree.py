@@ -1,0 +1,68 @@
+"""Findings as trees: every cause with the symptoms that it explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from modellint.core.diagnostic import Diagnostic
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A diagnostic and the findings that vanish with it."""
+
+    diagnostic: Diagnostic
+    symptoms: tuple[Finding, ...] = ()
+    shared: tuple[str, ...] = ()  # rules that it explains too, and that stand under another cause
+
+    @property
+    def convicts(self) -> bool:
+        return self.diagnostic.verdict.convicts
+
+    def descendants(self, depth: int = 0) -> Iterator[tuple[int, Diagnostic]]:
+        """All symptoms below, with the length of the chain that leads to them."""
+        for symptom in self.symptoms:
+            yield depth, symptom.diagnostic
+            yield from symptom.descendants(depth + 1)
+
+
+def grow(diagnostics: Sequence[Diagnostic]) -> tuple[Finding, ...]:
+    """The causes in the order given, each with its symptoms; a circle of causes is cut before its first member."""
+    parents: dict[int, int] = {}
+    for index in reversed(range(len(diagnostics))):
+        cause = next(_causes(index, diagnostics, parents), None)
+        if cause is not None:
+            parents[index] = cause
+    children: dict[int | None, list[int]] = {}
+    for index in range(len(diagnostics)):
+        children.setdefault(parents.get(index), []).append(index)
+    return tuple(_findings(None, diagnostics, children))
+
+
+def _causes(index: int, diagnostics: Sequence[Diagnostic], parents: Mapping[int, int]) -> Iterator[int]:
+    """Where the causes of a symptom stand; what is only suspected explains nothing that was measured."""
+    symptom = diagnostics[index]
+    for rule in symptom.causes:
+        for place, cause in enumerate(diagnostics):
+            convicts = cause.verdict.convicts or not symptom.verdict.convicts
+            if cause.rule == rule and convicts and index not in _ancestors(place, parents):
+                yield place
+
+
+def _ancestors(place: int, parents: Mapping[int, int]) -> Iterator[int]:
+    yield place
+    while place in parents:
+        place = parents[place]
+        yield place
+
+
+def _findings(
+    parent: int | None, diagnostics: Sequence[Diagnostic], children: Mapping[int | None, Sequence[int]]
+) -> Iterator[Finding]:
+    for place in children.get(parent, ()):
+        symptoms = tuple(_findings(place, diagnostics, children))
+        own = Finding(diagnostics[place], symptoms)
+        shown = {symptom.rule for _, symptom in own.descendants()}
+        elsewhere = {d.rule for d in diagnostics if d.verdict.convicts} - shown
+        yield replace(own, shared=tuple(rule for rule in own.diagnostic.explains if rule in elsewhere))

@@ -6,7 +6,7 @@ Norms are L2 norms in float64 of float32 accumulations; `None` means "not measur
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modellint.core.diagnostic import Location, Problem
@@ -67,7 +67,7 @@ class Step:
     index: int = 0  # counts from 0, per optimizer
     optimizer: int = 0
     loss: float | None = None  # the value backward() started from, undone by the loss scale
-    class_loss: float | None = None  # mean cross entropy in nats per row, unweighted and unsmoothed, from logits and labels
+    class_loss: float | None = None  # mean cross entropy in nats per row, unweighted and unsmoothed
     rows: int | None = None  # rows of the class loss, ignored labels left out
     predictions: tuple[int, ...] = ()  # argmax of the logits; at most 4,096 rows, evenly spaced
     labels: tuple[int, ...] = ()  # the labels of the same rows
@@ -78,7 +78,7 @@ class Step:
     gradients: Mapping[str, float | None] = field(default_factory=dict)  # per parameter, at the end of backward()
     gradients_at_step: Mapping[str, float | None] = field(default_factory=dict)
     updates: Mapping[str, float | None] = field(default_factory=dict)  # norm of the change / norm before, per parameter
-    norms_at_backward: tuple[float, ...] = ()  # gradient norm of the optimizer's parameters at EVERY backward() entry of this step
+    norms_at_backward: tuple[float, ...] = ()  # of the optimizer's parameters at EVERY backward() entry of this step
     backwards: int = 1
     clips: tuple[Clip, ...] = ()
     learning_rate: float | None = None
@@ -149,7 +149,7 @@ class Run:
     loss: Loss | None = None
     classes: int | None = None
     label_counts: Mapping[int, int] = field(default_factory=dict)  # over all watched rows of the class loss
-    places: Mapping[str, Location] = field(default_factory=dict)  # "model", "loss", "backward", "step": the user's lines
+    places: Mapping[str, Location] = field(default_factory=dict)  # the lines of "model", "loss", "backward", "step"
     graph: Mapping[str, Any] | None = None  # the plain Graph, as modellint.graph reads it
     files: tuple[str, ...] = ()  # the user's own source files that the run executed
     written: tuple[str, ...] = ()  # files that the run created
@@ -164,3 +164,7 @@ class Run:
 
     def of(self, optimizer: int) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.optimizer == optimizer)
+
+    def place(self, name: str, module: str | None = None) -> Location:
+        """The user's line of "model", "loss", "backward" or "step", as far as it is known, and a module path."""
+        return replace(self.places.get(name, Location()), module=module)

@@ -1,167 +1,179 @@
-"""One real forward and loss, as executed, to a torch.fx.Graph and from there to the plain graph of roles."""
+"""One real forward and loss, as it is executed, to a torch.fx.Graph and from there to the plain graph of roles."""
+
+from __future__ import annotations
 
 import os
-import sys
 import threading
-import types
 import weakref
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import torch
-from torch.nn import functional
+from torch import Tensor
+from torch.fx import Graph
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
-from . import assemble, frames, lower, modes
-from .ledger import Ledger, Op, tensors_in, writes
-
-# With a function mode active these modules leave their fused path in eval mode: there they are recorded from outside.
-_FUSED = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer, torch.nn.TransformerEncoder)
+from . import frames, modes
+from .assemble import assemble
+from .composites import BODIES, FUSED
+from .ledger import Ledger
+from .lower import lower
+from .operation import Op, tensors_in, writes
 
 
 class Call:
-    """One call of a module; `parent` is the call that it was made in."""
+    """One call of a module, made within `parent`; iterates outwards."""
 
     __slots__ = ("inputs", "kind", "line", "module", "parent", "suspended")
 
-    def __init__(self, module, parent, line):
-        self.module, self.kind, self.parent, self.line = weakref.ref(module), type(module), parent, line
-        self.inputs, self.suspended = (), False
+    def __init__(self, module: torch.nn.Module, parent: Optional[Call]) -> None:
+        self.module, self.kind, self.parent = weakref.ref(module), type(module), parent
+        self.line, self.inputs, self.suspended = frames.user_line(), (), False
 
-    def __iter__(self):
-        call = self
+    def __iter__(self) -> Iterator[Call]:
+        call: Optional[Call] = self
         while call is not None:
             yield call
             call = call.parent
 
 
 class Capture(TorchFunctionMode):
-    """Records from `start()` to `stop()`; `finish()` gives what reaches the loss. Tensors are held weakly throughout."""
+    """Records from `start()` to `stop()` or the first `backward()`; `finish()` gives what reaches the loss.
 
-    def __init__(self):
+    Nothing of the run is kept alive and nothing that it computes is changed; what goes wrong in here ends up in `errors`.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self.graph = None  # the torch.fx.Graph, after finish()
-        self.errors = []
-        self._ledger, self._call, self._active = Ledger(), None, False
+        self.graph: Optional[Graph] = None  # as recorded, after finish()
+        self.errors: List[Exception] = []
+        self._ledger = Ledger()
+        self._call: Optional[Call] = None
+        self._active = False
         self._home = (os.getpid(), threading.get_ident())
-        self._undo = []
+        self._undo: List[Callable[[], Any]] = []
 
-    def start(self):
+    def start(self) -> None:
         self._active = True
         modes.push(self)
-        before = hooks.register_module_forward_pre_hook(self._enter)
-        after = hooks.register_module_forward_hook(self._leave, always_call=True)
-        self._undo = [before.remove, after.remove, *_intercept_backward(self)]
+        before = hooks.register_module_forward_pre_hook(self._entered)
+        after = hooks.register_module_forward_hook(self._left, always_call=True)
+        self._undo = [before.remove, after.remove, self._intercept_backward(), self._intercept_functions()]
 
-    def stop(self):
+    def stop(self) -> None:
         self._active = False
         modes.remove(self)
         while self._undo:
             self._undo.pop()()
 
-    def finish(self, loss, parameter_names, model):
-        """The plain graph of what reaches `loss`, JSON-able; None when nothing was recorded that reaches it."""
+    def finish(
+        self, loss: Tensor, parameter_names: Dict[int, str], model: Optional[torch.nn.Module]
+    ) -> Optional[Dict[str, Any]]:
+        """The plain graph of what reaches `loss`, JSON-able; None when nothing recorded does."""
         self.stop()
         try:
             found = self._ledger.find(loss)
-            if found is None:
-                return None
-            self.graph = assemble.assemble(found, parameter_names, model)
-            return lower.lower(self.graph)
+            self.graph = assemble(found, parameter_names, model) if found is not None else None
+            return lower(self.graph) if self.graph is not None else None
         except Exception as error:
             self.errors.append(error)
             return None
         finally:
             self._ledger, self._call = Ledger(), None
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if not self._here():
             return func(*args, **kwargs)
-        body = _bodies.get(func)
+        body = BODIES.get(func)
         if body is not None:
             with self:
                 return body(*args, **kwargs)
         result = func(*args, **kwargs)
-        if self._active:
-            self._guarded(self._record, func, args, kwargs, result)
+        self._guarded(self._record, func, args, kwargs, result)
         return result
 
-    def _here(self):
+    def _here(self) -> bool:
+        """Not in a forked worker, which inherits the mode, and not in another thread, which shares the hooks."""
         return self._active and self._home == (os.getpid(), threading.get_ident())
 
-    def _guarded(self, action, *args):
-        """Nothing that goes wrong in here may reach the user's run."""
+    def _guarded(self, action: Callable[..., None], *args: Any) -> None:
         try:
             with torch._C.DisableTorchFunction():
                 action(*args)
         except Exception as error:
             self.errors.append(error)
 
-    def _record(self, func, args, kwargs, result):
+    def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         made = tuple(tensors_in(result))
         if not made and writes(func):
             made = tuple(tensors_in(args[0]))
-        if made:
-            encode, line = self._ledger.encode, frames.user_line(sys._getframe(3))
-            op = Op(func, encode(args, self._call), encode(kwargs, self._call), self._call, line)
+        if made and self._active:
+            encode = self._ledger.encode
+            op = Op(func, encode(args, self._call), encode(kwargs, self._call), self._call, frames.user_line())
             self._ledger.add(op, made)
 
-    def _enter(self, module, args):
-        if self._here():
-            self._guarded(self._begin, module, args)
+    def _entered(self, module: torch.nn.Module, args: Any) -> None:
+        if self._here() and not (self._call and self._call.suspended):
+            self._guarded(self._enter, module, args)
 
-    def _leave(self, module, args, result):
+    def _left(self, module: torch.nn.Module, _: Any, result: Any) -> None:
         if self._here():
-            self._guarded(self._end, module, result)
+            self._guarded(self._leave, module, result)
 
-    def _begin(self, module, args):
-        if self._call is not None and self._call.suspended:
-            return
-        call = Call(module, self._call, frames.user_line(sys._getframe(3)))
-        call.inputs = self._ledger.encode(args, call)
+    def _enter(self, module: torch.nn.Module, args: Any) -> None:
+        call = Call(module, self._call)
+        call.inputs = self._ledger.encode(args, self._call)
         if self._call is None:
-            self._measure_inputs(args)
+            self._measure(args)
         self._call = call
-        if isinstance(module, _FUSED) and not module.training:
-            call.suspended = modes.remove(self)
+        call.suspended = isinstance(module, FUSED) and not module.training and modes.remove(self)
 
-    def _end(self, module, result):
+    def _leave(self, module: torch.nn.Module, result: Any) -> None:
         call = next((call for call in self._call or () if call.module() is module), None)
         if call is None:
             return
         self._call = call.parent
         if call.suspended:
             modes.push(self)
-        made = tuple((path, tensor) for path, tensor in tensors_in(result) if self._ledger.find(tensor) is None)
-        if made:  # scripted or fused: seen from outside only
-            self._ledger.add(Op(call.kind, call.inputs, {}, call, call.line), made)
+        unseen = [(path, each) for path, each in self._unseen(result) if call.suspended or each.grad_fn is not None]
+        if unseen:  # fused or scripted: one operation
+            weights = self._ledger.encode(tuple(module.parameters()), call)
+            self._ledger.add(Op(call.kind, (call.inputs, weights), {}, call, call.line), unseen)
 
-    def _measure_inputs(self, args):
+    def _applied(self, kind: Any, args: Any, result: Any) -> None:
+        unseen = self._unseen(result)
+        if unseen:
+            inputs = self._ledger.encode(args, self._call)
+            self._ledger.add(Op(kind, inputs, {}, self._call, frames.user_line()), unseen)
+
+    def _unseen(self, result: Any) -> List[Any]:
+        return [(path, tensor) for path, tensor in tensors_in(result) if self._ledger.find(tensor) is None]
+
+    def _measure(self, args: Any) -> None:
         for _, tensor in tensors_in(args):
-            source = self._ledger.ref(tensor).source
             if tensor.is_floating_point() and not tensor.requires_grad and tensor.numel() > 1:
-                source.std = tensor.std()
+                self._ledger.ref(tensor).source.std = tensor.std()
 
+    def _intercept_backward(self) -> Callable[[], None]:
+        """`Tensor.backward` dispatches to the mode itself, and a mode cannot be taken out from inside: stop before it."""
+        original = torch.Tensor.backward
 
-def _intercept_backward(capture):
-    """`Tensor.backward` is itself an overridable function: leave before it enters the mode, which could not be left inside."""
-    original = torch.Tensor.backward
+        def backward(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            self.stop()
+            return original(tensor, *args, **kwargs)
 
-    def backward(tensor, *args, **kwargs):
-        capture.stop()
-        return original(tensor, *args, **kwargs)
+        torch.Tensor.backward = backward  # type: ignore[method-assign,assignment]
+        return lambda: setattr(torch.Tensor, "backward", original)
 
-    torch.Tensor.backward = backward
-    return [lambda: setattr(torch.Tensor, "backward", original)]
+    def _intercept_functions(self) -> Callable[[], None]:
+        original = vars(torch.autograd.Function)["apply"]
 
+        def apply(kind: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original.__func__(kind, *args, **kwargs)
+            if self._here():
+                self._guarded(self._applied, kind, args, result)
+            return result
 
-def _body(function):
-    """`function` without its own dispatch to the mode, so that what it calls is seen one by one."""
-    dispatch = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
-    scope = {**function.__globals__, **dict.fromkeys(dispatch, lambda *_: False)}
-    body = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
-    body.__kwdefaults__ = function.__kwdefaults__
-    return body
-
-
-_bodies = {functional.multi_head_attention_forward: _body(functional.multi_head_attention_forward)}
+        torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
+        return lambda: setattr(torch.autograd.Function, "apply", original)

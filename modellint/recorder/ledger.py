@@ -1,167 +1,94 @@
-"""Which operation made which live tensor: a ledger that holds tensors weakly and so forgets what nobody can reach."""
+"""Which operation made which live tensor: tensors are held weakly, so that what nobody can reach is forgotten."""
+
+from __future__ import annotations
 
 import weakref
-from typing import Any, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 import torch
+from torch import Tensor
+
+from .operation import Leaf, Op, Path, Ref, made, reachable, writes
 
 LIMIT = 200_000  # operations remembered at once: a long preparation of data must not pile up
+LONGEST = 256  # items of a list among the arguments
 _LITERALS = (int, float, bool, str, complex, type(None), type(Ellipsis), torch.dtype, torch.device)
-_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift")
-_WRITING = frozenset(("__setitem__", *("__i" + name + "__" for name in _BINARY)))
 
 
-class Ref(NamedTuple):
-    """One tensor: the operation or leaf it came from, and where in the (nested) result it lay."""
-
-    source: Any
-    path: Tuple = ()
-
-
-class Leaf:
-    """A tensor that no recorded operation made: a parameter, a buffer, or data."""
-
-    def __init__(self, tensor, call):
-        self.tensor = weakref.ref(tensor)
-        self.key = id(tensor)
-        self.parameter = isinstance(tensor, torch.nn.Parameter)
-        self.grad = tensor.requires_grad
-        self.outputs = (((), _shape(tensor), str(tensor.dtype)),)
-        self.call = call
-        self.std = None
-
-
-class Op:
-    """One executed operation. It refers to what it read, never to what it made: dead results take their past with them."""
-
-    __slots__ = ("args", "call", "function", "grad", "kwargs", "line", "outputs", "std")
-
-    def __init__(self, function, args, kwargs, call, line):
-        self.function, self.args, self.kwargs = function, args, kwargs
-        self.call, self.line = call, line
-        self.outputs, self.grad, self.std = (), False, None
-
-    def __iter__(self):
-        return refs((self.args, self.kwargs))
-
-
-class _Weak(weakref.ref):
+class _Weak(weakref.ref):  # type: ignore[type-arg]
     __slots__ = ("key",)
+    key: int
 
 
 class Ledger:
-    def __init__(self):
-        self.entries = {}
+    def __init__(self) -> None:
+        self._entries: Dict[int, Tuple[_Weak, Ref]] = {}
         self._made = 0
 
-    def find(self, tensor):
-        entry = self.entries.get(id(tensor))
+    def find(self, tensor: Tensor) -> Optional[Ref]:
+        entry = self._entries.get(id(tensor))
         return entry[1] if entry is not None and entry[0]() is tensor else None
 
-    def ref(self, tensor, call=None):
+    def ref(self, tensor: Tensor, call: Any = None) -> Ref:
         """Where `tensor` came from; a tensor never seen before becomes a leaf."""
         found = self.find(tensor)
         if found is None:
-            found = self._bind(tensor, Ref(Leaf(tensor, call)))
-        elif tensor.requires_grad:
-            found.source.grad = True  # made under no_grad and attached later: re-entrant checkpointing
+            return self._bind(tensor, Ref(Leaf(tensor, call)))
+        if isinstance(found.source, Op) and not found.source.grad and tensor.requires_grad:
+            found.source.grad = found.source.attached = True
         return found
 
-    def add(self, op, tensors):
-        """`op` made `tensors`, an iterable of (path, tensor)."""
-        made = []
+    def add(self, op: Op, tensors: Iterable[Tuple[Path, Tensor]]) -> None:
+        """`op` made, or changed, `tensors`."""
+        tensors = tuple(tensors)
+        op.outputs = tuple(made(path, tensor) for path, tensor in tensors)
+        op.grad = any(tensor.requires_grad for _, tensor in tensors)
         for path, tensor in tensors:
-            made.append((path, _shape(tensor), str(tensor.dtype)))
-            op.grad = op.grad or tensor.requires_grad
-            if tensor.is_leaf and tensor.requires_grad:
-                self.ref(tensor, op.call)  # a weight stays a leaf, however it was filled
-            else:
-                self._bind(tensor, Ref(op, path))
-                self._rebind_base(tensor, op)
-        op.outputs = tuple(made)
+            self._own(op, path, tensor)
         self._made += 1
         if self._made > LIMIT:
             self._sweep()
 
-    def encode(self, value, call=None):
-        """`value` with every tensor replaced by its Ref and everything unprintable by its type's name."""
-        if isinstance(value, torch.Tensor):
+    def encode(self, value: Any, call: Any = None) -> Any:
+        """`value` with every tensor replaced by its Ref, and what cannot be printed by the name of its type."""
+        if isinstance(value, Tensor):
             return self.ref(value, call)
         if isinstance(value, (list, tuple)):
-            return tuple(self.encode(item, call) for item in value[:256])
+            return tuple(self.encode(item, call) for item in value[:LONGEST])
         if isinstance(value, dict):
             return {str(key): self.encode(item, call) for key, item in value.items()}
         if isinstance(value, slice):
             return slice(*(self.encode(part, call) for part in (value.start, value.stop, value.step)))
         return value if isinstance(value, _LITERALS) else type(value).__name__
 
-    def _bind(self, tensor, ref):
+    def _own(self, op: Op, path: Path, tensor: Tensor) -> None:
+        if _is_weight(tensor) and (writes(op.function) or not any(op)):  # it stays a leaf, however it was filled
+            known = self.find(tensor)
+            if known is None or isinstance(known.source, Op):
+                self._bind(tensor, Ref(Leaf(tensor, op.call)))
+            return
+        self._bind(tensor, Ref(op, path))
+        base = tensor._base if writes(op.function) and tensor._is_view() else None
+        if base is not None and self.find(base) is not None and not _is_weight(base):
+            self._bind(base, Ref(op))  # what is written through a view reaches its base
+
+    def _bind(self, tensor: Tensor, ref: Ref) -> Ref:
         weak = _Weak(tensor, self._forget)
         weak.key = id(tensor)
-        self.entries[weak.key] = (weak, ref)
+        self._entries[weak.key] = (weak, ref)
         return ref
 
-    def _forget(self, weak):
-        entry = self.entries.get(weak.key)
+    def _forget(self, weak: Any) -> None:
+        entry = self._entries.get(weak.key)
         if entry is not None and entry[0] is weak:
-            del self.entries[weak.key]
+            del self._entries[weak.key]
 
-    def _rebind_base(self, tensor, op):
-        base = tensor._base if tensor._is_view() else None
-        changed = base is not None and self.find(base) is not None and writes(op.function)
-        if changed and not (base.is_leaf and base.requires_grad):
-            self._bind(base, Ref(op))
-
-    def _sweep(self):
-        self._made = len(reachable(entry[1].source for entry in list(self.entries.values())))
+    def _sweep(self) -> None:
+        self._made = len(reachable(entry[1].source for entry in list(self._entries.values())))
         if self._made > LIMIT // 2:
-            self.entries.clear()
+            self._entries.clear()
             self._made = 0
 
 
-def refs(value):
-    """Every Ref in an encoded value, in order."""
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, (tuple, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from refs(item)
-    elif isinstance(value, slice):
-        yield from refs((value.start, value.stop, value.step))
-
-
-def reachable(sources):
-    """All operations and leaves that `sources` depend on, themselves included, each after what it reads."""
-    order, entered, stack = {}, set(), [(source, False) for source in sources]
-    while stack:
-        source, done = stack.pop()
-        if done:
-            order[id(source)] = source
-        elif id(source) not in entered:
-            entered.add(id(source))
-            stack.append((source, True))
-            if isinstance(source, Op):
-                stack.extend((ref.source, False) for ref in source)
-    return list(order.values())
-
-
-def tensors_in(value, path=()):
-    """(path, tensor) for every tensor in a (nested) result."""
-    if isinstance(value, torch.Tensor):
-        yield path, value
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from tensors_in(item, (*path, index))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from tensors_in(item, (*path, key))
-
-
-def writes(function):
-    """Whether a torch function changes its first argument in place."""
-    name = getattr(function, "__name__", "")
-    return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
-
-
-def _shape(tensor):
-    return tuple(int(size) for size in tensor.shape)
+def _is_weight(tensor: Tensor) -> bool:
+    return tensor.is_leaf and tensor.requires_grad

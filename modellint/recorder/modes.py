@@ -1,33 +1,34 @@
-"""A function mode in and out of the stack without disturbing modes that the user opens or closes meanwhile."""
+"""A function mode into the stack and out of it, without disturbing modes that the user opens or closes meanwhile."""
 
-import torch
-from torch.overrides import _pop_mode, _push_mode
+from typing import Any, Sequence
+
+from torch._C import _len_torch_function_stack, _pop_torch_function_stack, _push_on_torch_function_stack
+from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
 # Newer releases keep the device mode at the bottom of the stack and insist on finding it there.
-_device_at_bottom = "_len_torch_function_stack" in DeviceContext.__exit__.__code__.co_names
+_DEVICE_AT_BOTTOM = "_len_torch_function_stack" in DeviceContext.__exit__.__code__.co_names
 
 
-def push(mode):
-    """Put `mode` below all others, so that whoever closes theirs closes the right one."""
-    others = _unwind()
-    while others and _device_at_bottom and isinstance(others[-1], DeviceContext):
-        _push_mode(others.pop())
-    _push_mode(mode)
-    _rewind(others)
+def push(mode: TorchFunctionMode) -> None:
+    """Put `mode` below all others, so that whoever closes a mode closes their own."""
+    stack = _unwind()
+    depth = 1 if stack and _DEVICE_AT_BOTTOM and isinstance(stack[0], DeviceContext) else 0
+    _rewind([*stack[:depth], mode, *stack[depth:]])
 
 
-def remove(mode):
+def remove(mode: TorchFunctionMode) -> bool:
     """Whether `mode` was on the stack."""
-    others = _unwind()
-    _rewind([other for other in others if other is not mode])
-    return any(other is mode for other in others)
+    stack = _unwind()
+    _rewind([other for other in stack if other is not mode])
+    return any(other is mode for other in stack)
 
 
-def _unwind():
-    return [_pop_mode() for _ in range(torch._C._len_torch_function_stack())]
+def _unwind() -> Sequence[Any]:
+    """All modes, taken off, bottom first."""
+    return [_pop_torch_function_stack() for _ in range(_len_torch_function_stack())][::-1]
 
 
-def _rewind(popped):
-    for mode in reversed(popped):
-        _push_mode(mode)
+def _rewind(stack: Sequence[Any]) -> None:
+    for mode in stack:
+        _push_on_torch_function_stack(mode)

@@ -1,113 +1,104 @@
 """Layers written out as arithmetic: norms, softmax and attention that no torch function names."""
 
+from __future__ import annotations
+
 import re
-from typing import Dict, Iterator, List, Optional, Set
+from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from torch.fx import Node
 
-from .roles import NORMALISING
+from .roles import NORMALISING, STATISTICS
 
 _NORM_CLASS = re.compile(r"Norm(?!al)|norm$|_norm")
-_HEAVY = {"linear", "conv", "attention", "recurrent", "embedding", "loss"}
-_TRANSPARENT = {"reshape", "mask", "dropout", "index", "detach"}
-_STATISTICS = {
-    "mean",
-    "sum",
-    "var",
-    "std",
-    "norm",
-    "vector_norm",
-    "linalg_norm",
-    "amax",
-    "max",
-    "var_mean",
-    "std_mean",
-    "logsumexp",
-}
-_INVERSE = {"rsqrt", "reciprocal", "pow"}
+_HEAVY = frozenset(("linear", "conv", "attention", "recurrent", "embedding", "loss"))
+_TRANSPARENT = frozenset(("reshape", "mask", "dropout", "index", "detach"))
+_POINTWISE = frozenset(("activation", "add", "mul", "reshape"))
+_INVERSE = frozenset(("rsqrt", "reciprocal", "pow"))
+_FAR = 8  # operations between a statistic and its use: square root, epsilon, clamp, casts and views
+
+
+def operation(node: Node) -> str:
+    return str(node.meta.get("operation", ""))
 
 
 def norm_modules(nodes: List[Node]) -> Dict[Node, Node]:
-    """Each operation inside a module that is a norm, by its class name and by what it does, to the one that gives its result."""
+    """Each operation inside a module that is a norm, by its class's name and by what it does, to the one with the result."""
     regions: Dict[int, List[Node]] = {}
     for node in nodes:
-        for call, name in node.meta.get("calls", ()):
+        for call, name in node.meta["calls"]:
             if node.meta["space"] == "activation" and _NORM_CLASS.search(name):
                 regions.setdefault(call, []).append(node)
-    groups: Dict[Node, Node] = {}
-    for region in sorted(filter(_is_norm, regions.values()), key=len, reverse=True):
+    merged: Dict[Node, Node] = {}
+    for region in sorted(filter(_normalises, regions.values()), key=len, reverse=True):
         results = [node for node in region if any(user not in region for user in node.users)]
-        if len(results) == 1 and len(region) > 1 and region[0] not in groups:
-            groups.update(dict.fromkeys(region, results[0]))
-    return groups
-
-
-def _is_norm(region: List[Node]) -> bool:
-    roles = {node.meta["role"] for node in region}
-    works = "norm" in roles or any(node.meta.get("operation") in NORMALISING for node in region)
-    return works and not roles & _HEAVY
+        if len(results) == 1 and region[0] not in merged:
+            merged.update(dict.fromkeys(region, results[0]))
+    return merged
 
 
 def written_out(node: Node, role: str) -> Optional[str]:
-    """The role of an operation that ends a written-out norm or softmax."""
-    if role != "mul":
-        return None
-    for top, scale in _quotients(node):
+    """The role of what ends a written-out norm or softmax: a quotient of a value and a statistic of that value."""
+    for value, scale in _quotients(node) if role == "mul" else ():
         statistic = _statistic(scale)
-        measured = statistic.all_input_nodes[:1] if statistic is not None else []
-        if measured and _operation(statistic) == "sum" and _operation(_through(top)) == "exp" and measured[0] is top:
+        if statistic is None:
+            continue
+        measured = statistic.all_input_nodes[0]
+        if (
+            operation(statistic) == "sum"
+            and operation(_through(value)) == "exp"
+            and _through(measured) is _through(value)
+        ):
             return "softmax"
-        if statistic is not None and measured and _elementwise(top) & _elementwise(measured[0]):
+        if _elementwise(value) & _elementwise(measured):
             return "norm"
     return None
 
 
-def mixes_by_softmax(node: Node) -> bool:
-    """Whether the first factor of a product is a softmax: attention written out."""
-    return bool(node.all_input_nodes) and _through(node.all_input_nodes[0]).meta.get("role") == "softmax"
+def mixes_by_softmax(product: Node) -> bool:
+    """Whether the first factor is a softmax: attention written out."""
+    return bool(product.all_input_nodes) and _through(product.all_input_nodes[0]).meta["role"] == "softmax"
 
 
-def _quotients(node: Node) -> Iterator[List[Node]]:
+def _normalises(region: List[Node]) -> bool:
+    roles = {node.meta["role"] for node in region}
+    works = "norm" in roles or any(operation(node) in NORMALISING for node in region)
+    return works and not roles & _HEAVY
+
+
+def _quotients(node: Node) -> Iterator[Tuple[Node, Node]]:
     """(value, scale) where the node divides value by scale, or multiplies it by an inverse."""
-    sources = list(node.all_input_nodes)
-    if len(sources) != 2:
+    if len(node.all_input_nodes) != 2:
         return
-    if "div" in _operation(node):
-        yield sources if _operation(node) != "rtruediv" else sources[::-1]
+    first, second = node.all_input_nodes
+    if "div" in operation(node):
+        yield (second, first) if operation(node) == "rtruediv" else (first, second)
     else:
-        yield from ([top, scale] for top, scale in (sources, sources[::-1]) if _operation(_through(scale)) in _INVERSE)
+        yield from ((v, s) for v, s in ((first, second), (second, first)) if operation(_through(s)) in _INVERSE)
 
 
 def _statistic(scale: Node) -> Optional[Node]:
-    """The reduction behind `sqrt(var + eps)` and its kin."""
-    for _ in range(8):
-        if _operation(scale) in _STATISTICS:
-            return scale
-        if scale.meta.get("role") not in ("activation", "add", "reshape", "mul", "index") or not scale.all_input_nodes:
+    """The reduction behind `sqrt(variance + eps)` and its kin."""
+    for _ in range(_FAR):
+        if not scale.all_input_nodes or operation(scale) in STATISTICS:
+            return scale if scale.all_input_nodes else None
+        if scale.meta["role"] not in _POINTWISE and scale.meta["role"] != "index":
             return None
         scale = scale.all_input_nodes[0]
     return None
 
 
-def _elementwise(node: Node, steps: int = 4) -> Set[Node]:
-    """The node and what it is an elementwise function of, a few steps back, without what depends on no weight."""
+def _elementwise(node: Node) -> Set[Node]:
+    """The node and what it is a pointwise function of, as far as that depends on weights."""
     found, frontier = {node}, [node]
-    for _ in range(steps):
+    for _ in range(_FAR // 2):
         frontier = [
-            source
-            for each in frontier
-            if each.meta.get("role") in ("activation", "add", "mul", "reshape")
-            for source in each.all_input_nodes
+            s for each in frontier if each.meta["role"] in _POINTWISE for s in each.all_input_nodes if s not in found
         ]
         found.update(frontier)
     return {each for each in found if each.meta["space"] == "activation"}
 
 
 def _through(node: Node) -> Node:
-    while node.meta.get("role") in _TRANSPARENT and node.all_input_nodes:
+    while node.meta["role"] in _TRANSPARENT and node.all_input_nodes:
         node = node.all_input_nodes[0]
     return node
-
-
-def _operation(node: Node) -> str:
-    return str(node.meta.get("operation", ""))

@@ -39,15 +39,15 @@ _NAMES = {
 }
 ROLES = {name: role for role, names in _NAMES.items() for name in names.split()}
 BOUNDED = frozenset("sigmoid tanh softsign hardtanh hardsigmoid relu6 sin cos erf sign atan angle".split())
-BOUNDED_RECURRENT = frozenset(
-    name for name in _NAMES["recurrent"].split() if "relu" not in name and name not in ("RNN", "RNNCell")
-)
+BOUNDED_RECURRENT = frozenset("lstm gru rnn_tanh lstm_cell gru_cell rnn_tanh_cell LSTM GRU LSTMCell GRUCell".split())
+LAYERS = frozenset(("linear", "scaled_dot_product_attention", *_NAMES["conv"].split(), *_NAMES["embedding"].split()))
+STATISTICS = frozenset("mean sum var std norm vector_norm linalg_norm amax max var_mean std_mean logsumexp".split())
 NORMALISING = frozenset(
     "rsqrt truediv rtruediv div norm vector_norm linalg_norm std var var_mean std_mean sqrt".split()
 )
 
 
-def role_of(operation):
-    if operation.endswith("_loss") or operation.endswith("_loss_nd"):
+def role_of(operation: str) -> str:
+    if operation.endswith(("_loss", "_loss_nd")):
         return "loss"
     return ROLES.get(operation, "other")

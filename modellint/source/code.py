@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modellint.core.diagnostic import Location
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Value:
     """An expression.
 

@@ -34,26 +34,16 @@ def _readable(test: Value) -> bool:
     return all(part.kind in READABLE for part in test.within())
 
 
-def loops(frame: Frame, event: Event) -> Iterator[str]:
-    """The loops around an event, outermost first; not those that only go through what the call is made on."""
-    assert event.value is not None
-    function, used = frame.function, set(_heads(event.value))
-    around = [b for b in function.enclosing(event.block) if function.blocks[b].kind in ("for", "while")]
-    for block in reversed(around):
-        if used.isdisjoint(_targets(function, block)):
-            yield loop_id(frame, block)
+def loops(frame: Frame, block: int, subject: Value | None = None) -> tuple[str, ...]:
+    """The loops around a block, outermost first, without one that goes through several `subject`s."""
+    heads = {part.name.partition(".")[0] for part in subject.within()} if subject is not None else set()
+    function = frame.function
+    around = [b for b in function.enclosing(block) if function.blocks[b].kind in ("for", "while")]
+    return tuple(_loop_id(frame, b) for b in reversed(around) if heads.isdisjoint(_targets(function, b)))
 
 
-def loop_id(frame: Frame, block: int) -> str:
+def _loop_id(frame: Frame, block: int) -> str:
     return f"{frame.path}|{frame.script.path}|{frame.function.name}|{block}"
-
-
-def _heads(call: Value) -> Iterator[str]:
-    """The first parts of the names that a method is called on, or that are its only argument."""
-    subjects = [call.receiver] if call.receiver is not None else []
-    for value in (part for subject in (*subjects, *call.arguments[:1]) for part in subject.within()):
-        if value.kind == "name":
-            yield value.name.partition(".")[0]
 
 
 def _targets(function: Function, block: int) -> set[str]:

@@ -31,9 +31,7 @@ class Relevance:
         return script.imported(call.name) and self.project.locate(script, call.name) is not None and name in self.names
 
     def function(self, function: Function) -> bool:
-        return function.name.rpartition(".")[2] in self.names or any(
-            DIRECT.fullmatch(call.method) for call in function.calls
-        )
+        return any(DIRECT.fullmatch(call.method) or call.method in self.names for call in function.calls)
 
     @property
     def names(self) -> set[str]:

@@ -16,37 +16,53 @@ DEEPEST = 40  # values followed one through another
 LONGEST = 3000  # values looked at for one question
 
 
+Key = tuple[object, Frame, int | None]
+
+
 class Resolver:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._bindings: dict[int, dict[str, list[int]]] = {}
         self._work = 0
-        self._active: set[tuple[int, str]] = set()
-        self._modules: dict[int, Frame] = {}
+        self._active: dict[Key, int] = {}
+        self._known: dict[Key, list[Source]] = {}
+        self._reopened = DEEPEST  # the outermost value that came back to itself
+        self._frames: dict[int, Frame] = {}
         self._callers: dict[str, list[tuple[Script, Function, int]]] | None = None
 
     def frame(self, script: Script, function: Function) -> Frame:
         """A function whose caller is not known."""
-        if function.kind == "module":
-            return self.module(script)
-        outer = self.project.function(script, function.parent) if function.parent else None
-        around = self.frame(script, outer) if outer else self.module(script)
-        return Frame(script, function, outer=around, path=f"{script.path}:{function.name}")
+        known = self._frames.get(id(function))
+        if known is None:
+            above = self.project.function(script, function.parent or "") if function.kind != "module" else None
+            path = f"{script.path}:{function.name}" if function.name else ""
+            known = Frame(script, function, outer=self.frame(script, above) if above else None, path=path)
+            self._frames[id(function)] = known
+        return known
 
     def module(self, script: Script) -> Frame:
-        return self._modules.setdefault(id(script), Frame(script, script.functions[0]))
+        return self.frame(script, script.functions[0])
 
     def sources(self, value: Value, frame: Frame, at: int | None = None) -> list[Source]:
         """Where the value is made: calls of constructors or of functions that cannot be read, constants, names not bound."""
-        key = id(value), frame.path
+        key = (value.name if value.kind == "name" else value, frame, at)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        if key in self._active:
+            self._reopened = min(self._reopened, self._active[key])
         self._work = self._work + 1 if self._active else 0
         if key in self._active or len(self._active) > DEEPEST or self._work > LONGEST:
             return [Source(value, frame, at)]
-        self._active.add(key)
+        depth = self._active[key] = len(self._active)
         try:
-            return list(self._follow(Source(value, frame, at)))
+            found = list({(id(s.value), s.frame): s for s in self._follow(Source(value, frame, at))}.values())
         finally:
-            self._active.discard(key)
+            del self._active[key]
+        if self._reopened >= depth:  # else the answer is that of a value within a circle, seen from inside it
+            self._reopened = DEEPEST
+            self._known[key] = found
+        return found
 
     def of(self, source: Source) -> list[Source]:
         return self.sources(source.value, source.frame, source.at)

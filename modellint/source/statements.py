@@ -147,7 +147,8 @@ def _function(walker: Walker, node: Any) -> None:
     outer = walker.body
     owner = outer.name if outer.kind == "class" else None
     name = walker.qualified(node.name)
-    body = Body(name, "function", owner, outer.name, parameters(walker, node.args), decorators, location)
+    parent = outer.parent if owner else outer.name  # names in a class body are not seen from its methods
+    body = Body(name, "function", owner, parent, parameters(walker, node.args), decorators, location)
     body.bound.update(p.name.lstrip("*") for p in body.parameters)
     walker.bind(node.name, Value("function", name, location=location), location)
     if owner and body.parameters and not any(d.name in STATIC for d in decorators):

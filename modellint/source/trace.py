@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .code import Event, Value
 from .facts import Act
@@ -49,7 +49,7 @@ class Tracer:
                 return
             branches = spot.branches + arms(frame.function, event.block)
             if event.kind == "call" and event.value is not None and self.relevance.call(event.value, frame.script):
-                here = Spot(branches, spot.loops + tuple(loops(frame, event)), chain)
+                here = Spot(branches, spot.loops, chain)
                 yield from self._called(Source(event.value, frame, index), here)
             elif event.name.endswith(".grad") and _forgets(event):
                 yield Act(
@@ -75,7 +75,7 @@ class Tracer:
             and len(spot.chain) < DEEPEST
             and self.relevance.function(entered.function)
         ):
-            yield from self._run(entered, spot)
+            yield from self._run(entered, self._inside(source, spot))
 
     def _closure(self, source: Source, spot: Spot) -> Iterator[Act]:
         """What `step(closure)` evaluates first."""
@@ -141,7 +141,13 @@ class Tracer:
         bound: tuple[float, ...] = (),
     ) -> Act:
         subjects = tuple(self._subjects(Source(subject, source.frame, source.at))) if subject is not None else ()
-        return Act(kind, source.value, subjects, scaled, owner, bound, spot.branches, spot.loops)
+        around = self._inside(source, spot, subject if kind == "step" else None).loops
+        return Act(kind, source.value, subjects, scaled, owner, bound, spot.branches, around)
+
+    def _inside(self, source: Source, spot: Spot, subject: Value | None = None) -> Spot:
+        """The place with the loops of its own function that are around it."""
+        block = source.frame.function.events[source.at or 0].block
+        return replace(spot, loops=spot.loops + loops(source.frame, block, subject))
 
     def _subjects(self, source: Source) -> Iterator[str]:
         """What tells the objects apart that a value may be: where each is made, else its name and function."""
@@ -153,9 +159,8 @@ class Tracer:
 
 
 def _forgets(event: Event) -> bool:
-    return event.kind == "delete" or (
-        event.kind == "assign" and event.value == Value("constant", location=event.value.location)
-    )
+    value = event.value
+    return event.kind == "delete" or (value is not None and value.kind == "constant" and value.constant is None)
 
 
 def _scaled(source: Source) -> bool:

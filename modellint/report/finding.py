@@ -76,7 +76,8 @@ def reading(evidence: Evidence, room: int) -> Iterator[Line]:
     """Claim, chart and numbers in one line; where that is too long the claim stands above."""
     claim, chart, numbers = prose(evidence.claim), sparkline(evidence.series), figures(evidence)
     data: Spans = ((f"{chart}  " if chart else "", "chart"), (numbers, "strong"))
-    whole = (*claim, ("  " if chart else ": ", ""), *data)
+    between = "  " if chart else ": " if numbers else ""
+    whole = (*claim, (between, ""), *data)
     if cells("".join(text for text, _ in whole)) <= room:
         yield Line(whole)
     else:

@@ -19,8 +19,8 @@ Facts = Mapping[str, Any]
 def tally(report: Report, findings: Sequence[Finding]) -> str:
     """ "2 errors, 1 warning (1 cause, 2 symptoms)"; a folded symptom counts at its own level."""
     if not report.diagnostics:
-        rules = report.settings.get("rules") or ()
-        return f"No findings of {count(len(rules), 'rule')}" if rules else "No findings"
+        held = set(report.settings.get("rules") or ()) - {check.rule for check in report.unchecked}
+        return f"No findings of {count(len(held), 'rule')}" if held else "No findings"
     levels = [diagnostic.level for diagnostic in report.diagnostics]
     counts = [count(levels.count(level), level) for level in reversed(Severity) if level in levels]
     causes = sum(finding.convicts for finding in findings)

@@ -67,7 +67,7 @@ def _rows(line: Line, console: Console) -> Iterator[Text]:
         text.truncate(room, overflow="ellipsis")
     first, *others = [text] if line.crop else text.wrap(console, room, overflow="fold") or [text]
     yield _justified(lead.append_text(first), right, console.width)
-    yield from (Text(" " * hang).append_text(row) for row in others)
+    yield from (_justified(Text(" " * hang).append_text(row), Text(), console.width) for row in others)
 
 
 def _justified(left: Text, right: Text, width: int) -> Text:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import example_reports as examples
 import pytest
 
-from modellint.core.diagnostic import Location, Report
+from modellint.core.diagnostic import Evidence, Location, Report
 from modellint.report import render
 
 LINE = re.compile(r"^(?P<path>[^:\n]+)(:\d+(:\d+)?)?: (error|warning|note)(\[\w+ [\w-]+\])? .*\)$")
@@ -57,3 +58,9 @@ def test_a_finding_without_a_file_keeps_the_shape():
         (examples.LARGE_RATE.__class__("r", "ML300", examples.LARGE_RATE.severity, "m", Location(module="head")),)
     )
     assert lines(report) == ["-: note[ML300 r] m in head (suspected)"]
+
+
+def test_the_key_number_is_one_that_convicts():
+    innocent, guilty = Evidence("early", 1.0, 9.0, holds=False), Evidence("late", 12.0, 9.0)
+    report = Report((replace(examples.LARGE_RATE, evidence=(innocent, guilty)),))
+    assert lines(report)[0].endswith("(confirmed; late 12, above 9)")

@@ -139,6 +139,7 @@ def test_a_check_says_how_to_measure_what_it_suspects():
 def test_no_line_is_wider_than_the_terminal(seed, width):
     for text in (full(examples.random_report(seed), width), full(examples.AUDIT, width)):
         assert max(cell_len(line) for line in text.splitlines()) <= width
+        assert not any(line.endswith(" ") for line in text.splitlines())
 
 
 def test_the_width_comes_from_columns_within_reason(monkeypatch):

@@ -141,3 +141,10 @@ def test_no_text_of_the_user_becomes_markup(seed):
 
 def test_a_check_without_a_number():
     assert "- logits differ\n" in audit(Report(passed=(Passed("logits differ"),)))
+
+
+def test_a_fix_that_cause_and_symptom_share_is_said_once():
+    symptom = replace(examples.EXPLODING_READOUT, fix=examples.WITHOUT_NORM.fix)
+    text = audit(Report((examples.WITHOUT_NORM, symptom)))
+    assert text.count("nn.LayerNorm(128)") == 1
+    assert "stays" not in text

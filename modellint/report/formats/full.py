@@ -84,7 +84,7 @@ def _closing(report: Report, findings: Sequence[Finding]) -> Iterator[Line]:
 
 def _hints(report: Report) -> Iterator[str]:
     if report.problem:
-        yield "The probe did not come to its end; the findings are what was read and measured until then."
+        yield "The probe did not come to its end: this is what was read and measured until then."
     suspected = next((d for d in report.diagnostics if d.verdict is Verdict.SUSPECTED and d.location.path), None)
     if suspected and not report.run:
         yield f"`modellint probe {suspected.location.path}` runs a few steps and measures what is only suspected."

@@ -1,4 +1,4 @@
-"""The plain graph of one recorded forward and loss: nodes with roles, edges, and the user's lines; no torch in sight."""
+"""The plain graph of one recorded forward and loss: nodes with roles, edges and the user's lines; no torch in sight."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .node import Node, Role
 
 @dataclass(frozen=True)
 class Graph:
-    """The nodes that reach `output` (the tensor that backward() starts from), in order of execution."""
+    """The nodes that reach `output`, the tensor that backward() starts from, each after what it reads."""
 
     nodes: tuple[Node, ...] = ()
     output: str = ""
 
     @classmethod
     def of(cls, *lines: str) -> Graph:
-        """A graph written as lines `role name [key=value ...] [<- input, ...]`; without `<-` a line reads the one before.
+        """A graph of lines `role name [key=value ...] [<- input, ...]`; without `<-` a line reads the one before.
 
         Graph.of("input x", "linear body", "activation relu", "linear readout", "loss cross_entropy")
         """
@@ -37,11 +37,6 @@ class Graph:
 
     def of_role(self, *roles: Role) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes if node.role in roles)
-
-    @property
-    def parameters(self) -> frozenset[str]:
-        """The parameters that reach the loss."""
-        return frozenset(name for node in self.nodes for name in node.parameters)
 
     @functools.cached_property
     def _by_name(self) -> dict[str, Node]:

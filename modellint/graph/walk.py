@@ -9,29 +9,51 @@ from .node import LAYERS, Node, Role
 
 
 def walk_back(graph: Graph, start: Node, through: Callable[[Node], bool]) -> Iterator[Node]:
-    """Every node that feeds `start`, nearest first, each once; the walk goes on behind those that `through` accepts."""
+    """What feeds `start`, nearest first, each node once; the walk goes on behind the nodes that `through` accepts."""
     seen, waiting = {start.name}, [start]
-    while waiting:
-        for node in carriers(graph, waiting.pop(0)):
-            if node.name not in seen:
-                seen.add(node.name)
-                yield node
-                if through(node):
-                    waiting.append(node)
+    for node in waiting:
+        for source in carriers(graph, node):
+            if source.name not in seen:
+                seen.add(source.name)
+                yield source
+                if through(source):
+                    waiting.append(source)
 
 
 def readouts(graph: Graph) -> tuple[Node, ...]:
-    """The layers that feed the loss: the first ones met on the way back from it, on every path that learns."""
-    output = graph[graph.output]
-    inside = walk_back(
-        graph, output, lambda node: node.gradient and node.role not in LAYERS and node.role != Role.DETACH
-    )
-    return tuple(node for node in inside if node.role in LAYERS and node.gradient)
+    """The layers that feed the loss: the first ones on the way back from it, on every path that learns."""
+    behind = walk_back(graph, graph[graph.output], lambda node: learns(node) and node.role not in LAYERS)
+    return tuple(node for node in behind if node.role in LAYERS and learns(node))
+
+
+def learned_parameters(graph: Graph) -> frozenset[str]:
+    """The parameters that the loss reaches with a gradient."""
+    nodes = [graph[graph.output], *walk_back(graph, graph[graph.output], learns)]
+    return frozenset(name for node in nodes if learns(node) for name in node.parameters)
+
+
+def learns(node: Node) -> bool:
+    return node.gradient and node.role is not Role.DETACH
+
+
+def path(graph: Graph, start: Node, end: Node) -> tuple[Node, ...]:
+    """The shortest way back from `start` to `end`, both included; empty if there is none."""
+    came: dict[str, Node] = {}
+    waiting = [start]
+    for node in waiting:
+        for source in carriers(graph, node):
+            if source.name not in came and source is not start:
+                came[source.name] = node
+                waiting.append(source)
+    way = [end]
+    while way[-1] is not start and way[-1].name in came:
+        way.append(came[way[-1].name])
+    return tuple(reversed(way)) if way[-1] is start else ()
 
 
 def carriers(graph: Graph, node: Node) -> tuple[Node, ...]:
-    """The inputs whose scale carries over: of attention the values, which it averages; of all else, all."""
+    """The inputs whose scale carries over: of attention the values, which it averages; of anything else, all."""
     inputs = graph.inputs(node)
-    if node.role == Role.ATTENTION and node.operation == "scaled_dot_product_attention":
-        return tuple(each for each in inputs[:3] if each.gradient)[-1:] or inputs[:1]
+    if node.operation == "scaled_dot_product_attention":
+        return tuple(source for source in inputs[:3] if source.gradient)[-1:] or inputs[:1]
     return inputs

@@ -2,52 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
-from modellint import Diagnostic, Evidence, Graph, Passed, Run, Severity
-from modellint.core.rule import GraphRule
-from modellint.graph.node import Node, Role
-from modellint.graph.walk import readouts, walk_back
+from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Severity, Step
+from modellint.graph.amplify import amplifiers, residual_additions
+from modellint.graph.node import LAYERS, Node, Role
+from modellint.graph.walk import path, readouts, walk_back
+from modellint.measure.run import Distribution, Features, Parameter
+from modellint.measure.trajectory import explosions, norms, reference
+
+_HIDDEN = (Role.LINEAR, Role.CONV)
+_OPEN = frozenset(Role) - {*_HIDDEN, Role.RECURRENT, Role.EMBEDDING, Role.INPUT, Role.CONSTANT, Role.NORM, Role.OTHER}
+_WEIGHT = Parameter("readout.weight", role="readout", module="readout")
+
+
+def _run(norms: Sequence[float], losses: Sequence[float], rms: Sequence[float]) -> Run:
+    steps = (
+        Step(
+            i,
+            loss=loss,
+            class_loss=loss,
+            gradients={"readout.weight": norm},
+            features=Features(values=Distribution(0.0, size)),
+        )
+        for i, (norm, loss, size) in enumerate(zip(norms, losses, rms, strict=True))
+    )
+    return Run(tuple(steps), (_WEIGHT,), classes=50)
 
 
 class ReadoutWithoutNorm(GraphRule):
-    """Nothing bounds the features that enter the readout.
+    """The readout reads features that nothing normalises or bounds.
 
-    Why: x.
-    Fix: put a LayerNorm (or RMSNorm, BatchNorm) before the readout.
+    Why: with cross entropy the gradient of the readout's weight is at most sqrt(2) times the size of its features, so
+        that features that grow, by a large learning rate, large inputs or many residual additions, drive the gradients
+        of the readout and of all that lies below it, and the logits with them.
+    Fix: put a norm (LayerNorm, RMSNorm, BatchNorm) between the last hidden layer and the readout.
+    Ignore: when the features are small by design (scaled residual branches, weight standardisation) and the probe shows
+        steady gradients, or when a sum over nodes or tokens is what the model is meant to compute.
+    Thresholds: `growth` is that of exploding-gradients: 50 times the first steps, reached by no healthy run of 129.
+        `size` is the root mean square of the features, 1 behind a LayerNorm; ten times that is out of scale.
+        `additions`: four residual branches of unit variance without a norm already double the scale of a stream.
+        `uses` and `input_std`: a weight applied three times in a chain, an input with a standard deviation above 10.
+    Reported: https://github.com/PaddlePaddle/PaddleNLP/pull/571
     """
 
-    code, severity = "ML201", Severity.WARNING
+    code, severity, topic = "ML201", Severity.WARNING, "structure"
     explains = ("exploding-gradients", "unscaled-features", "bad-initial-loss", "collapsed-predictions")
     remedy = "normalize-readout"
-    bad = Graph.of("input x", "linear body", "activation relu", "linear readout", "loss cross_entropy")
+    growth, size, additions, uses, input_std = 50.0, 10.0, 4, 3, 10.0
+    bad = (
+        Graph.of("input x", "linear body", "activation relu", "linear readout", "loss cross_entropy"),
+        Graph.of(
+            "input x",
+            "conv stem",
+            *(f"{line}{i}" for i in range(3) for line in ("norm norm", "conv block")),
+            "pool adaptive_avg_pool2d",
+            "linear readout",
+            "loss cross_entropy",
+        ),
+    )
     good = (
-        Graph.of("input x", "linear body", "activation relu", "norm norm", "linear readout", "loss cross_entropy"),
+        Graph.of(
+            "input x", "linear body", "activation relu", "norm layer_norm", "linear readout", "loss cross_entropy"
+        ),
+        Graph.of("input x", "linear body", "activation tanh", "linear readout", "loss cross_entropy"),
+        Graph.of(
+            "input x", "recurrent lstm", "index getitem", "dropout dropout", "linear readout", "loss cross_entropy"
+        ),
         Graph.of("input x", "linear readout", "loss cross_entropy"),
+        Graph.of(
+            "input x",
+            "conv stem",
+            "norm batch_norm",
+            "conv block",
+            "norm batch_norm1",
+            "add add <- batch_norm, batch_norm1",
+            "activation relu",
+            "linear readout",
+            "loss cross_entropy",
+        ),
+    )
+    confirmed_by = (
+        _run([0.5, 2e4, 1e4, 1e5, 7e4], [4.6, 6e5, 3e3, 3e4, 4e3], [2.4, 4e3, 6e3, 1e4, 9e3]),
+        _run([0.5, 0.5, 0.6, 90.0, 95.0], [4.0, 4.1, 4.3, 9.0, 9.9], [2.4, 3.0, 4.0, 80.0, 90.0]),
+    )
+    not_confirmed_by = (
+        _run([0.5, 0.5, 0.6, 0.7, 0.6], [3.9, 3.8, 3.6, 3.4, 3.2], [0.4, 0.4, 0.5, 0.5, 0.6]),
+        _run([0.5, 0.5, 0.6, 90.0, 95.0], [4.0, 4.1, 4.3, 9.0, 9.9], [1.0, 1.1, 1.0, 1.2, 1.1]),
     )
 
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
-        for readout in readouts(graph):
-            between = list(walk_back(graph, readout, _passes))
-            if any(node.role in (Role.LINEAR, Role.CONV) for node in between):
-                name = readout.location.module or readout.name
-                yield self.at(readout, f"no norm between the readout `{name}` and the layer that feeds it")
-            else:
-                yield Passed("the features that enter the readout are normalised or bounded")
+        for readout in {_name(node): node for node in readouts(graph)}.values():
+            between = list(walk_back(graph, readout, _carries))
+            hidden = next((node for node in between if node.role in _HIDDEN), None)
+            normalised = any(node.role is Role.NORM or node.bounded for node in between)
+            if hidden is not None and not any(node.role is Role.NORM for node in between):
+                yield self._finding(graph, readout, hidden, between)
+            elif normalised:
+                yield self.passed(f"the features that enter `{_name(readout)}` are normalised or bounded")
+
+    def _finding(self, graph: Graph, readout: Node, hidden: Node, between: Sequence[Node]) -> Diagnostic:
+        way = " → ".join(dict.fromkeys(map(_label, reversed(path(graph, readout, hidden)))))
+        sums = residual_additions(graph, between)
+        growing = [f"{len(sums)} residual additions"] if len(sums) >= self.additions else []
+        growing += dict.fromkeys(amplifiers(graph, between, self.input_std, self.uses))
+        anywhere = "" if graph.of_role(Role.NORM) else ", nor anywhere in the model"
+        message = f"no norm between the readout `{_name(readout)}` and the layer that feeds it{anywhere} ({way})"
+        amplified = f"; amplified by {', '.join(growing)}" if growing else ""
+        return self.at(readout, message + amplified, certain=len(sums) >= self.additions)
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        """The readout's gradient explodes together with the size of its features, while the loss does not fall."""
+        readout = [parameter for parameter in run.parameters if parameter.role == "readout"]
+        elsewhere = finding.location.module not in (None, *(parameter.module for parameter in readout))
+        steps = run.of(readout[0].optimizer or 0) if readout else ()
+        series, sizes = norms(steps, [parameter.name for parameter in readout]), [_size(step) for step in steps]
+        start = reference(series)
+        if elsewhere or not start:
+            return None
+        found = next((e for e in explosions(run, self.growth) if e.part == "readout"), None)
+        large = max((size for size in sizes if size is not None), default=self.size) >= self.size
+        if found is not None and large:
+            claim = "gradient norm of the readout, driven by the size of its features"
+            return Evidence(claim, found.peak, self.growth * found.start, series=found.series)
+        peak = max((n for n in series if n is not None), default=None)
+        return Evidence("gradient norm of the readout", peak, self.growth * start, holds=False, series=series)
 
 
-_PASSED = frozenset(Role) - {
-    Role.LINEAR,
-    Role.CONV,
-    Role.RECURRENT,
-    Role.EMBEDDING,
-    Role.INPUT,
-    Role.CONSTANT,
-    Role.NORM,
-    Role.OTHER,
-}
+def _carries(node: Node) -> bool:
+    """Whether the scale of what goes in comes out."""
+    return node.role in _OPEN and not node.bounded
 
 
-def _passes(node: Node) -> bool:
-    return node.role in _PASSED and not node.bounded
+def _name(node: Node) -> str:
+    return node.location.module or next(iter(node.parameters), node.operation)
+
+
+def _label(node: Node) -> str:
+    return _name(node) if node.role in LAYERS else node.operation
+
+
+def _size(step: Step) -> float | None:
+    values = step.features.values if step.features else None
+    return None if values is None or values.std is None else float((values.std**2 + (values.mean or 0.0) ** 2) ** 0.5)

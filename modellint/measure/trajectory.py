@@ -25,6 +25,11 @@ class Explosion:
     parameter: str | None  # the one with the largest gradient at the peak
 
 
+def each_optimizer(run: Run) -> Iterator[tuple[Step, ...]]:
+    """The steps of each optimizer, which are a trajectory of their own."""
+    yield from map(run.of, sorted({step.optimizer for step in run.steps}))
+
+
 def losses(steps: Sequence[Step]) -> tuple[float, ...]:
     """The class losses where there are any, else the losses as they were."""
     classed = tuple(step.class_loss for step in steps if step.class_loss is not None)
@@ -57,8 +62,7 @@ def explosions(run: Run, growth: float = GROWTH) -> Iterator[Explosion]:
 
     A run that diverges in its first update has no calm third step, so it is held against its first step alone.
     """
-    for index in sorted({step.optimizer for step in run.steps}):
-        steps = run.of(index)
+    for steps in each_optimizer(run):
         if falls(losses(steps)):
             continue
         for part, names in parts(run, steps).items():

@@ -1,0 +1,75 @@
+"""ML317."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
+from modellint.measure.run import Loss, Parameter
+from modellint.measure.statistics import effective_classes, imbalance_sigma
+
+
+def _run(counts: Mapping[int, int], classes: int, weighted: bool = False, *parameters: Parameter) -> Run:
+    loss = Loss("cross_entropy", weighted)
+    return Run(steps=(Step(),), classes=classes, label_counts=counts, loss=loss, parameters=parameters)
+
+
+class ClassImbalance(RuntimeRule):
+    """A few classes make up most of the labels, and the loss counts every sample alike.
+
+    Why: a model that always answers with the common class has a low loss and a high accuracy; the gradients of the
+        rare classes are outvoted.
+    Fix: weight the loss by the inverse class frequency, or draw balanced batches (WeightedRandomSampler); judge by
+        balanced accuracy, because the plain accuracy falls when the imbalance is mended.
+    Ignore: when the rare classes matter as little as they are rare, or when the loss itself discounts easy samples.
+    Thresholds: `effective` = the labels are worth less than 70 % of their classes as equally frequent ones
+        (Simpson's unbiased estimate: two classes at 83:17 reach it), at least `rows` = 50 labels were seen, and
+        balanced classes would do that with less than `sigma` = 5 standard deviations of chance. Next tokens of a
+        language model (an embedding has as many rows as there are classes) and labels of a single class are not
+        judged.
+    Reported: https://github.com/abhuse/polyloss-pytorch/issues/5
+    """
+
+    code, severity = "ML317", Severity.WARNING
+    remedy = "weight-classes"
+    needs = "at least 50 labels of a class loss, of more than one class"
+    effective, rows, sigma = 0.7, 50, 5.0
+    bad = (_run({0: 570, 1: 30}, classes=2), _run({0: 60, 1: 20, 2: 10, 3: 5, 4: 3, 7: 2}, classes=10))
+    good = (
+        _run(dict(enumerate([14, 9, 6, 11, 10, 5, 16, 8, 12, 9])), classes=10),  # 100 rows of a balanced set
+        _run({0: 570, 1: 30}, 2, True),
+        _run({0: 700, 5: 90, 9: 10}, 65, False, Parameter("wte.weight", (65, 32), "wte", "Embedding")),
+        _run({0: 640}, classes=65536),  # a contrastive loss: the positive is always the first
+        _run({0: 3, 4: 1}, classes=50),
+    )
+
+    def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
+        counts, total = run.label_counts, sum(run.label_counts.values())
+        if not run.classes or total < self.rows or len(counts) < 2 or _predicts_tokens(run):
+            return
+        share = effective_classes(counts) / run.classes
+        imbalanced = share < self.effective and imbalance_sigma(counts, run.classes) > self.sigma
+        if imbalanced and not (run.loss and run.loss.weighted):
+            yield self._finding(run, run.classes, share)
+        elif imbalanced:
+            yield self.passed("the loss weights imbalanced classes")
+        else:
+            yield self.passed(
+                "the classes are balanced: rate of the most common", f"{max(counts.values()) / total:.1%}"
+            )
+
+    def _finding(self, run: Run, classes: int, share: float) -> Diagnostic:
+        total = sum(run.label_counts.values())
+        common, count = max(run.label_counts.items(), key=lambda item: item[1])
+        unseen = classes - len(run.label_counts)
+        missing = f", and {unseen} of {classes} classes never come" if unseen else f" in {classes} classes"
+        message = f"class {common} makes up {count / total:.0%} of {total:,} labels{missing}"
+        majority = Evidence("rate of the most common class", count / total, 1 / classes, unit="share")
+        worth = Evidence(
+            "equally frequent classes that the labels are worth", share * classes, self.effective * classes
+        )
+        return self.convict(run.place("loss"), message, majority, worth)
+
+
+def _predicts_tokens(run: Run) -> bool:
+    return any(p.module_class == "Embedding" and p.shape[:1] == (run.classes,) for p in run.parameters)

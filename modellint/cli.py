@@ -39,7 +39,9 @@ def main() -> NoReturn:
     except Exception as error:
         if os.environ.get("MODELLINT_DEBUG"):
             raise
-        _fail(f"internal error: {type(error).__name__}: {error} (MODELLINT_DEBUG=1 shows the traceback; please report it)")
+        _fail(
+            f"internal error: {type(error).__name__}: {error} (MODELLINT_DEBUG=1 shows the traceback; please report it)"
+        )
 
 
 def _fail(message: str) -> NoReturn:
@@ -50,7 +52,9 @@ def _fail(message: str) -> NoReturn:
 def reporting(command: Command) -> Command:
     """The options that every command with a report shares."""
     options = (
-        click.option("--select", multiple=True, metavar="RULE", help="Only these rules: name, code or start of a code."),
+        click.option(
+            "--select", multiple=True, metavar="RULE", help="Only these rules: name, code or start of a code."
+        ),
         click.option("--ignore", multiple=True, metavar="RULE", help="Not these rules."),
         click.option("--extend-select", multiple=True, metavar="RULE", help="These rules too."),
         click.option("--output-format", type=click.Choice(FORMATS), default="full", show_default=True),
@@ -73,13 +77,23 @@ def reporting(command: Command) -> Command:
 def launching(command: Command) -> Command:
     """The options that every command shares which runs the user's code."""
     options = (
-        click.option("--python", metavar="EXE", help="The interpreter that has torch (default: the one modellint runs in)."),
-        click.option("--max-seconds", type=float, default=600.0, show_default=True, help="End the run after this time."),
-        click.option("--start-seconds", type=float, default=300.0, show_default=True, help="Time until the first step."),
+        click.option(
+            "--python", metavar="EXE", help="The interpreter that has torch (default: the one modellint runs in)."
+        ),
+        click.option(
+            "--max-seconds", type=float, default=600.0, show_default=True, help="End the run after this time."
+        ),
+        click.option(
+            "--start-seconds", type=float, default=300.0, show_default=True, help="Time until the first step."
+        ),
         click.option("--step-seconds", type=float, default=60.0, show_default=True, help="Time for each further step."),
         click.option("--show-output", is_flag=True, help="Show the script's own output on standard error."),
-        click.option("--allow-writes", is_flag=True, help="Let the run overwrite and delete files that existed before."),
-        click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep what was recorded there."),
+        click.option(
+            "--allow-writes", is_flag=True, help="Let the run overwrite and delete files that existed before."
+        ),
+        click.option(
+            "--run-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep what was recorded there."
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -88,7 +102,9 @@ def launching(command: Command) -> Command:
 
 @cli.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--target", "targets", multiple=True, metavar="PKG.MODULE:FACTORY", help="Run one step of what it returns.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="PKG.MODULE:FACTORY", help="Run one step of what it returns."
+)
 @reporting
 @launching
 def check(paths: tuple[Path, ...], targets: tuple[str, ...], **options: Any) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .core.diagnostic import Diagnostic, Evidence, Verdict
 from .core.rule import Rule
-from .measure.run import Run
+
+if TYPE_CHECKING:
+    from .measure.run import Run
 
 Rules = Mapping[str, Rule]
 
@@ -48,8 +51,14 @@ def merge(findings: Iterable[Diagnostic], rules: Rules) -> list[Diagnostic]:
 
 def _same_fault(first: Diagnostic, second: Diagnostic, rules: Rules) -> bool:
     if first.rule == second.rule:
-        return first.location.path == second.location.path and first.location.line == second.location.line and (
-            first.location.module is None or second.location.module is None or first.location.module == second.location.module
+        return (
+            first.location.path == second.location.path
+            and first.location.line == second.location.line
+            and (
+                first.location.module is None
+                or second.location.module is None
+                or first.location.module == second.location.module
+            )
         )
     return first.rule in rules and second.rule in rules[first.rule].twins
 

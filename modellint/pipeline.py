@@ -6,7 +6,7 @@ import fnmatch
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .core import registry, suppress
 from .core.config import Settings
@@ -14,10 +14,11 @@ from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unc
 from .core.plain import from_plain, to_plain
 from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
 from .correlate import correlate
-from .graph.graph import Graph
-from .measure.run import Run
 from .source import files, parse
 from .source.script import Script
+
+if TYPE_CHECKING:
+    from .measure.run import Run
 
 Facts = TypeVar("Facts")
 Found = Diagnostic | Passed | Unchecked
@@ -43,10 +44,15 @@ def judge(run: Run, settings: Settings, *, source: bool = True) -> Report:
 
 def together(reports: Sequence[Report]) -> Report:
     """One report of several, such as the sources and each target of one `check`."""
-    merged = {name: tuple(item for r in reports for item in getattr(r, name)) for name in ("diagnostics", "passed", "unchecked")}
     runs = [r.run for r in reports if r.run]
-    problem = next((r.problem for r in reports if r.problem), None)
-    return Report(**merged, run=runs[0] if runs else None, settings=reports[0].settings, problem=problem)
+    return Report(
+        diagnostics=tuple(d for r in reports for d in r.diagnostics),
+        passed=tuple(p for r in reports for p in r.passed),
+        unchecked=tuple(u for r in reports for u in r.unchecked),
+        run=runs[0] if runs else None,
+        settings=reports[0].settings,
+        problem=next((r.problem for r in reports if r.problem), None),
+    )
 
 
 def known(settings: Settings) -> tuple[Rule, ...]:
@@ -77,6 +83,8 @@ def suspicions(scripts: Iterable[Script], rules: Sequence[Rule]) -> Iterator[Fou
 
 def structure(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:
     """What the graph rules say of the recorded graph."""
+    from .graph.graph import Graph
+
     graph = None if run.graph is None else from_plain(Graph, run.graph)
     for rule in (rule for rule in rules if isinstance(rule, GraphRule)):
         if graph is None:
@@ -151,7 +159,9 @@ def _ignored_in_file(place: Location, finding: Diagnostic, settings: Settings) -
 def summary(run: Run) -> dict[str, Any]:
     """What a report says of the run itself; everything measured stays in `run.json`."""
     facts = ("command", "status", "requested_steps", "seconds", "model", "loss", "classes", "optimizers", "environment")
-    plain: dict[str, Any] = to_plain({name: getattr(run, name) for name in (*facts, "places", "files", "written", "folder")})
+    plain: dict[str, Any] = to_plain(
+        {name: getattr(run, name) for name in (*facts, "places", "files", "written", "folder")}
+    )
     for optimizer in plain["optimizers"]:
         optimizer["parameters"] = len(optimizer["parameters"])
     return {**plain, "steps": max((len(run.of(i)) for i in range(len(run.optimizers))), default=0)}

@@ -49,7 +49,8 @@ def test_exploding_gradients_are_found_for_readout_and_representation(module: st
 
 
 @pytest.mark.parametrize(
-    "rule", ["readout-without-norm", "clip-threshold", "collapsed-predictions", "class-imbalance", "large-learning-rate"]
+    "rule",
+    ["readout-without-norm", "clip-threshold", "collapsed-predictions", "class-imbalance", "large-learning-rate"],
 )
 def test_each_fault_is_confirmed_in_the_users_file_with_numbers(rule: str) -> None:
     (finding,) = findings("sick", rule)
@@ -64,7 +65,11 @@ def test_each_fault_is_confirmed_in_the_users_file_with_numbers(rule: str) -> No
 def test_the_lines_are_the_ones_the_fixture_marks() -> None:
     lines = (FIXTURES / "sick/seed_classifier.py").read_text(encoding="utf-8").splitlines()
     for finding in json.loads(probe("sick", "json").stdout)["diagnostics"]:
-        if finding["severity"] in LOUD and finding["rule"] in ("clip-threshold", "large-learning-rate", "class-imbalance"):
+        if finding["severity"] in LOUD and finding["rule"] in (
+            "clip-threshold",
+            "large-learning-rate",
+            "class-imbalance",
+        ):
             assert f"expect: {finding['rule']}" in lines[finding["location"]["line"] - 1]
 
 

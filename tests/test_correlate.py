@@ -16,7 +16,9 @@ def rule(name: str, code: str, evidence: Evidence | None = None, **attributes: A
     def confirm(self: Rule, run: Run, finding: Diagnostic) -> Evidence | None:
         return evidence
 
-    kind = type(name, (Rule,), {"name": name, "code": code, "severity": Severity.ERROR, "confirm": confirm, **attributes})
+    kind = type(
+        name, (Rule,), {"name": name, "code": code, "severity": Severity.ERROR, "confirm": confirm, **attributes}
+    )
     return kind()
 
 
@@ -56,14 +58,18 @@ def test_twins_are_one_diagnostic_with_the_evidence_of_both() -> None:
     rules = by_name(rule("read", "ML111", None, twins=("graphed",)), rule("graphed", "ML202", HOLDS))
     graphed = rules["graphed"].at(at(9, "head"), "saw it", certain=True)
     found = correlate([rules["read"].at(at(), "read it"), graphed], RUN, rules)
-    assert [(d.rule, d.verdict, d.evidence, d.twins) for d in found] == [("read", Verdict.CONFIRMED, (HOLDS,), ("graphed",))]
+    assert [(d.rule, d.verdict, d.evidence, d.twins) for d in found] == [
+        ("read", Verdict.CONFIRMED, (HOLDS,), ("graphed",))
+    ]
     assert found[0].location == Location("t.py", 1, module="head")
 
 
 def test_the_same_rule_twice_is_one_fault_only_at_the_same_place() -> None:
     rules = by_name(rule("a", "ML201"))
     a = rules["a"]
-    found = correlate([a.at(at(5), "read"), a.at(at(5, "head"), "graphed"), a.at(at(7, "other"), "graphed")], None, rules)
+    found = correlate(
+        [a.at(at(5), "read"), a.at(at(5, "head"), "graphed"), a.at(at(7, "other"), "graphed")], None, rules
+    )
     assert [(d.location.line, d.location.module) for d in found] == [(5, "head"), (7, "other")]
 
 
@@ -90,7 +96,9 @@ def test_a_mere_suspicion_explains_nothing() -> None:
 
 def test_worst_first_and_causes_before_symptoms() -> None:
     rules = by_name(
-        rule("cause", "ML101", HOLDS, explains=("end",)), rule("end", "ML302"), rule("w", "ML303", severity=Severity.WARNING)
+        rule("cause", "ML101", HOLDS, explains=("end",)),
+        rule("end", "ML302"),
+        rule("w", "ML303", severity=Severity.WARNING),
     )
     found = correlate([r.at(at(), "m", measured=True) for r in (rules["w"], rules["end"], rules["cause"])], RUN, rules)
     assert [d.rule for d in found] == ["cause", "end", "w"]

@@ -33,7 +33,9 @@ def test_catalogue(rule: Rule) -> None:
     assert len(selftest.examples(rule.good)) >= 2
     assert rule.summary().endswith(".")
     assert "http" in rule.section("Reported")
-    assert all(symptom in BY_NAME for symptom in (*rule.explains, *rule.twins)), "explains and twins name rules that exist"
+    assert all(symptom in BY_NAME for symptom in (*rule.explains, *rule.twins)), (
+        "explains and twins name rules that exist"
+    )
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if isinstance(rule, SourceRule)], ids=lambda rule: rule.name)

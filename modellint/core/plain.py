@@ -49,7 +49,9 @@ def _build(kind: Any, value: Any) -> Any:
         return {_build(arguments[0], key): _build(arguments[1], item) for key, item in value.items()}
     if dataclasses.is_dataclass(kind):
         hints = _hints(kind)
-        return typing.cast(Any, kind)(**{name: _build(hints[name], item) for name, item in value.items() if name in hints})
+        return typing.cast(Any, kind)(
+            **{name: _build(hints[name], item) for name, item in value.items() if name in hints}
+        )
     return value if type(value) is kind else kind(value)
 
 

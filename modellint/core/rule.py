@@ -57,7 +57,9 @@ class Rule:
         """The rule's options with their present values."""
         names = (n for kind in reversed(type(self).__mro__) for n in vars(kind) if kind not in _BASES)
         own = [n for n in dict.fromkeys(names) if not n.startswith("_") and not any(hasattr(b, n) for b in _BASES)]
-        return {n: getattr(self, n) for n in own if not callable(getattr(self, n)) and not _is_descriptor(type(self), n)}
+        return {
+            n: getattr(self, n) for n in own if not callable(getattr(self, n)) and not _is_descriptor(type(self), n)
+        }
 
     def suspect(self, script: Script) -> Iterator[Diagnostic]:
         """What reading the source already suggests; graph and runtime rules may implement it."""

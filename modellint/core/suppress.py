@@ -24,7 +24,11 @@ class Ignore:
 
     def silences(self, diagnostic: Diagnostic) -> bool:
         place = diagnostic.location
-        if place.path != self.path or place.line is None or not place.line <= self.covers <= (place.end_line or place.line):
+        if (
+            place.path != self.path
+            or place.line is None
+            or not place.line <= self.covers <= (place.end_line or place.line)
+        ):
             return False
         return not self.rules or bool({diagnostic.rule, diagnostic.code, *diagnostic.twins} & set(self.rules))
 
@@ -57,7 +61,9 @@ def _tokens(text: str) -> Iterator[tokenize.TokenInfo]:
         return
 
 
-def apply(diagnostics: Iterable[Diagnostic], comments: Iterable[Ignore], judged: Iterable[str]) -> tuple[Diagnostic, ...]:
+def apply(
+    diagnostics: Iterable[Diagnostic], comments: Iterable[Ignore], judged: Iterable[str]
+) -> tuple[Diagnostic, ...]:
     """The diagnostics that no comment silences, and one note for each comment that silences nothing.
 
     `judged` are the names and codes of the rules that were run to their end: only an ignore of those can be unused.

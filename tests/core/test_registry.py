@@ -37,7 +37,12 @@ def test_a_user_rule_is_loaded_like_a_built_in_one(tmp_path: Path) -> None:
     write(tmp_path, "house_rule.py")
     (tmp_path / "_helpers.py").write_text("raise SystemError('a file that begins with _ is no rule')")
     rule = registry.find("house-rule", registry.load([tmp_path]))
-    assert (rule.name, rule.code, rule.summary(), rule.section("Why")) == ("house-rule", "HR101", "A house rule.", "because.")
+    assert (rule.name, rule.code, rule.summary(), rule.section("Why")) == (
+        "house-rule",
+        "HR101",
+        "A house rule.",
+        "because.",
+    )
 
 
 def test_options_are_the_public_attributes(tmp_path: Path) -> None:

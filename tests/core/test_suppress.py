@@ -16,7 +16,12 @@ def remaining(text: str, *findings: Diagnostic, judged: tuple[str, ...] = ("clip
 
 @pytest.mark.parametrize(
     "comment",
-    ["# modellint: ignore[clip-after-step] known", "# modellint:ignore[ML104]", "# modellint: ignore", "# modellint: ignore[x, ML104]"],
+    [
+        "# modellint: ignore[clip-after-step] known",
+        "# modellint:ignore[ML104]",
+        "# modellint: ignore",
+        "# modellint: ignore[x, ML104]",
+    ],
 )
 def test_a_comment_silences_its_line(comment: str) -> None:
     assert remaining(f"clip()  {comment}\n", finding(1)) == []

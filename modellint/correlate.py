@@ -1,4 +1,4 @@
-"""Findings and a Run to verdicts: suspicions are held against the measurements, twins merge, symptoms fold under causes."""
+"""Findings and a Run to verdicts: suspicions are held against measurements, twins merge, symptoms fold under causes."""
 
 from __future__ import annotations
 

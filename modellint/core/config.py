@@ -30,7 +30,8 @@ class Settings:
 
     def but(self, **changes: tuple[str, ...]) -> Settings:
         """These settings with the non-empty `changes`: the command line wins over the file."""
-        return dataclasses.replace(self, **{name: value for name, value in changes.items() if value})
+        given: dict[str, Any] = {name: value for name, value in changes.items() if value}
+        return dataclasses.replace(self, **given)
 
 
 def load(start: Path) -> Settings:

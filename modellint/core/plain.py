@@ -48,7 +48,7 @@ def _build(kind: Any, value: Any) -> Any:
     if origin in (dict, Mapping):
         return {_build(arguments[0], key): _build(arguments[1], item) for key, item in value.items()}
     if dataclasses.is_dataclass(kind):
-        hints = _hints(kind)
+        hints = _hints(typing.cast(type, kind))
         return typing.cast(Any, kind)(
             **{name: _build(hints[name], item) for name, item in value.items() if name in hints}
         )

@@ -44,7 +44,9 @@ def load(paths: Iterable[Path] = (), options: Mapping[str, Mapping[str, Any]] | 
 def select(
     rules: Iterable[Rule], chosen: Iterable[str] = (), ignored: Iterable[str] = (), added: Iterable[str] = ()
 ) -> tuple[Rule, ...]:
-    """The rules that `chosen` (all, if empty) and `added` name and `ignored` does not: by name, code or start of a code.
+    """The rules that `chosen` (all, if empty) and `added` name and `ignored` does not.
+
+    A selector is a name, a code, the start of a code, or "ALL".
 
     Raises UsageError for a selector that names no rule.
     """
@@ -105,7 +107,7 @@ def _installed() -> Iterator[Path]:
 
 
 def _any_entry_point() -> bool:
-    """Whether an installed distribution names the group: reading those files costs a tenth of importing importlib.metadata."""
+    """Whether any distribution names the group: reading files costs a tenth of importing importlib.metadata."""
     files = (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt"))
     return any(ENTRY_POINTS.encode() in file.read_bytes() for file in files)
 

@@ -45,7 +45,7 @@ class Rule:
     not_confirmed_by: ClassVar[Any] = ()
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
-        """`options` override the public attributes; raises ValueError for an unknown name or a value of another type."""
+        """`options` override the public attributes; raises ValueError for an unknown name or another type."""
         known = self.options()
         for key, value in (options or {}).items():
             attribute = key.replace("-", "_")

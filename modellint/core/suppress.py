@@ -15,7 +15,7 @@ _COMMENT = re.compile(r"#\s*modellint:\s*ignore(?:\[([^\]]*)\])?\s*(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """One comment: the rules it names (all, if none) and the lines it covers (its statement's line, or the next one)."""
+    """One comment: the rules it names (all, if none) and the line it covers: its own, or the next statement's."""
 
     path: str
     line: int

@@ -29,7 +29,8 @@ def test_the_hook_finds_the_fault_and_passes_the_cure(tmp_path: Path) -> None:
     scratch.mkdir()
     git(scratch, "init", "--quiet")
     (scratch / ".pre-commit-config.yaml").write_text(
-        f"repos:\n- repo: {hook}\n  rev: {revision}\n  hooks:\n  - id: modellint\n    args: [--output-format, concise]\n"
+        f"repos:\n- repo: {hook}\n  rev: {revision}\n"
+        "  hooks:\n  - id: modellint\n    args: [--output-format, concise]\n"
     )
     (scratch / "train.py").write_text(SICK)
     git(scratch, "add", ".")

@@ -33,7 +33,7 @@ class Roles:
         """ "optimizer", "scheduler", "scaler", "model", "loss", "framework", "object" (of a project's class), "other" or ""."""
         value = source.value
         if value.kind == "call":
-            callees = self.resolver.callees(value, source.frame, source.at)
+            callees = self.resolver.calls.callees(source)
             return next((role for callee in callees if (role := self._made_by(callee, asked))), "")
         if value.kind == "name":
             return self._unbound(source, asked)
@@ -48,6 +48,8 @@ class Roles:
         if callee.class_ is not None and callee.script is not None:
             return self._of_class(callee)
         last = callee.name.rpartition(".")[2]
+        if callee.made is not None:
+            return "other"
         if is_optimizer(callee.name):
             return "optimizer"
         if is_scheduler(callee.name):
@@ -62,7 +64,7 @@ class Roles:
 
     def _of_class(self, callee: Callee) -> str:
         assert callee.class_ is not None and callee.script is not None
-        for base in self.resolver.ancestry(callee.script, callee.class_):
+        for base in self.resolver.members.ancestry(callee.script, callee.class_):
             last = base.rpartition(".")[2]
             if is_optimizer(base):
                 return "optimizer"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .code import Class, Function, Value
@@ -20,6 +20,19 @@ class Frame:
     outer: Frame | None = None  # of the function that encloses it in the text
     path: str = ""  # the calls that led here
 
+    @property
+    def around(self) -> Iterator[Frame]:
+        """This frame and those that enclose it in the text."""
+        scope: Frame | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.outer
+
+    @property
+    def method(self) -> Frame | None:
+        """The innermost one that is a method, so that `self` means its object."""
+        return next((scope for scope in self.around if scope.function.owner is not None), None)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
@@ -35,10 +48,17 @@ class Source:
         spot = self.value.location
         return f"{self.frame.path}>{spot.path}:{spot.line}:{spot.column}"
 
+    def of(self, value: Value) -> Source:
+        """A part of the value, or another one at the same place."""
+        return Source(value, self.frame, self.at)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Callee:
-    """What a call calls: a function or class of the project, or a library's by its full name."""
+    """What a call calls: a function or class of the project, or a library's by its full name.
+
+    `made` is the object, if an object is called; its class's full name is then `name`, its `__call__` or `forward` the function.
+    """
 
     name: str
     script: Script | None = None
@@ -46,6 +66,7 @@ class Callee:
     class_: Class | None = None
     receiver: Source | None = None
     outer: Frame | None = None
+    made: Source | None = None
 
 
 def reaching(function: Function, indices: list[int], at: int | None) -> list[int]:

@@ -64,9 +64,9 @@ class Tracer:
             yield from self._closure(source, spot)
             yield self._act("step", source, spot, receiver)
             return
-        callees = self.resolver.callees(call, source.frame, source.at)
+        callees = self.resolver.calls.callees(source)
         entered = next(
-            (frame for callee in callees if (frame := self.resolver.enter(callee, source)) is not None), None
+            (frame for callee in callees if (frame := self.resolver.calls.enter(callee, source)) is not None), None
         )
         if entered is None:
             yield from self._of_library(source, spot, roles)

@@ -1,0 +1,171 @@
+"""Calls: which function or class a call reaches, with which arguments, and what it gives back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .code import Function, Value
+from .scope import Callee, Frame, Source
+from .script import Script
+from .vocabulary import PASSES_FIRST, PASSES_RECEIVER, PASSES_TUPLE
+
+if TYPE_CHECKING:
+    from .resolve import Resolver
+
+MOST_CALLERS = 8  # beyond these a parameter stays what it was given there
+
+
+class Calls:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self._frames: dict[tuple[int, Value, Frame], Frame] = {}
+        self._sites: dict[str, list[tuple[Script, Function, int]]] = {}
+        self._scripts = 0
+
+    def callees(self, source: Source) -> list[Callee]:
+        """What a call may call; a library's function or an unknown one by its name alone."""
+        call = source.value
+        if call.base is None:
+            targets = self.resolver.of(source.of(Value("name", call.name, location=call.location)))
+        elif call.name:
+            bases = self.resolver.of(source.of(call.base))
+            targets = [part for base in bases for part in self.resolver.members.of(base, call.name)]
+            targets = targets or [source.of(Value("attribute", call.name, base=call.base))]
+        else:
+            targets = self.resolver.of(source.of(call.base))
+        return [self._callee(target, source) for target in targets]
+
+    def _callee(self, target: Source, source: Source) -> Callee:
+        value, script = target.value, target.frame.script
+        if value.kind == "function":
+            function = self.resolver.project.function(script, value.name)
+            receiver = self._called_on(source) if function is not None and function.owner else None
+            return Callee(value.name, script, function, receiver=receiver, outer=target.frame)
+        if value.kind == "class":
+            return Callee(value.name, script, class_=self.resolver.project.class_(script, value.name))
+        if value.kind == "call" and value.method == "partial" and value.arguments:
+            return self._callee(self.resolver.of(target.of(value.arguments[0]))[0], source)
+        if value.kind == "call" and value.name == "getattr" and value.arguments and value.arguments[0].kind == "name":
+            return Callee(f"{value.arguments[0].name}.*")
+        if value.kind == "call":
+            return self._object(target)
+        return Callee(value.name if value.kind in ("name", "attribute") else "")
+
+    def _object(self, made: Source) -> Callee:
+        """An object that is called: its class's `__call__`, or `forward` of a module."""
+        for callee in self.callees(made):
+            if callee.class_ is None or callee.script is None:
+                return Callee("" if callee.made else callee.name, made=made)
+            for name in ("__call__", "forward"):
+                for member in self.resolver.members.member(callee.script, callee.class_, name, made):
+                    function = self.resolver.project.function(member.frame.script, member.value.name)
+                    if function is not None:
+                        return Callee(callee.name, member.frame.script, function, None, made, member.frame, made)
+            return Callee(callee.name, made=made)
+        return Callee("", made=made)
+
+    def _called_on(self, source: Source) -> Source | None:
+        receiver = source.value.receiver
+        if receiver is None:
+            return None
+        if receiver.name in ("self", "super"):
+            method = source.frame.method
+            return method.receiver if method else None
+        return next((s for s in self.resolver.of(source.of(receiver)) if s.value.kind == "call"), None)
+
+    def enter(self, callee: Callee, call: Source) -> Frame | None:
+        """The frame in which the project's function runs when called so."""
+        if callee.function is None or callee.script is None:
+            return None
+        key = id(callee.function), call.value, call.frame
+        if key not in self._frames:
+            arguments = self.arguments(callee.function, call, self.resolver.module(callee.script), _bound(callee))
+            outer = callee.outer or self.resolver.module(callee.script)
+            frame = Frame(callee.script, callee.function, arguments, callee.receiver, outer, call.place)
+            self._frames[key] = frame
+        return self._frames[key]
+
+    def arguments(self, function: Function, call: Source, module: Frame, skip: int) -> dict[str, Source]:
+        """The parameters that a call gives a value, or a default does."""
+        given: dict[str, Source] = {}
+        for position, parameter in enumerate(function.parameters[skip:]):
+            value = call.value.argument(position, parameter.name)
+            if value is not None:
+                given[parameter.name] = call.of(value)
+            elif parameter.default is not None and not call.value.unpacks:
+                given[parameter.name] = Source(parameter.default, module)
+        return given
+
+    def results(self, call: Source) -> Iterator[Source]:
+        """What a call returns: a project's function is followed, what only prepares its argument is seen through."""
+        for callee in self.callees(call):
+            entered = self.enter(callee, call)
+            if entered is not None:
+                yield from self.returned(entered) or [call]
+            elif callee.class_ is None and (prepared := _prepared(call.value)) is not None:
+                yield from self.resolver.of(call.of(prepared))
+            else:
+                yield call
+
+    def returned(self, frame: Frame) -> list[Source]:
+        events = enumerate(frame.function.events)
+        returns = [
+            (index, event.value) for index, event in events if event.kind == "return" and event.value is not None
+        ]
+        return [found for index, value in returns for found in self.resolver.sources(value, frame, index)]
+
+    def given(self, parameter: str, frame: Frame) -> list[Source]:
+        """What the callers of a function give a parameter, as far as they are known; else its default."""
+        callers = [caller for caller, _ in zip(self.callers(frame), range(MOST_CALLERS), strict=False)]
+        found = [s for c in callers if parameter in c.arguments for s in self.resolver.of(c.arguments[parameter])]
+        defaults = [p.default for p in frame.function.parameters if p.name == parameter and p.default is not None]
+        return found or [
+            s for value in defaults for s in self.resolver.sources(value, self.resolver.module(frame.script))
+        ]
+
+    def callers(self, frame: Frame) -> Iterator[Frame]:
+        """Frames of the function (for __init__: of its class) for each call of it in the scripts loaded by now."""
+        function = frame.function
+        made = function.name.rpartition(".")[2] == "__init__"
+        name = (function.owner or "").rpartition(".")[2] if made else function.name.rpartition(".")[2]
+        for script, caller, index in self._calls_of(name):
+            call = caller.events[index].value
+            if call is None or caller is function:
+                continue
+            place = Source(call, self.resolver.frame(script, caller), index)
+            for callee in self.callees(place):
+                if made and callee.class_ is not None and callee.class_.name == function.owner:
+                    yield self.resolver.members.method(frame.script, function, place)
+                elif callee.function is function and (entered := self.enter(callee, place)) is not None:
+                    yield entered
+
+    def _calls_of(self, name: str) -> list[tuple[Script, Function, int]]:
+        scripts = self.resolver.project.scripts
+        if len(scripts) != self._scripts:
+            self._scripts = len(scripts)
+            self._sites = defaultdict(list)
+            for script in scripts:
+                for function in script.functions:
+                    for index, event in enumerate(function.events):
+                        if event.kind == "call" and event.value is not None:
+                            self._sites[event.value.method].append((script, function, index))
+        return self._sites.get(name, [])
+
+
+def _bound(callee: Callee) -> int:
+    """How many parameters the object takes: `self`, unless the method is static."""
+    assert callee.function is not None
+    return int(
+        callee.function.owner is not None and not any(d.name == "staticmethod" for d in callee.function.decorators)
+    )
+
+
+def _prepared(call: Value) -> Value | None:
+    """The argument (or object) that a call gives back prepared: `model.to(device)`, `torch.compile(model)`."""
+    receiver = call.receiver
+    if call.method in PASSES_RECEIVER and receiver is not None and not receiver.name.startswith("torch"):
+        return receiver
+    single = call.method in PASSES_FIRST or (call.method in PASSES_TUPLE and len(call.arguments) == 1)
+    return call.arguments[0] if single and call.arguments else None

@@ -1,0 +1,142 @@
+"""Collections: what an item of a tuple, list, dict or ModuleList is, and what an option of the command line defaults to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .code import Value
+from .scope import Frame, Source
+from .vocabulary import PASSES_TUPLE
+
+if TYPE_CHECKING:
+    from .resolve import Resolver
+
+LISTS = ("tuple", "list", "set")
+CONTAINERS = ("torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.ParameterList")
+GROWING = {"append": 0, "add": 0, "insert": 1, "add_module": 1, "extend": 0}
+CONFIGURATIONS = ("cli", "parse", "parse_args", "parse_args_into_dataclasses", "HfArgumentParser", "Namespace")
+
+
+class Items:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+
+    def of(self, source: Source) -> Iterator[Source]:
+        """One item where the index is known, else each of them."""
+        value = source.value
+        assert value.base is not None
+        index = value.arguments[0].constant if value.kind == "item" and value.arguments[0].kind == "constant" else None
+        if value.base.kind == "name" and value.kind == "item":
+            stored = self.resolver.bound(
+                f"{value.base.name}[{'' if index is None else index}]", source.frame, source.at
+            )
+            if stored:
+                yield from stored
+                return
+        items = list(self.all(source.of(value.base), index))
+        yield from [found for item in items for found in self.resolver.of(item)] or [source]
+
+    def all(self, source: Source, index: object = None) -> Iterator[Source]:
+        """The items of a collection, in order; with an index that one."""
+        for made in self.resolver.of(source):
+            yield from self._written(made, index)
+        if source.value.kind == "name" and index is None:
+            yield from self._added(source.value.name, source.frame)
+
+    def _written(self, made: Source, index: object) -> Iterator[Source]:
+        value = made.value
+        if value.kind == "call" and value.name == "zip":
+            yield made.of(Value("tuple", arguments=tuple(Value("element", base=a) for a in value.arguments)))
+        elif value.kind == "call" and value.name == "enumerate" and value.arguments:
+            pair = (Value("unknown"), Value("element", base=value.arguments[0]))
+            yield made.of(Value("tuple", arguments=pair))
+        elif value.kind == "call" and value.name in CONTAINERS:
+            yield from self._contained(made, index)
+        elif value.kind in LISTS or (value.kind == "call" and value.method in PASSES_TUPLE):
+            yield from self._listed(made, index)
+        elif value.kind == "dict":
+            yield from (made.of(item) for key, item in value.keywords if index is None or key == index)
+            yield from (made.of(item) for item in value.arguments)
+        elif value.kind == "call" and value.method in ("values", "items") and value.receiver is not None:
+            pairs = self.all(made.of(value.receiver))
+            yield from (
+                (p.of(Value("tuple", arguments=(Value("unknown"), p.value))) for p in pairs)
+                if value.method == "items"
+                else pairs
+            )
+        elif value.kind == "comprehension":
+            yield from (made.of(item) for item in value.arguments)
+        elif value.kind == "operation" and value.name in ("+", "*"):
+            yield from (item for part in value.arguments for item in self.all(made.of(part)))
+
+    def _listed(self, made: Source, index: object) -> Iterator[Source]:
+        items = made.value.arguments
+        if isinstance(index, int) and not made.value.unpacks:
+            yield from (made.of(item) for item in items[index : index + 1 or None])
+            return
+        for item in items:
+            yield from self.all(made.of(item.base)) if item.kind == "starred" and item.base else (made.of(item),)
+
+    def _contained(self, made: Source, index: object) -> Iterator[Source]:
+        """The modules of a container: its arguments, or the items of the list or dict that it is given."""
+        items = made.value.arguments
+        given = self.resolver.of(made.of(items[0])) if len(items) == 1 and items[0].kind != "starred" else []
+        lists = [s for s in given if s.value.kind in (*LISTS, "dict", "comprehension", "operation")]
+        if lists or made.value.name == "torch.nn.ModuleList":
+            yield from (self.all(made.of(items[0]), index) if items else ())
+        else:
+            yield from self._listed(made, index)
+
+    def _added(self, name: str, frame: Frame) -> Iterator[Source]:
+        """What is appended to the list of this name, in the function or in the one that makes the attribute."""
+        scopes = [frame]
+        if name.startswith("self.") and (method := frame.method) is not None:
+            class_ = method.function.owner
+            functions = [f for f in method.script.functions if f.owner == class_]
+            scopes = [self.resolver.members.method(method.script, f, method.receiver) for f in functions]
+        for scope in scopes:
+            for at, event in enumerate(scope.function.events):
+                call = event.value
+                if event.kind == "call" and call is not None and call.name.rpartition(".")[0] == name:
+                    yield from self._grown(Source(call, scope, at))
+
+    def _grown(self, source: Source) -> Iterator[Source]:
+        position = GROWING.get(source.value.method)
+        item = source.value.argument(position) if position is not None else None
+        if item is not None:
+            yield from self.all(source.of(item)) if source.value.method == "extend" else (source.of(item),)
+
+    def option(self, parsed: Source, name: str) -> list[Source]:
+        """An option of the command line, by its default: `parser.parse_args()` or `tyro.cli(Args)` with `.name`."""
+        call = parsed.value
+        if call.method not in CONFIGURATIONS:
+            return []
+        classes = [s for a in call.arguments for s in self.resolver.of(parsed.of(a)) if s.value.kind == "class"]
+        fields = [found for class_ in classes for found in self.resolver.members.of(class_, name)]
+        return fields or list(self._default(parsed, name))
+
+    def _default(self, parsed: Source, name: str) -> Iterator[Source]:
+        script = parsed.frame.script
+        for function in script.functions:
+            for at, event in enumerate(function.events):
+                call = event.value
+                if (
+                    event.kind == "call"
+                    and call is not None
+                    and call.method == "add_argument"
+                    and name == destination(call)
+                ):
+                    default = call.argument(None, "default")
+                    if default is not None:
+                        yield from self.resolver.sources(default, self.resolver.frame(script, function), at)
+
+
+def destination(call: Value) -> str:
+    """The attribute that an `add_argument` call fills."""
+    given = call.argument(None, "dest")
+    if given is not None and isinstance(given.constant, str):
+        return given.constant
+    flags = [a.constant for a in call.arguments if isinstance(a.constant, str)]
+    long = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")
+    return long.lstrip("-").replace("-", "_")

@@ -1,0 +1,93 @@
+"""Attributes: what `object.name` is, by the classes of the project that the object may belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .code import Class, Function, Value
+from .scope import Frame, Source
+from .script import Script
+
+if TYPE_CHECKING:
+    from .resolve import Resolver
+
+
+class Members:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self._frames: dict[tuple[int, Source | None], Frame] = {}
+
+    def of(self, base: Source, name: str) -> list[Source]:
+        value, script = base.value, base.frame.script
+        if value.kind == "call" and value.name == "super":
+            return list(self._inherited(base.frame, name))
+        if value.kind == "call":
+            found = [part for owner, class_ in self.classes(base) for part in self.member(owner, class_, name, base)]
+            return found or self.resolver.items.option(base, name)
+        if value.kind == "class" and (class_ := self.resolver.project.class_(script, value.name)) is not None:
+            return list(self.member(script, class_, name, None))
+        return self.of_self(base.frame, name) if value.kind == "name" and value.name == "self" else []
+
+    def of_self(self, frame: Frame, name: str) -> list[Source]:
+        """`self.name` where `self` is an object of the class that the method belongs to."""
+        method = frame.method
+        class_ = self.resolver.project.class_(method.script, method.function.owner or "") if method else None
+        if method is None or class_ is None:
+            return []
+        if method.receiver is not None:  # an object of this class or of one derived from it
+            return self.of(method.receiver, name)
+        return list(self.member(method.script, class_, name, None))
+
+    def classes(self, made: Source) -> Iterator[tuple[Script, Class]]:
+        """The project's classes that a call makes an object of."""
+        for callee in self.resolver.calls.callees(made):
+            if callee.class_ is not None and callee.script is not None:
+                yield callee.script, callee.class_
+
+    def member(self, script: Script, class_: Class, name: str, receiver: Source | None) -> Iterator[Source]:
+        """The values that an attribute is given by the class's own methods, else by those of its bases."""
+        places = [a for a in class_.attributes if a.name == name]
+        for place in places:
+            frame = self.method(script, script.functions[place.function], receiver)
+            yield from self.resolver.assigned(place.event, frame)
+        if not places:
+            for other, base in self.bases(script, class_):
+                yield from self.member(other, base, name, receiver)
+
+    def _inherited(self, frame: Frame, name: str) -> Iterator[Source]:
+        method = frame.method
+        class_ = self.resolver.project.class_(method.script, method.function.owner or "") if method else None
+        if method is not None and class_ is not None:
+            for script, base in self.bases(method.script, class_):
+                yield from self.member(script, base, name, method.receiver)
+
+    def method(self, script: Script, function: Function, receiver: Source | None) -> Frame:
+        """The frame of a method of an object; what __init__ was given is known where the object is made."""
+        key = id(function), receiver
+        if key not in self._frames:
+            frame = replace(self.resolver.frame(script, function), receiver=receiver)
+            if receiver is not None and receiver.value.kind == "call" and function.name.endswith("__init__"):
+                arguments = self.resolver.calls.arguments(function, receiver, self.resolver.module(script), 1)
+                frame = replace(frame, arguments=arguments, path=receiver.place)
+            self._frames[key] = frame
+        return self._frames[key]
+
+    def bases(self, script: Script, class_: Class) -> Iterator[tuple[Script, Class]]:
+        for base in class_.bases:
+            for source in self.resolver.sources(base, self.resolver.module(script)):
+                owner = source.frame.script
+                found = self.resolver.project.class_(owner, source.value.name) if source.value.kind == "class" else None
+                if found is not None and found is not class_:
+                    yield owner, found
+
+    def ancestry(self, script: Script, class_: Class) -> Iterator[str]:
+        """The full names of the library classes that a class derives from."""
+        yield from (base.name for base in class_.bases if base.kind == "name")
+        for other, parent in self.bases(script, class_):
+            yield from self.ancestry(other, parent)
+
+
+def is_property(function: Function) -> bool:
+    return any(isinstance(d, Value) and d.method in ("property", "cached_property") for d in function.decorators)

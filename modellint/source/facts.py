@@ -105,11 +105,20 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation on the way from a model's head to a loss."""
+    """An operation on the way from a model's input to a value.
 
-    name: str  # the full name of the function or layer: "torch.nn.functional.softmax"
-    location: Location = Location()
+    `name` is the full name of a function or layer ("torch.nn.functional.softmax", "torch.nn.Linear"), the name of a tensor's
+    method ("softmax"), or an operator ("+").
+    """
+
+    name: str
+    location: Location = Location()  # where it is applied
     certain: bool = True  # False: only on some paths through the code
+    made: Location = Location()  # where a layer is constructed
+
+    @property
+    def short(self) -> str:
+        return self.name.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +137,23 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer that a model's forward applies. `path` is the attribute, with `[]` for one of many: `blocks[].norm`."""
+    """A layer or function that a model's forward applies.
 
-    name: str  # full name of the layer or function: "torch.nn.Linear", "torch.relu", "+" for a residual or other sum
+    `name` is the full name ("torch.nn.Linear", "torch.nn.functional.relu"), that of a tensor's method ("softmax"), or "+" for
+    a sum of two activations. `path` is the attribute that holds the layer: `fc`, `encoder.0`, `blocks[].norm`.
+    """
+
+    name: str
     path: str = ""
-    call: Value | None = None  # the call in forward
-    made: Value | None = None  # the call that constructs the layer
-    repeated: bool = False  # applied in a loop
+    call: Value | None = (
+        None  # the call in forward that applies it (for a layer in a Sequential: that of the Sequential)
+    )
+    made: Value | None = None  # the call that constructs it
+    repeated: bool = False  # applied in a loop, or one of many that are
+
+    @property
+    def short(self) -> str:
+        return self.name.rpartition(".")[2]
 
     @property
     def location(self) -> Location:
@@ -145,15 +164,15 @@ class Layer:
 class Model:
     """A torch.nn.Module class of the file.
 
-    `layers` are what forward applies, in execution order, with Sequential, ModuleList and the file's own block classes
-    taken apart as far as they can be read. `returns` are the operations that made the returned value, last first.
+    `layers` are what forward applies, in execution order; Sequential, ModuleList, loops and the project's own modules are taken
+    apart as far as they can be read, through other files too. The readout is the last layer with weights among `returns`: the
+    operations that made the returned value, the last one first. `made` are the layers that __init__ constructs, in order.
     """
 
     name: str
     layers: tuple[Layer, ...] = ()
     returns: tuple[Operation, ...] = ()
-    made: tuple[Layer, ...] = ()  # the layers it constructs, in the order of its __init__
-    trained: bool = False  # a training loop of a linked file calls it
+    made: tuple[Layer, ...] = ()
     location: Location = Location()
 
 

@@ -55,9 +55,9 @@ class Items:
             yield from self._contained(made, index)
         elif value.kind in LISTS or (value.kind == "call" and value.method in PASSES_TUPLE):
             yield from self._listed(made, index)
-        elif value.kind == "dict":
+        elif value.kind == "dict" or (value.kind == "call" and value.name in ("dict", "collections.OrderedDict")):
             yield from (made.of(item) for key, item in value.keywords if index is None or key == index)
-            yield from (made.of(item) for item in value.arguments)
+            yield from (item for argument in value.arguments for item in self._pairs(made.of(argument), index))
         elif value.kind == "call" and value.method in ("values", "items") and value.receiver is not None:
             pairs = self.all(made.of(value.receiver))
             yield from (
@@ -69,6 +69,15 @@ class Items:
             yield from (made.of(item) for item in value.arguments)
         elif value.kind == "operation" and value.name in ("+", "*"):
             yield from (item for part in value.arguments for item in self.all(made.of(part)))
+
+    def _pairs(self, made: Source, index: object) -> Iterator[Source]:
+        """The values of a list of (key, value) pairs."""
+        for item in self.all(made):
+            for pair in self.resolver.of(item):
+                if pair.value.kind == "tuple" and len(pair.value.arguments) == 2:
+                    key, value = pair.value.arguments
+                    if index is None or key.constant == index:
+                        yield pair.of(value)
 
     def _listed(self, made: Source, index: object) -> Iterator[Source]:
         items = made.value.arguments
@@ -82,7 +91,8 @@ class Items:
         """The modules of a container: its arguments, or the items of the list or dict that it is given."""
         items = made.value.arguments
         given = self.resolver.of(made.of(items[0])) if len(items) == 1 and items[0].kind != "starred" else []
-        lists = [s for s in given if s.value.kind in (*LISTS, "dict", "comprehension", "operation")]
+        held = (*LISTS, "dict", "comprehension", "operation")
+        lists = [s for s in given if s.value.kind in held or s.value.name in ("dict", "collections.OrderedDict")]
         if lists or made.value.name == "torch.nn.ModuleList":
             yield from (self.all(made.of(items[0]), index) if items else ())
         else:
@@ -107,7 +117,13 @@ class Items:
         if item is not None:
             yield from self.all(source.of(item)) if source.value.method == "extend" else (source.of(item),)
 
-    def option(self, parsed: Source, name: str) -> list[Source]:
+    def named(self, made: Source, name: str) -> list[Source]:
+        """What `made.name` is, where it is an item: of a ModuleDict, or an option of the command line."""
+        if made.value.name in CONTAINERS:
+            return [found for item in self.all(made, name) for found in self.resolver.of(item)]
+        return self._option(made, name)
+
+    def _option(self, parsed: Source, name: str) -> list[Source]:
         """An option of the command line, by its default: `parser.parse_args()` or `tyro.cli(Args)` with `.name`."""
         call = parsed.value
         if call.method not in CONFIGURATIONS:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .facts import TrainingLoop
+from .models import Models
 from .project import Project
 from .resolve import Resolver
 from .script import Script
@@ -17,9 +18,13 @@ def together(scripts: Iterable[Script], load: Callable[[Path], Script | None]) -
     """Each of `scripts` with its linked facts; files that they import are loaded when a name in them is needed."""
     given = list(scripts)
     project = Project((script for script in given if not script.problem), load)
-    loops = list(training_loops(Resolver(project)))
+    resolver = Resolver(project)
+    models = Models(resolver)
+    loops = list(training_loops(resolver))
     for script in given:
-        yield script if script.problem else replace(script, training_loops=tuple(_in(script, loops)))
+        if not script.problem:
+            script = replace(script, training_loops=tuple(_in(script, loops)), models=tuple(models.of(script)))
+        yield script
 
 
 def _in(script: Script, loops: Iterable[TrainingLoop]) -> Iterator[TrainingLoop]:

@@ -25,7 +25,7 @@ class Members:
             return list(self._inherited(base.frame, name))
         if value.kind == "call":
             found = [part for owner, class_ in self.classes(base) for part in self.member(owner, class_, name, base)]
-            return found or self.resolver.items.option(base, name)
+            return found or self.resolver.items.named(base, name)
         if value.kind == "class" and (class_ := self.resolver.project.class_(script, value.name)) is not None:
             return list(self.member(script, class_, name, None))
         return self.of_self(base.frame, name) if value.kind == "name" and value.name == "self" else []
@@ -87,7 +87,3 @@ class Members:
         yield from (base.name for base in class_.bases if base.kind == "name")
         for other, parent in self.bases(script, class_):
             yield from self.ancestry(other, parent)
-
-
-def is_property(function: Function) -> bool:
-    return any(isinstance(d, Value) and d.method in ("property", "cached_property") for d in function.decorators)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .code import Value
+from .code import Class, Value
 from .resolve import Resolver
 from .scope import Callee, Source
+from .script import Script
 from .vocabulary import is_optimizer, is_scheduler, sounds_like_optimizer
 
 FRAMEWORKS = {
@@ -13,6 +14,7 @@ FRAMEWORKS = {
     "initialize": "deepspeed",
     "init_distributed": "deepspeed",
 }
+MODULES = ("Module", "LightningModule", "Sequential", "PreTrainedModel", "ScriptModule")
 # What an unbound name is taken for.
 CONVENTIONS = {
     "accelerator": "framework", "fabric": "framework", "engine": "framework", "model_engine": "framework",
@@ -46,7 +48,7 @@ class Roles:
 
     def _made_by(self, callee: Callee, asked: Value) -> str:
         if callee.class_ is not None and callee.script is not None:
-            return self._of_class(callee)
+            return self.of_class(callee.script, callee.class_)
         last = callee.name.rpartition(".")[2]
         if callee.made is not None:
             return "other"
@@ -62,16 +64,15 @@ class Roles:
             return "loss" if last.endswith("Loss") else "model"
         return "optimizer" if sounds_like_optimizer(asked.name) else "other"
 
-    def _of_class(self, callee: Callee) -> str:
-        assert callee.class_ is not None and callee.script is not None
-        for base in self.resolver.members.ancestry(callee.script, callee.class_):
+    def of_class(self, script: Script, class_: Class) -> str:
+        for base in self.resolver.members.ancestry(script, class_):
             last = base.rpartition(".")[2]
             if is_optimizer(base):
                 return "optimizer"
             if is_scheduler(base):
                 return "scheduler"
-            if last in ("Module", "LightningModule", "Sequential", "PreTrainedModel") or base.startswith("torch.nn."):
-                return "loss" if last.endswith("Loss") or callee.name.endswith("Loss") else "model"
+            if last in MODULES or base.startswith("torch.nn."):
+                return "loss" if last.endswith("Loss") or class_.name.endswith("Loss") else "model"
         return "object"
 
     def _unbound(self, source: Source, asked: Value) -> str:

@@ -34,6 +34,13 @@ CLIP_METHODS = frozenset(
     {"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_gradients", "clip_grad", "clip_master_grads"}
 )
 
+# What functions and layers call the tensor that they work on.
+INPUTS = ("input", "x", "inputs", "tensor", "logits", "tensors")
+# Methods of tensors that count as an operation of a model.
+TENSOR_METHODS = frozenset(
+    "softmax log_softmax sigmoid tanh relu relu_ mean sum max amax norm exp log logsumexp clamp clamp_ pow sqrt rsqrt matmul "
+    "mm bmm einsum cumsum detach masked_fill masked_fill_ scatter_add scatter_add_ index_add".split()
+)
 # Calls that are given an optimizer and leave its gradients alone.
 HARMLESS = re.compile(
     r"lr|learning_rate|sched|save|load|checkpoint|log|print|state|info|len|isinstance|iter|next|append", re.IGNORECASE

@@ -1,0 +1,48 @@
+"""The model classes of a script as facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .code import Class
+from .dataflow import Dataflow
+from .facts import Model, Operation
+from .layers import Layers
+from .resolve import Resolver
+from .roles import Roles
+from .scope import Frame
+from .script import Script
+
+
+class Models:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self.roles = Roles(resolver)
+        self.layers = Layers(resolver)
+        self.dataflow = Dataflow(resolver)
+
+    def of(self, script: Script) -> Iterator[Model]:
+        for class_ in script.classes:
+            if self.roles.of_class(script, class_) == "model":
+                yield self.model(script, class_)
+
+    def model(self, script: Script, class_: Class) -> Model:
+        forward, init = (self._method(script, class_, name) for name in ("forward", "__init__"))
+        return Model(
+            class_.name,
+            self.layers.applied(forward) if forward else (),
+            self.returns(forward) if forward else (),
+            tuple(self.layers.made(script, init)) if init else (),
+            class_.location,
+        )
+
+    def returns(self, forward: Frame) -> tuple[Operation, ...]:
+        returned = self.resolver.calls.returned(forward)
+        return self.dataflow.back(returned[-1]) if returned else ()
+
+    def _method(self, script: Script, class_: Class, name: str) -> Frame | None:
+        for member in self.resolver.members.member(script, class_, name, None):
+            function = self.resolver.project.function(member.frame.script, member.value.name)
+            if function is not None:
+                return self.resolver.members.method(member.frame.script, function, None)
+        return None

@@ -116,7 +116,23 @@ def check(paths: tuple[Path, ...], targets: tuple[str, ...], **options: Any) -> 
     _finish(pipeline.together(reports), options)
 
 
-@cli.command(context_settings={"allow_interspersed_args": False})
+class Probe(click.Command):
+    """Options before `--` are modellint's, all that follows it is the user's; nothing is guessed in between."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        command = next((i for i, arg in enumerate(args) if not arg.startswith("-")), None)
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption as error:
+            if command is not None and "--" not in args:
+                error.possibilities = None
+                error.message += (
+                    f" The options of your own command go behind `--`: modellint probe -- {args[command]} ..."
+                )
+            raise
+
+
+@cli.command(cls=Probe)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Optimizer steps to watch.")
 @click.option("--finish", is_flag=True, help="Let the script run to its own end after the watched steps.")

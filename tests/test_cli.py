@@ -75,6 +75,12 @@ def test_exit_codes(sick: Path, arguments: list[str], code: int) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_options_of_the_users_command_belong_behind_the_dashes(sick: Path) -> None:
+    result = modellint(sick, "probe", "train.py", "--lr", "0.1")
+    assert result.returncode == 2
+    assert "modellint probe -- train.py" in result.stderr
+
+
 def test_the_nearest_pyproject_is_heeded(sick: Path) -> None:
     (sick / "pyproject.toml").write_text("[tool.modellint.per-file-ignores]\n'tr*.py' = ['clip-after-step']\n")
     assert modellint(sick, "check", "train.py").returncode == 0

@@ -2,18 +2,20 @@
 
 from typing import Any, Sequence
 
+import torch
 from torch._C import _len_torch_function_stack, _pop_torch_function_stack, _push_on_torch_function_stack
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
-# Newer releases keep the device mode at the bottom of the stack and insist on finding it there.
+# Newer releases keep the mode of `torch.set_default_device` at the bottom of the stack and insist on finding it there.
 _DEVICE_AT_BOTTOM = "_len_torch_function_stack" in DeviceContext.__exit__.__code__.co_names
 
 
 def push(mode: TorchFunctionMode) -> None:
     """Put `mode` below all others, so that whoever closes a mode closes their own."""
     stack = _unwind()
-    depth = 1 if stack and _DEVICE_AT_BOTTOM and isinstance(stack[0], DeviceContext) else 0
+    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None) if _DEVICE_AT_BOTTOM else None
+    depth = 1 if stack and stack[0] is default else 0
     _rewind([*stack[:depth], mode, *stack[depth:]])
 
 

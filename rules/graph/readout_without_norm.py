@@ -104,7 +104,7 @@ class ReadoutWithoutNorm(GraphRule):
     def _finding(self, graph: Graph, readout: Node, hidden: Node, between: Sequence[Node]) -> Diagnostic:
         way = " → ".join(dict.fromkeys(map(_label, reversed(path(graph, readout, hidden)))))
         sums = residual_additions(graph, between)
-        growing = [f"{len(sums)} residual additions"] if len(sums) >= self.additions else []
+        growing = [f"{len(sums)} additions"] if len(sums) >= self.additions else []
         growing += dict.fromkeys(amplifiers(graph, between, self.input_std, self.uses))
         anywhere = "" if graph.of_role(Role.NORM) else ", nor anywhere in the model"
         message = f"no norm between the readout `{_name(readout)}` and the layer that feeds it{anywhere} ({way})"

@@ -21,10 +21,10 @@ def _probabilities(yes: bool | None) -> Run:
 class SoftmaxBeforeLoss(GraphRule):
     """Probabilities enter a loss, or a log-softmax, that takes raw scores.
 
-    Why: cross entropy applies log-softmax itself. Over probabilities, which differ by at most 1, its gradients are small
-        and its loss cannot fall below log(e + C - 1) - 1 for C classes, however sure the model is.
+    Why: cross entropy applies log-softmax itself. Over probabilities, which differ by at most 1, its gradients are
+        small and its loss cannot fall below log(e + C - 1) - 1 for C classes, however sure the model is.
     Fix: give the loss the output of the last layer; apply softmax only where probabilities are read.
-    Ignore: hardly ever. A log-softmax before cross entropy changes nothing but the time it takes, and is only noted.
+    Ignore: hardly ever. A log-softmax before cross entropy changes nothing, and is only noted.
     Reported: https://github.com/jindongwang/Deep-learning-activity-recognition/issues/10
     """
 

@@ -32,6 +32,7 @@ def draw(lines: Iterable[Line], width: int, *, color: bool) -> str:
     console = Console(
         file=io.StringIO(),
         width=width,
+        height=1,  # spares a system call a line
         force_terminal=color,
         color_system="standard" if color else None,
         no_color=not color,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from modellint.core.diagnostic import Diagnostic
 
@@ -62,7 +62,11 @@ def _findings(
 ) -> Iterator[Finding]:
     for place in children.get(parent, ()):
         symptoms = tuple(_findings(place, diagnostics, children))
-        own = Finding(diagnostics[place], symptoms)
-        shown = {symptom.rule for _, symptom in own.descendants()}
-        elsewhere = {d.rule for d in diagnostics if d.verdict.convicts} - shown
-        yield replace(own, shared=tuple(rule for rule in own.diagnostic.explains if rule in elsewhere))
+        yield Finding(diagnostics[place], symptoms, tuple(_shared(diagnostics[place], symptoms, diagnostics)))
+
+
+def _shared(cause: Diagnostic, symptoms: Sequence[Finding], diagnostics: Sequence[Diagnostic]) -> Iterator[str]:
+    shown = {below.rule for _, below in Finding(cause, tuple(symptoms)).descendants()}
+    for rule in cause.explains:
+        if rule not in shown and any(found.rule == rule and found.verdict.convicts for found in diagnostics):
+            yield rule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from modellint.core.diagnostic import Location
 
@@ -31,6 +31,7 @@ class Act:
     subjects: tuple[str, ...] = ()  # the objects it concerns (where they are made, or their name); none: unknown or all
     scaled: bool = False  # through a gradient scaler
     owner: str = ""  # the framework that owns it: "deepspeed", "accelerate", ...; it may do more than the call says
+    kept: bool = False  # the result of the call is used
     bound: tuple[float, ...] = ()  # of a clip: max_norm or clip_value, as far as they can be read
     branches: tuple[tuple[str, str], ...] = ()  # (which branching, which arm), outermost first
     loops: tuple[str, ...] = ()  # loops within the training loop that enclose it
@@ -85,25 +86,6 @@ class TrainingLoop:
 
 
 @dataclass(frozen=True, slots=True)
-class Optimizer:
-    """A call that makes an optimizer; `name` is the full name of its class."""
-
-    name: str
-    call: Value
-    subject: str = ""
-    rates: tuple[Setting, ...] = ()
-    parameters: Value | None = None
-
-    @property
-    def location(self) -> Location:
-        return self.call.location
-
-    @property
-    def family(self) -> str:
-        return self.name.rpartition(".")[2]
-
-
-@dataclass(frozen=True, slots=True)
 class Operation:
     """An operation on the way from a model's input to a value.
 
@@ -127,8 +109,7 @@ class Loss:
 
     kind: str
     call: Value
-    input: tuple[Operation, ...] = ()  # what made the first argument, last operation first
-    model: str = ""  # the class of the model that the first argument comes from
+    inputs: tuple[tuple[Operation, ...], ...] = ()  # what made the first argument, last operation first, on each path
 
     @property
     def location(self) -> Location:
@@ -177,14 +158,35 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """An option that the script parses; `used` says whether any linked file reads it."""
+class Optimizer:
+    """A call that makes an optimizer; `name` is the full name of its class."""
 
     name: str
-    destination: str
+    call: Value
+    rates: tuple[Setting, ...] = ()  # the learning rates that it is given, as far as they can be read
+    models: tuple[Model, ...] = ()  # the project's models whose parameters it is given
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
+
+    @property
+    def family(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    def made(self, act: Act) -> bool:
+        """Whether `act` concerns this optimizer."""
+        place = self.location
+        return any(subject.endswith(f">{place.path}:{place.line}:{place.column}") for subject in act.subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of the command line; `used` is False only if no file of the project reads it."""
+
+    name: str
     call: Value
     used: bool = True
-    default: Value | None = field(default=None)
 
     @property
     def location(self) -> Location:

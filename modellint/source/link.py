@@ -7,7 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from .facts import TrainingLoop
+from .losses import Losses
 from .models import Models
+from .optimizers import Optimizers
+from .options import Options
 from .project import Project
 from .resolve import Resolver
 from .script import Script
@@ -19,13 +22,25 @@ def together(scripts: Iterable[Script], load: Callable[[Path], Script | None]) -
     given = list(scripts)
     project = Project((script for script in given if not script.problem), load)
     resolver = Resolver(project)
-    models = Models(resolver)
     loops = list(training_loops(resolver))
+    facts = _Facts(resolver)
     for script in given:
-        if not script.problem:
-            script = replace(script, training_loops=tuple(_in(script, loops)), models=tuple(models.of(script)))
-        yield script
+        yield script if script.problem else facts.added(script, loops)
 
 
-def _in(script: Script, loops: Iterable[TrainingLoop]) -> Iterator[TrainingLoop]:
-    return (loop for loop in loops if loop.location.path == script.path)
+class _Facts:
+    def __init__(self, resolver: Resolver) -> None:
+        self.models = Models(resolver)
+        self.optimizers = Optimizers(resolver, self.models)
+        self.losses = Losses(resolver)
+        self.options = Options(resolver.project)
+
+    def added(self, script: Script, loops: Iterable[TrainingLoop]) -> Script:
+        return replace(
+            script,
+            training_loops=tuple(loop for loop in loops if loop.location.path == script.path),
+            models=tuple(self.models.of(script)),
+            optimizers=tuple(self.optimizers.of(script)),
+            losses=tuple(self.losses.of(script)),
+            options=tuple(self.options.of(script)),
+        )

@@ -10,7 +10,7 @@ from .facts import Model, Operation
 from .layers import Layers
 from .resolve import Resolver
 from .roles import Roles
-from .scope import Frame
+from .scope import Frame, Source
 from .script import Script
 
 
@@ -20,13 +20,26 @@ class Models:
         self.roles = Roles(resolver)
         self.layers = Layers(resolver)
         self.dataflow = Dataflow(resolver)
+        self._known: dict[int, Model] = {}
 
     def of(self, script: Script) -> Iterator[Model]:
         for class_ in script.classes:
             if self.roles.of_class(script, class_) == "model":
                 yield self.model(script, class_)
 
+    def made(self, source: Source) -> Iterator[Model]:
+        """The models that a value may be."""
+        for made in self.resolver.of(source):
+            classes = self.resolver.members.classes(made) if made.value.kind == "call" else ()
+            yield from (self.model(script, class_) for script, class_ in classes)
+
     def model(self, script: Script, class_: Class) -> Model:
+        known = self._known.get(id(class_))
+        if known is None:
+            known = self._known[id(class_)] = self._read(script, class_)
+        return known
+
+    def _read(self, script: Script, class_: Class) -> Model:
         forward, init = (self._method(script, class_, name) for name in ("forward", "__init__"))
         return Model(
             class_.name,

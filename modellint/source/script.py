@@ -28,7 +28,6 @@ class Script:
     losses: tuple[Loss, ...] = ()
     models: tuple[Model, ...] = ()
     options: tuple[Option, ...] = ()
-    used: tuple[str, ...] = ()  # paths of the other files that the linked facts draw on
 
     @property
     def calls(self) -> Iterator[Value]:

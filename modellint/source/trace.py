@@ -142,7 +142,7 @@ class Tracer:
     ) -> Act:
         subjects = tuple(self._subjects(Source(subject, source.frame, source.at))) if subject is not None else ()
         around = self._inside(source, spot, subject if kind == "step" else None).loops
-        return Act(kind, source.value, subjects, scaled, owner, bound, spot.branches, around)
+        return Act(kind, source.value, subjects, scaled, owner, _is_kept(source), bound, spot.branches, around)
 
     def _inside(self, source: Source, spot: Spot, subject: Value | None = None) -> Spot:
         """The place with the loops of its own function that are around it."""
@@ -161,6 +161,14 @@ class Tracer:
 def _forgets(event: Event) -> bool:
     value = event.value
     return event.kind == "delete" or (value is not None and value.kind == "constant" and value.constant is None)
+
+
+def _is_kept(source: Source) -> bool:
+    """Whether something uses what the call returns."""
+    later = source.frame.function.events[(source.at or 0) + 1 :]
+    line = source.value.location.end_line or 0
+    statement = (e.value for e, _ in zip(later, range(8), strict=False) if (e.location.line or 0) <= line)
+    return any(part is source.value for value in statement if value is not None for part in value.within())
 
 
 def _scaled(source: Source) -> bool:

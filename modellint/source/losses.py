@@ -1,0 +1,56 @@
+"""The loss calls of a script, and what made the predictions that they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .code import Value
+from .dataflow import Dataflow
+from .facts import Loss
+from .resolve import Resolver
+from .scope import Callee, Source
+from .script import Script
+
+FUNCTIONS = {
+    "cross_entropy": "CrossEntropyLoss",
+    "nll_loss": "NLLLoss",
+    "binary_cross_entropy": "BCELoss",
+    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
+    "kl_div": "KLDivLoss",
+    "mse_loss": "MSELoss",
+    "l1_loss": "L1Loss",
+}
+LAYERS = frozenset(FUNCTIONS.values())
+MOST = 4  # alternatives of one input
+
+
+class Losses:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self.dataflow = Dataflow(resolver)
+
+    def of(self, script: Script) -> Iterator[Loss]:
+        for function in script.functions:
+            for at, event in enumerate(function.events):
+                if event.kind == "call" and event.value is not None and _may_be_loss(event.value):
+                    yield from self._loss(Source(event.value, self.resolver.frame(script, function), at))
+
+    def _loss(self, source: Source) -> Iterator[Loss]:
+        kinds = [kind for callee in self.resolver.calls.callees(source) if (kind := _kind(callee))]
+        given = source.value.argument(0, "input")
+        if kinds and given is not None:
+            chains = [self.dataflow.back(made) for made in self.resolver.of(source.of(given))[:MOST]]
+            yield Loss(kinds[0], source.value, tuple(chains))
+
+
+def _may_be_loss(call: Value) -> bool:
+    """Two arguments or more, and not a function of a library other than a functional loss."""
+    given = len(call.arguments) + len(call.keywords)
+    return given > 1 and (call.method in FUNCTIONS or not call.name.startswith(("torch.", "numpy.")))
+
+
+def _kind(callee: Callee) -> str:
+    last = callee.name.rpartition(".")[2]
+    if callee.made is not None:
+        return last if last in LAYERS and callee.name.startswith("torch.nn.") else ""
+    return FUNCTIONS.get(last, "") if callee.name.startswith("torch.") else ""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .graph import Graph
 from .node import LAYERS, Node, Role
 
+Reads = Callable[[Graph, Node], Iterable[Node]]
 
-def walk_back(graph: Graph, start: Node, through: Callable[[Node], bool]) -> Iterator[Node]:
+
+def walk_back(
+    graph: Graph, start: Node, through: Callable[[Node], bool], reads: Reads = Graph.inputs
+) -> Iterator[Node]:
     """What feeds `start`, nearest first, each node once; the walk goes on behind the nodes that `through` accepts."""
     seen, waiting = {start.name}, [start]
     for node in waiting:
-        for source in carriers(graph, node):
+        for source in reads(graph, node):
             if source.name not in seen:
                 seen.add(source.name)
                 yield source

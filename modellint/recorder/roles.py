@@ -2,7 +2,7 @@
 
 _NAMES = {
     "linear": "linear bilinear addmm",
-    "product": "matmul mm bmm einsum tensordot addbmm baddbmm dot mv inner outer rmatmul",
+    "product": "matmul mm bmm einsum tensordot addbmm baddbmm dot mv inner outer rmatmul grouped_mm",
     "conv": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution",
     "norm": "batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm normalize sync_batch_norm",
     "activation": "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus hardswish threshold glu logsigmoid "
@@ -20,7 +20,7 @@ _NAMES = {
     "max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices fractional_max_pool2d fractional_max_pool3d "
     "adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices max_unpool1d max_unpool2d max_unpool3d "
     "interpolate upsample upsample_nearest upsample_bilinear grid_sample",
-    "reduce": "mean nanmean sum nansum amax amin max min logsumexp norm vector_norm linalg_norm var std var_mean std_mean prod "
+    "reduce": "mean nanmean sum nansum amax amin max min logsumexp norm vector_norm linalg_norm linalg_vector_norm var std var_mean std_mean prod "
     "cumsum cumprod logcumsumexp median mode topk sort aminmax trace",
     "scatter": "scatter_add index_add scatter_reduce scatter segment_reduce index_reduce sparse_mm",
     "add": "add sub rsub subtract addcmul addcdiv lerp",
@@ -41,9 +41,11 @@ ROLES = {name: role for role, names in _NAMES.items() for name in names.split()}
 BOUNDED = frozenset("sigmoid tanh softsign hardtanh hardsigmoid relu6 sin cos erf sign atan angle".split())
 BOUNDED_RECURRENT = frozenset("lstm gru rnn_tanh lstm_cell gru_cell rnn_tanh_cell LSTM GRU LSTMCell GRUCell".split())
 LAYERS = frozenset(("linear", "scaled_dot_product_attention", *_NAMES["conv"].split(), *_NAMES["embedding"].split()))
-STATISTICS = frozenset("mean sum var std norm vector_norm linalg_norm amax max var_mean std_mean logsumexp".split())
+STATISTICS = frozenset(
+    "mean sum var std norm vector_norm linalg_norm linalg_vector_norm amax max var_mean std_mean logsumexp".split()
+)
 NORMALISING = frozenset(
-    "rsqrt truediv rtruediv div norm vector_norm linalg_norm std var var_mean std_mean sqrt".split()
+    "rsqrt truediv rtruediv div norm vector_norm linalg_norm linalg_vector_norm std var var_mean std_mean sqrt".split()
 )
 
 

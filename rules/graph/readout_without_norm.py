@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Severity, Step
 from modellint.graph.amplify import amplifiers, residual_additions
 from modellint.graph.node import LAYERS, Node, Role
-from modellint.graph.walk import path, readouts, walk_back
+from modellint.graph.walk import carriers, path, readouts, walk_back
 from modellint.measure.run import Distribution, Features, Parameter
 from modellint.measure.trajectory import explosions, norms, reference
 
@@ -93,7 +93,7 @@ class ReadoutWithoutNorm(GraphRule):
 
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
         for readout in {_name(node): node for node in readouts(graph)}.values():
-            between = list(walk_back(graph, readout, _carries))
+            between = list(walk_back(graph, readout, _carries, carriers))
             hidden = next((node for node in between if node.role in _HIDDEN), None)
             normalised = any(node.role is Role.NORM or node.bounded for node in between)
             if hidden is not None and not any(node.role is Role.NORM for node in between):

@@ -120,16 +120,15 @@ class Probe(click.Command):
     """Options before `--` are modellint's, all that follows it is the user's; nothing is guessed in between."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        command = next((i for i, arg in enumerate(args) if not arg.startswith("-")), None)
+        command = next((arg for arg in args if not arg.startswith("-")), "train.py")
+        dashed = "--" in args
         try:
-            return super().parse_args(ctx, list(args))
+            return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            if command is not None and "--" not in args:
-                error.possibilities = None
-                error.message += (
-                    f" The options of your own command go behind `--`: modellint probe -- {args[command]} ..."
-                )
-            raise
+            hint = (
+                "" if dashed else f" The options of your own command go behind `--`: modellint probe -- {command} ..."
+            )
+            raise click.NoSuchOption(error.option_name, f"{error.message}{hint}", ctx=ctx) from error
 
 
 @cli.command(cls=Probe)

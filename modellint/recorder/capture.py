@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import torch
 from torch import Tensor
@@ -16,31 +15,16 @@ from torch.overrides import TorchFunctionMode
 from . import frames, modes
 from .assemble import assemble
 from .composites import BODIES, FUSED
+from .intercept import after_custom_functions, before_backward
 from .ledger import Ledger
 from .lower import lower
-from .operation import Op, tensors_in, writes
-
-
-class Call:
-    """One call of a module, made within `parent`; iterates outwards."""
-
-    __slots__ = ("inputs", "kind", "line", "module", "parent", "suspended")
-
-    def __init__(self, module: torch.nn.Module, parent: Optional[Call]) -> None:
-        self.module, self.kind, self.parent = weakref.ref(module), type(module), parent
-        self.line, self.inputs, self.suspended = frames.user_line(), (), False
-
-    def __iter__(self) -> Iterator[Call]:
-        call: Optional[Call] = self
-        while call is not None:
-            yield call
-            call = call.parent
+from .operation import Call, Op, tensors_in, writes
 
 
 class Capture(TorchFunctionMode):
     """Records from `start()` to `stop()` or the first `backward()`; `finish()` gives what reaches the loss.
 
-    Nothing of the run is kept alive and nothing that it computes is changed; what goes wrong in here ends up in `errors`.
+    Nothing of the run is kept alive and nothing that it computes is changed; what goes wrong in here is in `errors`.
     """
 
     def __init__(self) -> None:
@@ -58,7 +42,7 @@ class Capture(TorchFunctionMode):
         modes.push(self)
         before = hooks.register_module_forward_pre_hook(self._entered)
         after = hooks.register_module_forward_hook(self._left, always_call=True)
-        self._undo = [before.remove, after.remove, self._intercept_backward(), self._intercept_functions()]
+        self._undo = [before.remove, after.remove, before_backward(self.stop), after_custom_functions(self._applied)]
 
     def stop(self) -> None:
         self._active = False
@@ -122,7 +106,7 @@ class Capture(TorchFunctionMode):
             self._guarded(self._leave, module, result)
 
     def _enter(self, module: torch.nn.Module, args: Any) -> None:
-        call = Call(module, self._call)
+        call = Call(module, self._call, frames.user_line())
         call.inputs = self._ledger.encode(args, self._call)
         if self._call is None:
             self._measure(args)
@@ -142,6 +126,10 @@ class Capture(TorchFunctionMode):
             self._ledger.add(Op(call.kind, (call.inputs, weights), {}, call, call.line), unseen)
 
     def _applied(self, kind: Any, args: Any, result: Any) -> None:
+        if self._here():
+            self._guarded(self._apply, kind, args, result)
+
+    def _apply(self, kind: Any, args: Any, result: Any) -> None:
         unseen = self._unseen(result)
         if unseen:
             inputs = self._ledger.encode(args, self._call)
@@ -154,26 +142,3 @@ class Capture(TorchFunctionMode):
         for _, tensor in tensors_in(args):
             if tensor.is_floating_point() and not tensor.requires_grad and tensor.numel() > 1:
                 self._ledger.ref(tensor).source.std = tensor.std()
-
-    def _intercept_backward(self) -> Callable[[], None]:
-        """`Tensor.backward` dispatches to the mode itself, and a mode cannot be taken out from inside: stop before it."""
-        original = torch.Tensor.backward
-
-        def backward(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-            self.stop()
-            return original(tensor, *args, **kwargs)
-
-        torch.Tensor.backward = backward  # type: ignore[method-assign,assignment]
-        return lambda: setattr(torch.Tensor, "backward", original)
-
-    def _intercept_functions(self) -> Callable[[], None]:
-        original = vars(torch.autograd.Function)["apply"]
-
-        def apply(kind: Any, *args: Any, **kwargs: Any) -> Any:
-            result = original.__func__(kind, *args, **kwargs)
-            if self._here():
-                self._guarded(self._applied, kind, args, result)
-            return result
-
-        torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
-        return lambda: setattr(torch.autograd.Function, "apply", original)

@@ -1,4 +1,4 @@
-"""A pass over the recorded torch.fx.Graph to the plain graph: nodes with a role, what feeds them, where they are written."""
+"""A pass over the recorded torch.fx.Graph to the plain graph: nodes with a role, their inputs and their places."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 from torch.fx import Graph, Node
 
 from . import patterns
-from .roles import BOUNDED, BOUNDED_RECURRENT, LAYERS, role_of
+from .roles import BOUNDED, LAYERS, role_of
 
 LARGEST = 20_000  # nodes kept, those nearest the loss first: an unrolled recurrence can be longer than any reader needs
 # What a value depends on: the weights alone, nothing, the data alone, or weights and data.
@@ -114,7 +114,7 @@ def _bounded(node: Node, role: str) -> bool:
     if operation in ("clamp", "clip"):
         limits = [*node.args[1:], node.kwargs.get("min"), node.kwargs.get("max")]
         return sum(limit is not None for limit in limits) == 2
-    return role in ("softmax", "norm") or operation in BOUNDED or operation in BOUNDED_RECURRENT
+    return role in ("softmax", "norm") or operation in BOUNDED
 
 
 def _dimension(node: Node) -> Optional[int]:

@@ -1,4 +1,4 @@
-"""What was executed: operations that refer to what they read, leaves that nothing made, and the way back through them."""
+"""What was executed: operations that refer to what they read, in the module calls that made them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,22 @@ _BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "
 _WRITING = frozenset(("__setitem__", *("__i" + name + "__" for name in _BINARY)))
 Path = Tuple[Any, ...]
 Made = Tuple[Path, Tuple[int, ...], str]  # where in the result a tensor lies, its shape and its dtype
+
+
+class Call:
+    """One call of a module, made within `parent`; iterates outwards."""
+
+    __slots__ = ("inputs", "kind", "line", "module", "parent", "suspended")
+
+    def __init__(self, module: torch.nn.Module, parent: Optional[Call], line: Any) -> None:
+        self.module, self.kind, self.parent = weakref.ref(module), type(module), parent
+        self.line, self.inputs, self.suspended = line, (), False
+
+    def __iter__(self) -> Iterator[Call]:
+        call: Optional[Call] = self
+        while call is not None:
+            yield call
+            call = call.parent
 
 
 class Ref(NamedTuple):
@@ -35,7 +51,7 @@ class Leaf:
 
 
 class Op:
-    """One executed operation. It refers to what it read, never to what it made: a dead result takes its past with it."""
+    """One executed operation. It refers to what it read, never to what it made: a dead result takes its past along."""
 
     __slots__ = ("args", "attached", "call", "function", "grad", "kwargs", "line", "outputs", "std")
 

@@ -22,7 +22,7 @@ def operation(node: Node) -> str:
 
 
 def norm_modules(nodes: List[Node]) -> Dict[Node, Node]:
-    """Each operation inside a module that is a norm, by its class's name and by what it does, to the one with the result."""
+    """Each operation inside a module that is a norm, by its name and by what it does, to the one with the result."""
     regions: Dict[int, List[Node]] = {}
     for node in nodes:
         for call, name in node.meta["calls"]:

@@ -120,6 +120,17 @@ def test_nothing_stays_after_finish() -> None:
     assert not hooks._global_forward_pre_hooks
 
 
+def test_a_wrapper_that_the_run_puts_around_backward_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture, case, calls = Capture(), architectures.mlp(), []
+    capture.start()
+    inner = torch.Tensor.backward
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss: (calls.append(loss), inner(loss)))
+    case.loss().backward()
+    case.loss().backward()
+    assert len(calls) == 2
+    assert capture._undo == []
+
+
 def test_no_tensor_is_kept_alive() -> None:
     capture, model, seen = Capture(), nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)), []
     model[0].register_forward_hook(lambda *args: seen.append(weakref.ref(args[2])))

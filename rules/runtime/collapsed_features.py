@@ -28,7 +28,7 @@ class CollapsedFeatures(RuntimeRule):
     Reported: https://github.com/OML-Team/open-metric-learning/issues/367
     """
 
-    code, severity, topic = "ML311", Severity.WARNING, "predictions"
+    code, severity = "ML311", Severity.WARNING
     explains = ("identical-outputs", "collapsed-predictions", "loss-not-falling")
     needs = "the features that enter the readout, for at least three samples"
     share, loss = 0.05, 0.9

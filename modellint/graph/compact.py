@@ -29,7 +29,7 @@ def _node(words: list[str], inputs: list[str]) -> Node:
         role=role,
         inputs=() if fresh else tuple(inputs),
         operation=operation,
-        parameters=(f"{options.get('weight', name)}.weight",) if role in LAYERS else (),
+        parameters=(f"{options.get('weight', name)}.weight",) if role in LAYERS or "weight" in options else (),
         bounded=operation in BOUNDED or role in (Role.NORM, Role.SOFTMAX),
         gradient=not fresh,
         std=float(options["std"]) if "std" in options else None,

@@ -88,13 +88,15 @@ def reading(evidence: Evidence, room: int) -> Iterator[Line]:
 def explained(finding: Finding, width: int) -> Iterator[Line]:
     """The symptoms, each in its own words and numbers but without the rank of a finding of its own."""
     symptoms = list(finding.descendants())
-    parts = [count(len(symptoms), "symptom")] if symptoms else []
-    parts += [f"{rule} (shown under another cause)" for rule in finding.shared]
-    yield from labelled("explains", [Line(((", ".join(parts), ""),))] if parts else ())
+    own = count(len(symptoms), "symptom") if symptoms else ""
+    shared = f"{', '.join(finding.shared)} (shown under another cause)" if finding.shared else ""
+    if parts := ", and ".join(filter(None, (own, shared))):
+        yield from labelled("explains", [Line(((parts, ""),))])
     for depth, symptom in symptoms:
         indent = " " * (RAIL + 2 + 2 * depth)
         where = (f"  {whereabouts(symptom.location)}", "rail")
-        named: Spans = ((f"{symptom.rule}: ", "strong"), *prose(symptom.message), where)
+        rank = (f" ({symptom.level}): ", "faint")
+        named: Spans = ((symptom.rule, "strong"), rank, *prose(symptom.message), where)
         yield Line(named, lead=((f"{indent}- ", "rail"),))
         for evidence in symptom.evidence:
             for row in reading(evidence, width - len(indent) - 2):

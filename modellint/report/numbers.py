@@ -8,7 +8,7 @@ from modellint.core.diagnostic import Number
 
 from .plain_text import one_line
 
-SHARES = ("fraction", "share", "ratio of total")
+SHARES = ("fraction", "share")
 
 
 def number(value: Number) -> str:

@@ -79,14 +79,15 @@ def _closing(report: Report, findings: Sequence[Finding]) -> Iterator[Line]:
     worst = max((diagnostic.level for diagnostic in report.diagnostics), key=lambda level: level.rank, default="good")
     tone = "error" if report.problem else str(worst)
     yield Line(((tally(report, findings), tone), (f"; {watched(report.run)}" if report.run else "", "")), hang=4)
-    yield from (Line((*prose(hint, "faint"),), hang=4) for hint in _hints(report))
+    yield from (Line(prose(hint, "faint"), hang=4) for hint in _hints(report, findings))
 
 
-def _hints(report: Report) -> Iterator[str]:
+def _hints(report: Report, findings: Sequence[Finding]) -> Iterator[str]:
     if report.problem:
         yield "The probe did not come to its end: this is what was read and measured until then."
     suspected = next((d for d in report.diagnostics if d.verdict is Verdict.SUSPECTED and d.location.path), None)
     if suspected and not report.run:
         yield f"`modellint probe {suspected.location.path}` runs a few steps and measures what is only suspected."
-    if report.diagnostics:
-        yield f"`modellint explain {report.diagnostics[0].rule}` says why it hurts and where its thresholds come from."
+    if findings:
+        first = max(findings, key=lambda finding: finding.convicts).diagnostic.rule
+        yield f"`modellint explain {first}` says why it hurts and where its thresholds come from."

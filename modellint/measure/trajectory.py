@@ -58,19 +58,24 @@ def diverged(run: Run, steps: Sequence[Step]) -> bool:
 
 
 def explosions(run: Run, growth: float = GROWTH) -> Iterator[Explosion]:
-    """The parts of the model whose gradients explode: above `growth` times the median of the first three steps.
+    """The parts of the model whose gradients explode, whichever optimizer holds them."""
+    for steps in each_optimizer(run):
+        yield from exploding(run, steps, growth)
+
+
+def exploding(run: Run, steps: Sequence[Step], growth: float = GROWTH) -> Iterator[Explosion]:
+    """Of one optimizer: parts with a norm above `growth` times the median of the first three, if no loss falls.
 
     A run that diverges in its first update has no calm third step, so it is held against its first step alone.
     """
-    for steps in each_optimizer(run):
-        if falls(losses(steps)):
-            continue
-        for part, names in parts(run, steps).items():
-            series = norms(steps, names)
-            start = reference(series, diverged(run, steps))
-            peak = max((n for n in series if n is not None and math.isfinite(n)), default=0.0)
-            if start and peak > growth * start:
-                yield Explosion(part, series, start, peak, _largest(steps[series.index(peak)], names))
+    if falls(losses(steps)):
+        return
+    for part, names in parts(run, steps).items():
+        series = norms(steps, names)
+        start = reference(series, diverged(run, steps))
+        peak = max((n for n in series if n is not None and math.isfinite(n)), default=0.0)
+        if start and peak > growth * start:
+            yield Explosion(part, series, start, peak, _largest(steps[series.index(peak)], names))
 
 
 def parts(run: Run, steps: Sequence[Step]) -> dict[str, tuple[str, ...]]:

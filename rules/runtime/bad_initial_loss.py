@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
+from modellint.measure.statistics import median
+from modellint.measure.trajectory import LAST
 
 
 def _run(*class_losses: float, classes: int = 10) -> Run:
@@ -21,13 +23,14 @@ class BadInitialLoss(RuntimeRule):
         weights.
     Ignore: when training goes on from a checkpoint of another task.
     Thresholds: `excess` = 2 times ln C at the first step, without class weights or smoothing (0 of 198 healthy
-        runs; the nearest, a contrastive loss, started at 1.75).
+        runs; the nearest, a contrastive loss, started at 1.75). A note only if the last losses are below `left` =
+        1.5 times ln C: sums over neighbours start high and unlearn it within ten steps.
     Reported: https://github.com/keras-team/keras/issues/6259
     """
 
     code, severity = "ML313", Severity.WARNING
     needs = "a class loss at the first step"
-    excess = 2.0
+    excess, left = 2.0, 1.5
     bad = _run(90.2, 61.4, 37.9)
     good = (
         _run(2.41, 2.3, 2.2),
@@ -43,6 +46,7 @@ class BadInitialLoss(RuntimeRule):
         if series[0] > self.excess * guessing:
             evidence = Evidence("cross entropy at the first step", series[0], self.excess * guessing, series=series)
             message = f"training starts at {series[0] / guessing:.1f} times the loss of guessing"
-            yield self.convict(run.place("loss"), message, evidence)
+            unlearned = median(series[-LAST:]) < self.left * guessing
+            yield self.convict(run.place("loss"), message, evidence, severity=Severity.NOTE if unlearned else None)
         else:
             yield self.passed("the first loss is near that of guessing, ln C", series[0], self.excess * guessing)

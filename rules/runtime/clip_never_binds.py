@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.diagnostic import Location
 from modellint.measure.run import Clip
-from modellint.measure.trajectory import explosions
 
 
 def _run(bound: float, *norms: float) -> Run:
@@ -41,15 +40,15 @@ class ClipNeverBinds(RuntimeRule):
         for clip in (clip for step in run.steps for clip in step.clips if clip.kind == "norm"):
             calls.setdefault(clip.location, []).append(clip)
         for clips in calls.values():
-            yield from self._judge(run, clips)
+            yield from self._judge(clips)
 
-    def _judge(self, run: Run, clips: list[Clip]) -> Iterator[Diagnostic | Passed]:
+    def _judge(self, clips: list[Clip]) -> Iterator[Diagnostic | Passed]:
         norms = tuple(clip.norm for clip in clips if clip.norm is not None and math.isfinite(clip.norm))
         bound = clips[0].bound
         if not norms or bound is None or not 0 < bound < math.inf or not any(norms):
             return
         if max(norms) >= self.share * bound:
             yield self.passed("the bound of the clip is of the size of the gradients", max(norms), bound)
-        elif not any(explosions(run)):
+        else:
             evidence = Evidence("gradient norm at the clip", max(norms), self.share * bound, series=norms)
             yield self.convict(clips[0].location, f"the clip never binds: max_norm is {bound:,g}", evidence)

@@ -38,7 +38,7 @@ class ClipWithoutEffect(RuntimeRule):
     """
 
     code, severity, topic = "ML307", Severity.WARNING, "gradients"
-    explains = ("exploding-gradients",)
+    explains, twins = ("exploding-gradients",), ("clip-never-binds",)
     remedy = "clip"
     needs = "a call that clips the norm of gradients"
     tolerance = 1.01

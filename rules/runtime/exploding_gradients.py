@@ -36,7 +36,7 @@ class ExplodingGradients(RuntimeRule):
     """
 
     code, severity, topic = "ML302", Severity.ERROR, "gradients"
-    explains = ("non-finite", "unscaled-features", "collapsed-predictions", "loss-not-falling")
+    explains = ("non-finite", "unscaled-features", "collapsed-predictions", "zero-gradients", "loss-not-falling")
     remedy = "clip"
     needs = "gradient norms of at least four steps"
     growth = GROWTH

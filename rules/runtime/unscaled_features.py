@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.measure.run import Distribution, Features
-from modellint.measure.trajectory import GROWTH, each_optimizer, falls, losses, reference
+from modellint.measure.statistics import median
+from modellint.measure.trajectory import GROWTH, LAST, each_optimizer, falls, losses, reference
 
 
 def _run(stds: Sequence[float], class_losses: Sequence[float]) -> Run:
@@ -26,9 +27,9 @@ class UnscaledFeatures(RuntimeRule):
     Fix: put a LayerNorm, RMSNorm or BatchNorm before the readout; standardise the inputs; scale the branches of
         residual blocks down by 1/sqrt(depth).
     Ignore: large features are healthy as long as the loss is: a frozen backbone, or a readout that is scaled down.
-    Thresholds: at the first step a standard deviation above `std` = 10 with a cross entropy above 2 ln C; or a
-        growth to `growth` = 50 times that of the first steps while the loss does not fall. The size alone alarms on
-        healthy runs.
+    Thresholds: at the first step a standard deviation above `std` = 10 with a cross entropy above 2 ln C that stays
+        above `left` = 1.5 ln C; or a growth to `growth` = 50 times that of the first steps while the loss does not
+        fall. The size alone alarms on healthy runs.
     Reported: https://github.com/microsoft/Swin-Transformer/issues/262
     """
 
@@ -36,7 +37,7 @@ class UnscaledFeatures(RuntimeRule):
     explains = ("bad-initial-loss", "collapsed-predictions", "loss-not-falling")
     remedy = "normalize-readout"
     needs = "the features that enter the readout, and a class loss"
-    std, growth = 10.0, GROWTH
+    std, left, growth = 10.0, 1.5, GROWTH
     bad = (
         _run([60.0, 50.0, 40.0], [90.0, 60.0, 40.0]),
         _run([0.05, 900.0, 0.9, 800.0, 500.0, 600.0], [3.9, 6e5, 3e3, 3e4, 4e3, 5e3]),
@@ -61,10 +62,11 @@ class UnscaledFeatures(RuntimeRule):
     def _exceeded(self, steps: Sequence[Step], series: Sequence[float | None], classes: int) -> float | None:
         """The bound that the features exceed, if they do harm."""
         first, start, peak = series[0] or 0.0, reference(series) or math.inf, max(std or 0.0 for std in series)
-        if first > self.std and (steps[0].class_loss or 0.0) > 2 * math.log(classes):
+        guessing, values = math.log(classes), losses(steps)
+        if first > self.std and values[0] > 2 * guessing and median(values[-LAST:]) > self.left * guessing:
             return self.std
         grown = peak > max(self.std, self.growth * start)
-        return max(self.std, self.growth * start) if grown and not falls(losses(steps)) else None
+        return max(self.std, self.growth * start) if grown and not falls(values) else None
 
     def _finding(self, run: Run, largest: float, bound: float, series: tuple[float | None, ...]) -> Diagnostic:
         place = run.model.readout_location if run.model else run.place("model")

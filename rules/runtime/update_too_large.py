@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.measure.run import Optimizer, Parameter
 from modellint.measure.statistics import median
-from modellint.measure.trajectory import no_better_than_guessing
+from modellint.measure.trajectory import exploding, no_better_than_guessing
 
 
 def _run(
@@ -32,7 +33,8 @@ class UpdateTooLarge(RuntimeRule):
         (norm of the weight); healthy runs lie between 6e-5 and 0.07. Zero-initialised tensors are left out, at
         least `matrices` = 2 are needed, and the median of the last five losses must not be below the entropy of the
         labels (without classes: below the first loss): without these, 6 false alarms in 129 healthy runs, with them
-        none. Early steps, because at step 20 only 3 of 21 learning rates that are 100 times too high still show.
+        none. If gradients explode, an update above the ratio must have come before. Early steps, because at step 20
+        only 3 of 21 learning rates that are 100 times too high still show.
     Reported: https://github.com/facebookresearch/detr/issues/285
     """
 
@@ -62,14 +64,20 @@ class UpdateTooLarge(RuntimeRule):
             early = [ratio for ratio in series[2:10] if ratio is not None]
             if len(early) < 3:
                 continue
-            if median(early) > self.ratio and no_better_than_guessing(run, steps):
+            large = median(early) > self.ratio and no_better_than_guessing(run, steps)
+            if large and not self._explosion_came_first(run, steps, series):
                 yield self._finding(optimizer, median(early), series)
             else:
                 yield self.passed("updates are small against the weights (median ratio)", median(early), self.ratio)
 
     def _typical(self, step: Step, names: set[str]) -> float | None:
-        ratios = [ratio for name, ratio in step.updates.items() if name in names and ratio is not None]
+        ratios = [r for name, r in step.updates.items() if name in names and r is not None and math.isfinite(r)]
         return None if len(ratios) < self.matrices or step.skipped else median(ratios)
+
+    def _explosion_came_first(self, run: Run, steps: Sequence[Step], series: Sequence[float | None]) -> bool:
+        """Plain gradient descent makes a large update of a large gradient, whatever the learning rate."""
+        peaks = [found.series.index(found.peak) for found in exploding(run, steps)]
+        return any(all((ratio or 0.0) <= self.ratio for ratio in series[:peak]) for peak in peaks)
 
     def _finding(self, optimizer: Optimizer, typical: float, series: tuple[float | None, ...]) -> Diagnostic:
         rate = "" if optimizer.learning_rate is None else f" of {optimizer.learning_rate:g}"

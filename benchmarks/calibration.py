@@ -1,0 +1,102 @@
+"""False alarms of the runtime rules on healthy trainings, and how many injected faults they find.
+
+python benchmarks/calibration.py [--seeds 3] [--runs FOLDER] [--healthy-only]
+
+Every training of families.py, and every script in fixtures/healthy, is probed for ten steps with each seed; then each
+fault of families.py is injected into each family that can have it. Runs are kept in FOLDER and judged again, not run
+again, when they are already there. Prints the two rates that thresholds are judged by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from modellint import Diagnostic, Run, RuntimeRule, Severity
+from modellint.core import registry
+from modellint.measure import launch, merge
+
+HERE = Path(__file__).resolve().parent
+HEALTHY = HERE.parent / "fixtures" / "healthy"
+RULES = [rule for rule in registry.load() if isinstance(rule, RuntimeRule)]
+
+CLASSIFIERS = ("plain_mlp", "small_batch_mlp", "normed_mlp", "batchnorm_cnn", "smoothed_cnn", "zero_gamma_resnet")
+SEQUENCES = ("gru_classifier", "rmsprop_rnn", "tied_lm")
+FAULTS = {  # which rules may convict it, and the families that it is injected into
+    "large-learning-rate": (("update-too-large", "exploding-gradients", "non-finite"), CLASSIFIERS + SEQUENCES),
+    "missing-zero-grad": (("stale-gradients",), (*CLASSIFIERS, *SEQUENCES, "regression", "accumulation")),
+    "clip-after-step": (("clip-without-effect",), (*CLASSIFIERS, *SEQUENCES, "regression")),
+    "clip-before-backward": (("clip-without-effect",), (*CLASSIFIERS, *SEQUENCES, "regression")),
+    "huge-clip": (("clip-never-binds", "clip-without-effect"), (*CLASSIFIERS, *SEQUENCES, "regression")),
+    "unscaled-inputs": (("unscaled-features", "bad-initial-loss", "collapsed-predictions"), CLASSIFIERS[:2]),
+    "unscaled-features": (("unscaled-features", "bad-initial-loss"), ("plain_mlp", "normed_mlp", "zero_gamma_resnet")),
+    "sign-flip": (("collapsed-predictions", "loss-not-falling"), CLASSIFIERS),
+    "not-a-number": (("non-finite",), (*CLASSIFIERS, *SEQUENCES, "regression")),
+    "imbalance": (("class-imbalance",), CLASSIFIERS),
+    "dead-units": (("zero-gradients", "identical-outputs", "collapsed-features"), ("plain_mlp", "small_batch_mlp")),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()) / "modellint-calibration")
+    parser.add_argument("--healthy-only", action="store_true")
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    print_false_alarms(list(healthy(arguments.runs, arguments.seeds)))
+    if not arguments.healthy_only:
+        print_recall(arguments.runs)
+
+
+def print_false_alarms(runs: list[tuple[str, Run]]) -> None:
+    alarms = [(name, finding) for name, run in runs for finding in findings(run)]
+    for name, finding in alarms:
+        print(f"{finding.severity:8} {finding.rule:22} {name:28} {finding.message}")
+    loud = {name for name, finding in alarms if finding.severity.rank >= Severity.WARNING.rank}
+    noted = {name for name, _ in alarms} - loud
+    print(f"\nfalse alarms: {len(loud)} of {len(runs)} healthy runs; notes alone on {len(noted)}\n")
+
+
+def print_recall(folder: Path) -> None:
+    for fault, (rules, families) in FAULTS.items():
+        found = defaultdict(list)
+        for family in families:
+            run = probe([str(HERE / "families.py"), family, "--fault", fault], folder / f"{family}-{fault}")
+            found[any(finding.rule in rules for finding in findings(run))].append(family)
+        missed = f"   missed on {', '.join(found[False])}" if found[False] else ""
+        print(f"{fault:22} found {len(found[True]):2} of {len(families):2}{missed}")
+
+
+def healthy(folder: Path, seeds: int) -> Iterator[tuple[str, Run]]:
+    sys.path.insert(0, str(HERE))
+    from families import FAMILIES
+
+    for script in sorted(HEALTHY.glob("*.py")):
+        yield script.stem, probe([str(script)], folder / script.stem)
+    for family in FAMILIES:
+        for seed in range(seeds):
+            command = [str(HERE / "families.py"), family, "--seed", str(seed)]
+            yield f"{family} seed {seed}", probe(command, folder / f"{family}-{seed}")
+
+
+def probe(command: list[str], folder: Path) -> Run:
+    if (folder / merge.RUN_FILE).exists():
+        return merge.load(folder)
+    run = launch.launch(command, launch.Options(run_dir=folder))
+    if not run.steps:
+        raise SystemExit(f"{' '.join(command)}: {run.problem}")
+    return run
+
+
+def findings(run: Run) -> list[Diagnostic]:
+    return [found for rule in RULES for found in rule.check(run) if isinstance(found, Diagnostic)]
+
+
+if __name__ == "__main__":
+    main()

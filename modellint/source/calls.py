@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .branches import is_not_evaluation, is_training
 from .code import Function, Value
 from .scope import Callee, Frame, Source
 from .script import Script
@@ -110,11 +111,12 @@ class Calls:
                 yield call
 
     def returned(self, frame: Frame) -> list[Source]:
-        events = enumerate(frame.function.events)
-        returns = [
-            (index, event.value) for index, event in events if event.kind == "return" and event.value is not None
-        ]
-        return [found for index, value in returns for found in self.resolver.sources(value, frame, index)]
+        """What a function returns; of a module's forward that tells the modes apart, what it returns in training."""
+        function = frame.function
+        returns = [i for i, event in enumerate(function.events) if event.kind == "return" and event.value is not None]
+        for mode in (is_training, is_not_evaluation):
+            returns = [i for i in returns if mode(function, function.events[i].block)] or returns
+        return [found for index in returns for found in self.resolver.assigned(index, frame)]
 
     def given(self, parameter: str, frame: Frame) -> list[Source]:
         """What the callers of a function give a parameter, as far as they are known; else its default."""

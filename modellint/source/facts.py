@@ -165,6 +165,8 @@ class Optimizer:
     call: Value
     rates: tuple[Setting, ...] = ()  # the learning rates that it is given, as far as they can be read
     models: tuple[Model, ...] = ()  # the project's models whose parameters it is given
+    of_modules: bool = True  # False if it is given tensors one by one: pixels, latent vectors
+    schedulers: tuple[str, ...] = ()  # the classes of the schedulers that are made for it
 
     @property
     def location(self) -> Location:

@@ -12,6 +12,7 @@ from .vocabulary import PASSES_TUPLE
 if TYPE_CHECKING:
     from .resolve import Resolver
 
+DEEPEST = 30  # collections within collections
 LISTS = ("tuple", "list", "set")
 CONTAINERS = ("torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.ParameterList")
 GROWING = {"append": 0, "add": 0, "insert": 1, "add_module": 1, "extend": 0}
@@ -21,6 +22,7 @@ CONFIGURATIONS = ("cli", "parse", "parse_args", "parse_args_into_dataclasses", "
 class Items:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
+        self._active: list[tuple[Value, Frame]] = []
 
     def of(self, source: Source) -> Iterator[Source]:
         """One item where the index is known, else each of them."""
@@ -37,12 +39,20 @@ class Items:
         items = list(self.all(source.of(value.base), index))
         yield from [found for item in items for found in self.resolver.of(item)] or [source]
 
-    def all(self, source: Source, index: object = None) -> Iterator[Source]:
+    def all(self, source: Source, index: object = None) -> list[Source]:
         """The items of a collection, in order; with an index that one."""
-        for made in self.resolver.of(source):
-            yield from self._written(made, index)
-        if source.value.kind == "name" and index is None:
-            yield from self._added(source.value.name, source.frame)
+        key = source.value, source.frame
+        if key in self._active or len(self._active) > DEEPEST:
+            return []
+        self._active.append(key)
+        try:
+            found = [item for made in self.resolver.of(source) for item in self._written(made, index)]
+            added = (
+                self._added(source.value.name, source.frame) if source.value.kind == "name" and index is None else ()
+            )
+            return [*found, *added]
+        finally:
+            self._active.pop()
 
     def _written(self, made: Source, index: object) -> Iterator[Source]:
         value = made.value

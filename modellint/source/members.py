@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .code import Class, Function, Value
+from .code import Class, Function
 from .scope import Frame, Source
 from .script import Script
 

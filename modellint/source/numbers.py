@@ -6,7 +6,6 @@ import math
 import operator
 from collections.abc import Iterator
 
-from .code import Value
 from .facts import Setting
 from .resolve import Resolver
 from .scope import Source

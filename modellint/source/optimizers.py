@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from .branches import arms
 from .facts import Model, Optimizer, Setting
 from .models import Models
 from .numbers import Numbers
 from .resolve import Resolver
 from .scope import Source
 from .script import Script
-from .vocabulary import is_optimizer
+from .vocabulary import is_optimizer, is_scheduler
 
 PARAMETERS = ("parameters", "named_parameters")
 
@@ -22,29 +23,56 @@ class Optimizers:
         self.numbers = Numbers(resolver)
 
     def of(self, script: Script) -> Iterator[Optimizer]:
+        made = [source for source in self._calls(script) if is_optimizer(source.value.name)]
+        schedulers = [source for source in self._calls(script) if is_scheduler(source.value.name)] if made else []
+        for source in made:
+            yield self._made(source, schedulers)
+
+    def _calls(self, script: Script) -> Iterator[Source]:
+        """The calls of classes."""
         for function in script.functions:
             for at, event in enumerate(function.events):
-                call = event.value
-                if event.kind == "call" and call is not None and call.method[:1].isupper() and is_optimizer(call.name):
-                    yield self._made(Source(call, self.resolver.frame(script, function), at))
+                if event.kind == "call" and event.value is not None and event.value.method[:1].isupper():
+                    yield Source(event.value, self.resolver.frame(script, function), at)
 
-    def _made(self, source: Source) -> Optimizer:
-        models = {model.name: model for model in self._trained(source)}
-        return Optimizer(source.value.name, source.value, tuple(self._rates(source)), tuple(models.values()))
+    def _made(self, source: Source, schedulers: Iterable[Source]) -> Optimizer:
+        given = source.value.argument(0, "params")
+        held = self.resolver.of(source.of(given)) if given is not None else []
+        return Optimizer(
+            source.value.name,
+            source.value,
+            tuple(self._rates(source)),
+            tuple({model.name: model for part in held for model in self._trained(part)}.values()),
+            not held or any(self._are_modules(part) for part in held),
+            tuple(scheduler.value.method for scheduler in schedulers if self._moves(scheduler, source)),
+        )
 
     def _rates(self, source: Source) -> Iterator[Setting]:
-        """Of the call itself, and of the parameter groups that have their own."""
+        """Of the call itself, and of the parameter groups that have their own; not those of one of several choices."""
         rate, given = source.value.argument(1, "lr"), source.value.argument(0, "params")
-        yield from self.numbers.of(source.of(rate)) if rate is not None else ()
+        if rate is not None and (rate.kind == "constant" or not self._is_choice(source)):
+            yield from self.numbers.of(source.of(rate))
         for group in self.resolver.items.all(source.of(given)) if given is not None else ():
             for key, value in group.value.keywords:
                 if key == "lr" and group.value.kind == "dict":
                     yield from self.numbers.of(group.of(value))
 
-    def _trained(self, source: Source) -> Iterator[Model]:
+    def _is_choice(self, source: Source) -> bool:
+        """Made in one arm of a branching: a default learning rate is that of another arm, as likely as not."""
+        function = source.frame.function
+        return bool(arms(function, function.events[source.at or 0].block))
+
+    def _trained(self, held: Source) -> Iterator[Model]:
         """The models whose `parameters()` the optimizer is given, directly, in groups or through a filter."""
-        given = source.value.argument(0, "params")
-        for made in self.resolver.of(source.of(given)) if given is not None else ():
-            for part in made.value.within():
-                if part.kind == "call" and part.method in PARAMETERS and part.receiver is not None:
-                    yield from self.models.made(made.of(part.receiver))
+        for part in held.value.within():
+            if part.kind == "call" and part.method in PARAMETERS and part.receiver is not None:
+                yield from self.models.made(held.of(part.receiver))
+
+    def _are_modules(self, held: Source) -> bool:
+        if held.value.kind == "list":
+            return any(item.kind != "name" for item in held.value.arguments)
+        return True
+
+    def _moves(self, scheduler: Source, source: Source) -> bool:
+        given = scheduler.value.argument(0, "optimizer")
+        return given is not None and any(made.value is source.value for made in self.resolver.of(scheduler.of(given)))

@@ -31,16 +31,11 @@ class Options:
 
 def _escape(script: Script) -> bool:
     """Whether all options are handed on together, to where it cannot be seen which of them are read."""
-    parsed = {
-        event.name for f in script.functions for event in f.events if event.value is not None and _parses(event.value)
-    }
+    assigned = [event for function in script.functions for event in function.events if event.kind == "assign"]
+    parsed = {event.name for event in assigned if event.value is not None and event.value.method in PARSING}
     own = {function.name.rpartition(".")[2] for function in script.functions}
     handed = (call for call in script.calls if call.method not in SHOWING | own)
     return not parsed or any(part.name in parsed for call in handed for part in _arguments(call))
-
-
-def _parses(value: Value) -> bool:
-    return value.kind == "call" and value.method in PARSING
 
 
 def _arguments(call: Value) -> Iterator[Value]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from .branches import is_not_evaluation
 from .code import Class, Function, Value
 from .script import Script
 
@@ -76,7 +77,7 @@ def reaching(function: Function, indices: list[int], at: int | None) -> list[int
     around, found = set(function.enclosing(function.events[at].block)), []
     for index in reversed([i for i in indices if i < at]):
         block = function.events[index].block
-        if not _other_arm(function, block, around):
+        if not _other_arm(function, block, around) and (block in around or is_not_evaluation(function, block)):
             found.append(index)
             if block in around:
                 return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from .branches import Branches, arms
 from .code import Event, Value
 from .facts import Act
 from .numbers import Numbers
-from .place import Branches, arms, loops
+from .place import loops
 from .relevance import CLEARING, Relevance
 from .resolve import Resolver
 from .roles import Roles
@@ -52,9 +53,8 @@ class Tracer:
                 here = Spot(branches, spot.loops, chain)
                 yield from self._called(Source(event.value, frame, index), here)
             elif event.name.endswith(".grad") and _forgets(event):
-                yield Act(
-                    "clear", Value("name", event.name, location=event.location), branches=branches, loops=spot.loops
-                )
+                cleared = Value("name", event.name, location=event.location)
+                yield Act("clear", cleared, branches=branches, loops=spot.loops + loops(frame, event.block))
 
     def _called(self, source: Source, spot: Spot) -> Iterator[Act]:
         call = source.value
@@ -83,10 +83,8 @@ class Tracer:
         for made in self.resolver.sources(given, source.frame, source.at) if given is not None else []:
             function = self.resolver.project.function(made.frame.script, made.value.name)
             if made.value.kind == "function" and function is not None:
-                outer = self.resolver.frame(made.frame.script, function)
-                yield from self._run(
-                    Frame(made.frame.script, function, outer=made.frame or outer, path=made.frame.path), spot
-                )
+                frame = Frame(made.frame.script, function, outer=made.frame, path=made.frame.path)
+                yield from self._run(frame, self._inside(source, spot))
 
     def _of_library(self, source: Source, spot: Spot, roles: set[str]) -> Iterator[Act]:
         call, receiver = source.value, source.value.receiver

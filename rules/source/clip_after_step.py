@@ -1,19 +1,31 @@
+"""ML104."""
+
+from __future__ import annotations
+
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure import clipping
+from modellint.measure.run import Clip
+
+
+def _run(applied: float) -> Run:
+    clip = Clip(bound=1.0, norm=applied, after_step=True)
+    return Run(tuple(Step(i, gradient_norm_at_step=applied, clips=(clip,)) for i in range(3)))
 
 
 class ClipAfterStep(SourceRule):
     """Gradients are clipped after the optimizer has used them.
 
-    Why: `step()` applies the raw gradients; the clip then shortens gradients that nobody reads, so nothing bounds the update.
+    Why: `step()` applies the raw gradients; the clip then shortens gradients that nobody reads, so that nothing bounds
+        the update.
     Fix: move the call between `backward()` and `step()`.
-    Ignore: never.
-    Reported: https://discuss.pytorch.org/t/proper-way-to-do-gradient-clipping/191
+    Ignore: never; a norm that is only to be logged can be read before `step()` too.
+    Reported: https://github.com/VGraphRNN/VGRNN/issues/4
     """
 
-    code, severity, certain = "ML104", Severity.ERROR, True
-    explains = ("exploding-gradients",)
+    code, severity, certain, topic = "ML104", Severity.ERROR, True, "gradients"
+    explains, twins = ("exploding-gradients",), ("clip-without-effect",)
     remedy = "clip"
     words = ("clip",)
     bad = (
@@ -24,6 +36,17 @@ class ClipAfterStep(SourceRule):
             optimizer.step()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         """,
+        """
+        def limit(net):
+            torch.nn.utils.clip_grad_value_(net.parameters(), 0.5)
+
+        for x, y in loader:
+            opt.zero_grad()
+            scaler.scale(loss(model(x), y)).backward()
+            scaler.step(opt)
+            scaler.update()
+            limit(model)
+        """,
     )
     good = (
         """
@@ -33,12 +56,36 @@ class ClipAfterStep(SourceRule):
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
         """,
+        """
+        for x, y in loader:  # the step before the clip is that of another optimizer
+            (actor_loss(x) + critic_loss(x, y)).backward()
+            critic_optimizer.step()
+            torch.nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
+            actor_optimizer.step()
+            critic_optimizer.zero_grad()
+            actor_optimizer.zero_grad()
+        """,
+        """
+        for i, batch in enumerate(loader):  # only one of the two arms is taken
+            loss(batch).backward()
+            if use_amp:
+                scaler.step(optimizer)
+            else:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+            optimizer.zero_grad()
+        """,
     )
+    confirmed_by = _run(7.5)
+    not_confirmed_by = _run(0.3)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
             for clip in loop.clips:
-                before = next((act for act in loop.before(clip) if act.kind in ("backward", "step")), None)
-                after = next((act for act in loop.after(clip) if act.kind in ("backward", "step")), None)
-                if before is not None and before.kind == "step" and (after is None or after.kind == "backward"):
+                before = next((act.kind for act in loop.before(clip) if act.kind in ("backward", "step")), "")
+                after = next((act.kind for act in loop.after(clip) if act.kind in ("backward", "step")), "")
+                if before == "step" and after != "step":
                     yield self.at(clip, "clips the gradients after `step()` has used them")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        return clipping.applied(run, finding.location)

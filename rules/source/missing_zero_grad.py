@@ -1,46 +1,152 @@
+"""ML101."""
+
+from __future__ import annotations
+
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure.trajectory import each_optimizer
 from modellint.source.facts import Act, TrainingLoop
+
+
+def _run(*norms: float) -> Run:
+    return Run(tuple(Step(i, norms_at_backward=(norm,)) for i, norm in enumerate(norms)))
 
 
 class MissingZeroGrad(SourceRule):
     """An optimizer steps in a loop, and its gradients are never cleared.
 
-    Why: `backward()` adds to `.grad`; without clearing, each update applies the sum of all gradients since the start.
-    Fix: call `optimizer.zero_grad()` once per step, before `backward()`.
-    Ignore: when the gradients are cleared where modellint cannot see it.
-    Reported: https://discuss.pytorch.org/t/why-do-we-need-to-set-the-gradients-manually-to-zero-in-pytorch/4903
+    Why: `backward()` adds to the gradients that it finds, so that each step follows the sum of all gradients since the
+        start: an old direction that grows with every step.
+    Fix: call `optimizer.zero_grad()` once for each `step()`, before `backward()` or right after `step()`.
+    Ignore: when the sum over all steps is what the method asks for.
+    Thresholds: a run confirms it when at least `steps` = 2 steps after the first found no gradient cleared at any of
+        their `backward()` calls (0 false alarms in 129 healthy runs).
+    Reported: https://github.com/facebookresearch/nwm/issues/16, https://github.com/pytorch/pytorch/issues/47175
     """
 
-    code, severity, certain = "ML101", Severity.ERROR, True
-    explains = ("stale-gradients",)
+    code, severity, certain, topic = "ML101", Severity.ERROR, True, "gradients"
+    explains, twins = ("update-too-large", "exploding-gradients"), ("stale-gradients",)
     remedy = "zero-grad"
     words = ("backward",)
-    bad = """
-        for x, y in loader:
-            loss(model(x), y).backward()
-            optimizer.step()
-        """
-    good = (
+    steps = 2
+    bad = (
         """
         for x, y in loader:
-            optimizer.zero_grad()
             loss(model(x), y).backward()
             optimizer.step()
         """,
+        """
+        optimizer_g = torch.optim.Adam(generator.parameters())
+        optimizer_d = torch.optim.Adam(discriminator.parameters())
+        for real in loader:
+            optimizer_g.zero_grad()
+            g_loss().backward()
+            optimizer_g.step()
+            d_loss(real).backward()
+            optimizer_d.step()
+        """,
+        """
+        def update(criterion, x, y, opt):
+            criterion(x, y).backward()
+            opt.step()
+
+        def train(model):
+            sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+            while True:
+                update(criterion, *next(batches), sgd)
+        """,
     )
+    good = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad(set_to_none=True)
+            loss(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        class Solver:
+            def __init__(self, generator, discriminator):
+                self.g = torch.optim.Adam(generator.parameters())
+                self.d = torch.optim.Adam(discriminator.parameters())
+
+            def reset_grad(self):
+                for opt in (self.g, self.d):
+                    opt.zero_grad()
+
+            def train(self):
+                for real in self.loader:
+                    self.reset_grad()
+                    self.d_loss(real).backward()
+                    self.d.step()
+                    self.reset_grad()
+                    self.g_loss().backward()
+                    self.g.step()
+        """,
+        """
+        for i, (x, y) in enumerate(loader):  # accumulation
+            (loss(model(x), y) / 4).backward()
+            if (i + 1) % 4 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+        """,
+        """
+        for x, y in loader:
+            for p in model.parameters():
+                p.grad = None
+            loss(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        scheduler = DDPMScheduler()
+        while True:  # no optimizer: a diffusion scheduler, an environment, an engine that clears by itself
+            sample = scheduler.step(model(sample), t, sample)
+            reward = env.step(action)
+            loss(sample).backward()
+        """,
+        """
+        engine, optimizer, _, _ = deepspeed.initialize(model=model)
+        for x, y in loader:
+            engine.backward(loss(engine(x), y))
+            engine.step()
+        """,
+        """
+        def closure():
+            optimizer.zero_grad()
+            output = loss(model(x), y)
+            output.backward()
+            return output
+
+        optimizer = torch.optim.LBFGS(model.parameters())
+        for _ in range(20):
+            optimizer.step(closure)
+        """,
+    )
+    confirmed_by = _run(0.0, 0.7, 1.2, 1.9)
+    not_confirmed_by = _run(0.0, 0.0, 0.0, 0.0)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
-            if loop.whole and next(loop.of("backward"), None) is not None:
+            if loop.whole and any(act.kind == "backward" for act in loop.acts):
                 yield from self._uncleared(loop)
 
     def _uncleared(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
-        owned = any(act.owner for act in loop.acts if act.kind in ("backward", "step"))
         for step in {step.subjects: step for step in loop.steps}.values():
-            if not owned and not any(_clears(act, step) for act in loop.acts):
+            if any(act.owner or _clears(act, step) for act in loop.acts):
+                continue
+            if any(_clears(act, step) for act in loop.outer):
+                message = "clears the gradients of the optimizer only outside the loop in which it steps"
+                yield self.at(step, message, certain=False)
+            else:
                 yield self.at(step, "steps the optimizer in a loop that never clears its gradients")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        later = [[min(s.norms_at_backward) for s in steps[1:] if s.norms_at_backward] for steps in each_optimizer(run)]
+        found = max(later, key=lambda norms: sum(norm > 0 for norm in norms), default=[])
+        if len(found) < self.steps:
+            return None
+        stale = sum(norm > 0 for norm in found) >= self.steps
+        return Evidence("gradient norm that backward() found", max(found), 0.0, holds=stale, series=tuple(found))
 
 
 def _clears(act: Act, step: Act) -> bool:

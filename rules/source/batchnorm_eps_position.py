@@ -1,0 +1,62 @@
+"""ML116."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Value
+
+NORMS = frozenset(f"torch.nn.{name}" for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"))
+
+
+class BatchnormEpsPosition(SourceRule):
+    """The second positional argument of a batch norm is its eps, not its momentum.
+
+    Why: `BatchNorm2d(128, 0.8)` adds 0.8 to the variance of every channel, so that quiet channels are no longer
+        normalised at all; the momentum that was meant keeps its default. In PyTorch it is the weight of the new batch
+        besides, 1 minus the momentum of Keras, from where such calls are often carried over.
+    Fix: name the argument: `momentum=0.2` for what Keras calls 0.8, or `eps=...` if eps is meant.
+    Ignore: when an eps of that size is meant; write `eps=` and the rule is silent.
+    Thresholds: `smallest` = 0.01: a tenth of the default momentum and ten times the largest eps in common use (1e-3).
+    Reported: https://github.com/eriklindernoren/PyTorch-GAN/issues/116,
+        https://github.com/weiaicunzai/pytorch-cifar100/pull/57
+    """
+
+    code, severity, certain, topic = "ML116", Severity.WARNING, True, "structure"
+    words = ("BatchNorm",)
+    smallest = 0.01
+    bad = (
+        "layers = [nn.Conv2d(64, 128, 3), nn.BatchNorm2d(128, 0.8), nn.LeakyReLU(0.2)]",
+        """
+        from torch.nn import BatchNorm1d as Norm
+
+        def block(width):
+            return Norm(width, 0.99)
+        """,
+        "b3 = nn.Sequential(nn.Conv2d(64, 32, 5), nn.BatchNorm2d(32, 32))",
+    )
+    good = (
+        "norm = nn.BatchNorm2d(128, momentum=0.8)",
+        "norm = nn.BatchNorm2d(128, 1e-3)",
+        "norm = nn.BatchNorm2d(128, eps=0.8)",
+        "norm = nn.GroupNorm(8, 32)",
+        """
+        from tensorflow.keras import layers as nn
+        norm = nn.BatchNorm2d(128, 0.8)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for call in script.calls:
+            eps = _second(call) if call.name in NORMS else None
+            if eps is not None and eps >= self.smallest:
+                yield self.at(
+                    call, f"sets eps to {eps:g}: the second positional argument of {call.method} is no momentum"
+                )
+
+
+def _second(call: Value) -> float | None:
+    given = call.argument(1)
+    constant = given.constant if given is not None else None
+    return float(constant) if isinstance(constant, int | float) and not isinstance(constant, bool) else None

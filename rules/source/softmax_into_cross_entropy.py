@@ -1,0 +1,134 @@
+"""ML111."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure.run import Logits
+from modellint.source.facts import Loss, Operation
+
+SOFTMAX = frozenset({"softmax", "Softmax", "Softmax2d"})
+LOG_SOFTMAX = frozenset({"log_softmax", "LogSoftmax"})
+# Operations that leave a distribution over classes what it is.
+KEEPS = frozenset(
+    {
+        "view", "reshape", "flatten", "squeeze", "unsqueeze", "permute", "transpose", "contiguous", "float", "double",
+        "half", "to", "cuda", "cpu", "clone", "type", "t", "movedim", "Flatten", "Identity", "Unflatten", "rearrange",
+    }
+)  # fmt: skip
+
+
+def _run(rows_sum_to_one: bool) -> Run:
+    return Run(tuple(Step(i, logits=Logits(10, 5, rows_sum_to_one=rows_sum_to_one)) for i in range(3)))
+
+
+class SoftmaxIntoCrossEntropy(SourceRule):
+    """Cross entropy is given probabilities, where it takes raw scores.
+
+    Why: cross entropy applies log-softmax itself. Over probabilities, which differ by at most 1, its gradients are
+        small and its loss cannot fall below log(e + C - 1) - 1 for C classes, however sure the model is.
+    Fix: give the loss the output of the last layer; apply softmax only where probabilities are read.
+    Ignore: hardly ever. A log-softmax before cross entropy changes nothing, and is only noted.
+    Reported: https://github.com/jindongwang/Deep-learning-activity-recognition/issues/10
+    """
+
+    code, severity, certain, topic = "ML111", Severity.ERROR, True, "structure"
+    twins = ("softmax-before-loss",)
+    remedy = "drop-softmax"
+    words = ("CrossEntropyLoss", "cross_entropy")
+    bad = (
+        "loss = F.cross_entropy(model(x).softmax(-1), y)",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Linear(20, 64)
+                self.head = nn.Sequential(nn.ReLU(), nn.Linear(64, 10), nn.Softmax(dim=1))
+
+            def forward(self, x):
+                return self.head(self.body(x))
+
+        net = Net().to(device)
+        criterion = nn.CrossEntropyLoss()
+        for x, y in loader:
+            output = net(x)
+            criterion(output.view(-1, 10), y).backward()
+        """,
+        """
+        def forward(x):
+            x = classifier(x)
+            return torch.log_softmax(x, dim=1)
+
+        loss = torch.nn.CrossEntropyLoss()(forward(x), y)
+        """,
+    )
+    good = (
+        """
+        scores = torch.softmax(query @ key.transpose(-2, -1), dim=-1)
+        loss = F.cross_entropy(head(scores @ value), y)
+        """,
+        """
+        loss = F.nll_loss(F.log_softmax(model(x), dim=1), y)
+        """,
+        """
+        teacher = torch.softmax(big(x) / 4, dim=1)  # the target is a distribution, the input is not
+        loss = F.cross_entropy(small(x), teacher)
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.head = nn.Linear(64, 10)
+
+            def forward(self, x):
+                x = self.head(x)
+                if self.training:
+                    return x
+                return x.softmax(-1)
+
+        net = Net()
+        loss = F.cross_entropy(net(x), y)
+        """,
+        """
+        logits = model(x)
+        probabilities = logits.softmax(-1)
+        loss = F.cross_entropy(logits, y)
+        entropy = -(probabilities * logits.log_softmax(-1)).sum()
+        """,
+    )
+    confirmed_by = _run(True)
+    not_confirmed_by = _run(False)
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for loss in script.losses:
+            if loss.kind == "CrossEntropyLoss":
+                yield from self._judge(loss)
+
+    def _judge(self, loss: Loss) -> Iterator[Diagnostic]:
+        heads = [_head(path) for path in loss.inputs]
+        found = next((head for head in heads if head is not None and head.short in SOFTMAX | LOG_SOFTMAX), None)
+        if found is None:
+            return
+        sure = found.certain and all(head is not None and head.short in SOFTMAX | LOG_SOFTMAX for head in heads)
+        where = (
+            f" of line {found.location.line}" if found.location.path == loss.location.path else f" of {found.location}"
+        )
+        if found.short in LOG_SOFTMAX:
+            message = f"repeats the `{found.short}`{where}, which changes nothing"
+            yield self.at(loss, message, severity=Severity.NOTE, certain=sure)
+        else:
+            yield self.at(
+                loss, f"applies cross entropy to the probabilities of the `{found.short}`{where}", certain=sure
+            )
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        seen = [s.logits.rows_sum_to_one for s in run.steps if s.logits and s.logits.rows_sum_to_one is not None]
+        if not seen:
+            return None
+        return Evidence("share of steps whose rows into the loss sum to 1", sum(seen) / len(seen), 1.0, holds=all(seen))
+
+
+def _head(path: Sequence[Operation]) -> Operation | None:
+    """The last operation on the way to the loss that does more than arrange its values."""
+    return next((operation for operation in path if operation.short not in KEEPS), None)

@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import merge, outcome
+from . import merge
 from .child import Child
+from .outcome import Outcome
 from .run import Run
+from .written import Written
 
 HERE = Path(__file__).resolve().parent
 RECORDER = HERE.parent / "recorder"
+CACHE = Path(".modellint_cache")
 QUIET = {
     "TORCH_COMPILE_DISABLE": "1",
     "TORCHDYNAMO_DISABLE": "1",
     "PYTHONUNBUFFERED": "1",
     "WANDB_MODE": "disabled",
+    "MLFLOW_TRACKING_URI": "file:///dev/null",
     "COMET_MODE": "DISABLED",
     "NEPTUNE_MODE": "offline",
     "CLEARML_OFFLINE_MODE": "1",
-    "HF_MLFLOW_LOG_ARTIFACTS": "0",
 }
 
 
@@ -41,61 +44,62 @@ class Options:
     max_seconds: float = 600.0
     run_dir: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    progress: Callable[[int], None] | None = None  # called with the number of steps whenever it has grown
 
 
 def launch(command: Sequence[str], options: Options | None = None) -> Run:
     """Run `command` (a script alone is run by `options.python`) under the recorder; the Run is also saved in its folder."""
     options = options or Options()
-    return _watch(_command(command, options), options)
+    python = (options.python or sys.executable,) if command[0].endswith(".py") else ()
+    return _probe((*python, *command), options)
 
 
 def target(name: str, options: Options | None = None) -> Run:
     """Run some steps of what the factory `pkg.module:function` returns."""
     options = options or Options()
-    return _watch((options.python or sys.executable, str(RECORDER / "target.py"), name), options)
+    return _probe((options.python or sys.executable, str(RECORDER / "target.py"), name), options)
 
 
-def _command(command: Sequence[str], options: Options) -> tuple[str, ...]:
-    python = (options.python or sys.executable,) if command[0].endswith(".py") else ()
-    return (*python, *command)
-
-
-def _watch(command: Sequence[str], options: Options) -> Run:
-    folder = _new_folder(options)
-    began = time.monotonic()
-    child = Child(command, folder, _environment(folder, options), options)
-    ended = child.watch()
+def _probe(command: Sequence[str], options: Options) -> Run:
+    folder, began = _new_folder(options), time.time()
+    written = Written(folder, _cache())
+    written.allow()
+    ended = Child(command, folder, _environment(folder, options), options).watch()
     journals = [merge.read(file) for file in sorted(folder.glob("process-*.jsonl"))]
-    status, problem = outcome.judge(journals, ended, folder, options)
+    outcome = Outcome(journals, ended, folder, options)
     run = merge.merge(
         journals,
         command=tuple(command),
         requested_steps=options.steps,
-        status=status,
-        problem=problem,
-        seconds={**child.seconds(), "total": time.monotonic() - began},
+        status=outcome.status,
+        problem=outcome.problem,
+        written=tuple(os.path.relpath(path) for path in written.files()),
+        seconds=merge.seconds(journals, began, time.time()),
         folder=os.path.relpath(folder),
     )
+    written.remember()
     merge.save(run, folder)
     return run
 
 
+def _cache() -> Path:
+    CACHE.mkdir(exist_ok=True)
+    (CACHE / ".gitignore").write_text("*\n", encoding="utf-8")
+    return CACHE.resolve()
+
+
 def _new_folder(options: Options) -> Path:
-    if options.run_dir is None:
-        cache = Path(".modellint_cache").resolve()
-        cache.mkdir(exist_ok=True)
-        (cache / ".gitignore").write_text("*\n", encoding="utf-8")
-        folder = cache / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    else:
-        folder = options.run_dir.resolve()
+    folder = options.run_dir or _cache() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("process-*.jsonl"), *folder.glob("stacks-*.txt"), *folder.glob(merge.RUN_FILE)):
-        old.unlink()
-    return folder
+    for pattern in ("process-*.jsonl", "stacks-*.txt", merge.RUN_FILE):
+        for old in folder.glob(pattern):
+            old.unlink()
+    return folder.resolve()
 
 
 def _environment(folder: Path, options: Options) -> dict[str, str]:
-    paths = [str(HERE / "inject"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    theirs = {**QUIET, **os.environ, **options.environment}
+    paths = [str(HERE / "inject"), *filter(None, [theirs.get("PYTHONPATH")])]
     probe = {
         "PYTHONPATH": os.pathsep.join(paths),
         "MODELLINT_FOLDER": str(folder),
@@ -104,4 +108,4 @@ def _environment(folder: Path, options: Options) -> dict[str, str]:
         "MODELLINT_FINISH": str(int(options.finish)),
         "MODELLINT_ALLOW_WRITES": str(int(options.allow_writes)),
     }
-    return {**QUIET, **os.environ, **options.environment, **probe}
+    return {**theirs, **probe}

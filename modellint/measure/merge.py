@@ -37,8 +37,20 @@ def merge(processes: Iterable[Sequence[Record]], **known: Any) -> Run:
     """The Run of the process that trained (of several ranks the first), with the files of all; `known` are further fields."""
     journals = list(processes)
     main = max(journals, key=_importance, default=())
-    plain = {**_facts(main), "files": sorted({file for journal in journals for file in _last(journal, "files", [])})}
+    plain = {**_facts(main), "files": sorted(_files(journals))}
     return from_plain(Run, {**plain, **to_plain(known)})
+
+
+def seconds(processes: Iterable[Sequence[Record]], began: float, now: float) -> dict[str, float]:
+    """Wall-clock time until the first step was done, from there to the last, and in all."""
+    at = [record["at"] for journal in processes for record in _of_kind(journal, "step")]
+    return (
+        {"start": min(at) - began, "steps": max(at) - min(at), "total": now - began} if at else {"total": now - began}
+    )
+
+
+def _files(journals: Iterable[Sequence[Record]]) -> set[str]:
+    return {file for journal in journals for record in _of_kind(journal, "files") for file in record["files"]}
 
 
 def _importance(journal: Sequence[Record]) -> tuple[bool, int, int]:
@@ -51,7 +63,7 @@ def _facts(journal: Sequence[Record]) -> dict[str, Any]:
     parameters = _last(journal, "parameters", [])
     names = {parameter["number"]: parameter["name"] for parameter in parameters}
     optimizers = [_named(record, names) for record in _of_kind(journal, "optimizer")]
-    steps = list(_steps(journal, optimizers, names))
+    steps = list(_steps(journal, names))
     return {
         "steps": steps,
         "parameters": parameters,
@@ -62,7 +74,7 @@ def _facts(journal: Sequence[Record]) -> dict[str, Any]:
         "classes": next((step["logits"]["classes"] for step in steps if step.get("logits")), None),
         "label_counts": _label_counts(journal),
         "places": {record["name"]: record["location"] for record in _of_kind(journal, "place") if record["location"]},
-        "environment": _last(journal, "start", {}, "environment"),
+        "environment": _last(journal, "environment") or _last(journal, "start", {}, "environment"),
     }
 
 
@@ -76,20 +88,23 @@ def _last(journal: Iterable[Record], kind: str, default: Any = None, field: str 
 
 
 def _named(record: Record, names: Mapping[int, str]) -> dict[str, Any]:
-    return {**record, "parameters": [names.get(number, f"parameter_{number}") for number in record["parameters"]]}
+    return {**record, "parameters": _names(record, names)}
 
 
-def _steps(
-    journal: Sequence[Record], optimizers: Sequence[Record], names: Mapping[int, str]
-) -> Iterator[dict[str, Any]]:
+def _names(record: Record, names: Mapping[int, str]) -> list[str]:
+    """A process that was killed may not have told all names."""
+    return [names.get(number, f"parameter_{number}") for number in record["parameters"]]
+
+
+def _steps(journal: Sequence[Record], names: Mapping[int, str]) -> Iterator[dict[str, Any]]:
     known = {field.name for field in fields(Step)}
     for record in _of_kind(journal, "step"):
-        parameters = optimizers[record["optimizer"]]["parameters"]
+        parameters = _names(record, names)
         step = {name: value for name, value in record.items() if name in known}
         for field in ("gradients", "gradients_at_step", "updates"):
             step[field] = dict(zip(parameters, record[field], strict=False))
         step["clips"] = [
-            {**clip["clip"], "parameters": [names.get(number, f"parameter_{number}") for number in clip["parameters"]]}
+            {**clip["clip"], "parameters": _names(clip, names)}
             for clip in _of_kind(journal, "clip")
             if (clip["optimizer"], clip["step"]) == (record["optimizer"], record["index"])
         ]

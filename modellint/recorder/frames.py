@@ -1,29 +1,39 @@
-"""Python frames to the user's own line: the innermost one outside torch, installed packages, the standard library and this recorder."""
+"""Python frames to the user's own line: the innermost one outside torch, installed packages, the standard library and modellint."""
 
 from __future__ import annotations
 
 import os
 import sys
 from itertools import islice
-from types import FrameType
-from typing import Any, Dict, Iterator, Optional, Tuple
+
+TYPE_CHECKING = False  # importing typing would cost more than this module: it is loaded by every process of a run
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 START = os.getcwd()
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_PACKAGES = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
-_STANDARD = (
-    os.path.dirname(os.path.realpath(os.__file__)) + os.sep,
-    os.path.dirname(os.path.realpath(sys.executable)) + os.sep,
-)
-_BIN = os.path.join(sys.prefix, "bin") + os.sep
+_MODELLINT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PACKAGES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
+_BINARIES = tuple({os.path.join(prefix, "bin") + os.sep for prefix in (sys.prefix, sys.base_prefix)})
+_STANDARD = os.path.dirname(os.path.realpath(os.__file__)) + os.sep
 _seen: Dict[str, Optional[str]] = {}
+otherwise: Dict[str, Any] = {}  # the place to name where no frame is the user's
 
 
 def user_path(filename: str) -> Optional[str]:
     """The path to show for `filename`, or None when it is not the user's: relative below the first current directory."""
     if filename not in _seen:
-        _seen[filename] = _user_path(filename)
+        _seen[filename] = None if _is_foreign(filename) else _relative(absolute(filename))
     return _seen[filename]
+
+
+def shown(filename: str) -> str:
+    return user_path(filename) or absolute(filename)
+
+
+def absolute(filename: str) -> str:
+    """`filename` as the process meant it when it started: a script's code keeps the relative path of the command line."""
+    return os.path.normpath(os.path.join(START, filename))
 
 
 def user_line(frame: Optional[FrameType] = None) -> Optional[Tuple[str, int]]:
@@ -41,9 +51,44 @@ def user_frame(frame: Optional[FrameType] = None) -> Optional[FrameType]:
     for found in outwards(frame or sys._getframe(1)):
         if user_path(found.f_code.co_filename) is not None:
             return found
-        if not found.f_code.co_filename.startswith("<"):
+        if not found.f_code.co_filename.startswith(("<", _MODELLINT)):
             outermost = found
     return outermost
+
+
+def user_stack(frame: Optional[FrameType] = None) -> List[List[Any]]:
+    """[path, line] of every frame of the user, innermost first."""
+    found = ((user_path(f.f_code.co_filename), f.f_lineno) for f in outwards(frame or sys._getframe(1)))
+    return [[path, line] for path, line in found if path is not None]
+
+
+def place(frame: Optional[FrameType] = None) -> Dict[str, Any]:
+    """The user's call as the fields of a Location; with columns where the interpreter keeps them (3.11)."""
+    found = user_frame(frame or sys._getframe(1))
+    if found is None or (otherwise and user_path(found.f_code.co_filename) is None):
+        return dict(otherwise)
+    code = found.f_code
+    where: Dict[str, Any] = {"path": shown(code.co_filename), "line": found.f_lineno}
+    if hasattr(code, "co_positions") and found.f_lasti >= 0:
+        first, last, column, end = next(islice(code.co_positions(), found.f_lasti // 2, None), (None,) * 4)
+        if first is not None and column is not None and end is not None:
+            where.update(line=first, end_line=last, column=column + 1, end_column=end + 1)
+    return where
+
+
+def place_of_error(error: BaseException, trace: Optional[TracebackType]) -> Dict[str, Any]:
+    """The user's innermost line in a traceback; for a syntax error the line that cannot be read."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return {"path": shown(error.filename), "line": error.lineno}
+    if trace is None:
+        return {}
+    outer = user_frame(trace.tb_frame) or trace.tb_frame  # caught on its way: the user may be further out
+    where = {"path": shown(outer.f_code.co_filename), "line": outer.f_lineno}
+    while trace is not None:
+        if user_path(trace.tb_frame.f_code.co_filename) is not None:
+            where = {"path": shown(trace.tb_frame.f_code.co_filename), "line": trace.tb_lineno}
+        trace = trace.tb_next
+    return where
 
 
 def outwards(frame: Optional[FrameType]) -> Iterator[FrameType]:
@@ -52,35 +97,14 @@ def outwards(frame: Optional[FrameType]) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def place(frame: Optional[FrameType] = None) -> Dict[str, Any]:
-    """The location of the user's call, as the fields of a Location; columns where the interpreter keeps them (3.11)."""
-    found = user_frame(frame or sys._getframe(1))
-    if found is None:
-        return {}
-    code = found.f_code
-    where: Dict[str, Any] = {"path": shown(code.co_filename), "line": found.f_lineno}
-    if hasattr(code, "co_positions") and found.f_lasti >= 0:
-        first, last, column, end = next(islice(code.co_positions(), found.f_lasti // 2, None), (None,) * 4)
-        if first is not None and column is not None:
-            where.update(line=first, end_line=last, column=column + 1, end_column=end and end + 1)
-    return where
-
-
-def shown(filename: str) -> str:
-    return user_path(filename) or absolute(filename)
-
-
-def absolute(filename: str) -> str:
-    """`filename` as the process meant it when it started: a script's code keeps the relative path of the command line."""
-    return os.path.normpath(os.path.join(START, filename))
-
-
-def _user_path(filename: str) -> Optional[str]:
-    if filename.startswith("<"):
-        return None
-    path = absolute(filename)
-    installed = any(part in path for part in _PACKAGES) or path.startswith(_BIN)
-    if installed or path.startswith(_HERE + os.sep) or os.path.realpath(path).startswith(_STANDARD):
-        return None
+def _relative(path: str) -> str:
     below = os.path.relpath(path, START)
     return path if below.startswith("..") else below
+
+
+def _is_foreign(filename: str) -> bool:
+    if filename.startswith("<"):
+        return True
+    path = absolute(filename)
+    installed = any(part in path for part in _PACKAGES) or path.startswith(_BINARIES)
+    return installed or path.startswith(_MODELLINT) or os.path.realpath(path).startswith(_STANDARD)

@@ -2,53 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any
 
 from torch import Tensor
 
-Warn = Callable[[str], None]
+from .patches import Watch
 
 
-class GraphWatch:
+class GraphWatch(Watch):
     """One capture a run: started with the first optimizer, finished at the first backward()."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Any) -> None:
+        super().__init__(recorder)
         self._capture: Any = None
         self._done = False
 
-    def start(self, warn: Warn) -> None:
-        if self._done:
-            return
-        try:
-            from .capture import Capture
+    def start(self) -> None:
+        if not self._done:
+            self._done = True
+            try:
+                from .capture import Capture
 
-            self._capture = Capture()
-            self._capture.start()
-        except Exception as error:
-            self._fail(error, warn)
+                self._capture = Capture()
+                self._capture.start()
+            except Exception as error:
+                self._fail(error)
 
-    def finish(
-        self, loss: Tensor, roster: Any, tracks: List[Any], write: Callable[[Dict[str, Any]], None], warn: Warn
-    ) -> None:
+    def finish(self, loss: Tensor) -> None:
         capture, self._capture = self._capture, None
-        if capture is None:
-            return
-        self._done = True
-        try:
-            capture.stop()
-            model, names = roster.names(tracks)
-            graph = capture.finish(loss, names, model)
-            if graph is not None:
-                write({"kind": "graph", "graph": graph})
-        except Exception as error:
-            self._fail(error, warn)
+        if capture is not None:
+            try:
+                capture.stop()
+                self._write(capture, loss)
+            except Exception as error:
+                self._fail(error)
 
     def abandon(self) -> None:
         capture, self._capture = self._capture, None
-        self._done = True
         if capture is not None:
             capture.stop()
 
-    def _fail(self, error: Exception, warn: Warn) -> None:
-        self._capture, self._done = None, True
-        warn("no graph: %s: %s" % (type(error).__name__, error))
+    def _write(self, capture: Any, loss: Tensor) -> None:
+        recorder = self.recorder
+        model, names = recorder.roster.names(recorder.tracks)
+        graph = capture.finish(loss, names, model)
+        if graph is not None:
+            recorder.write({"kind": "graph", "graph": graph})
+        for error in capture.errors:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._capture = None
+        self.recorder.warn("graph: %s: %s" % (type(error).__name__, error))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
-from typing import Any, Callable, Dict
+from _frozen_importlib_external import PathFinder  # what importlib.machinery exports, without importing that
 
-_waiting: Dict[str, Callable[[], None]] = {}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Callable, Dict, List
+
+_waiting: Dict[str, List[Callable[[], None]]] = {}
 
 
 class _Finder:
@@ -25,24 +28,22 @@ class _Finder:
 
 def after(name: str, act: Callable[[], None]) -> None:
     """`act` is called after `import name`; an exception in it is shown on stderr and never reaches the import."""
-    _waiting[name] = act
+    _waiting.setdefault(name, []).append(act)
     if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder)
 
 
-def _report(spec: ModuleSpec) -> None:
+def _report(spec: Any) -> None:
     """Only the loader's instance is changed: its class, which `inspect` and `importlib.resources` ask for, stays."""
-    loader: Any = spec.loader
-    execute = loader.exec_module
+    execute = spec.loader.exec_module
 
     def exec_module(module: ModuleType) -> None:
-        del loader.exec_module
+        del spec.loader.exec_module
         execute(module)
-        act = _waiting.pop(spec.name, None)
-        if act is not None:
+        for act in _waiting.pop(spec.name, ()):
             _guarded(act)
 
-    loader.exec_module = exec_module
+    spec.loader.exec_module = exec_module
 
 
 def _guarded(act: Callable[[], None]) -> None:

@@ -39,13 +39,13 @@ class Roster:
         owners = self._owners(tracks)
         listed: Dict[int, Dict[str, Any]] = {}
         for model, prefix in zip(owners, _prefixes(owners)):
-            for name, parameter in model.named_parameters():
-                number = self.number(parameter)
-                listed.setdefault(number, models.describe(number, name, model, parameter, prefix))
+            for name, owned in model.named_parameters():
+                number = self.number(owned)
+                listed.setdefault(number, models.describe(number, name, model, owned, prefix))
         for number, parameter in self._parameters.alive():
             listed.setdefault(number, models.describe(number, "parameter_%d" % number, None, parameter))
         for track in tracks:
-            for parameter in track.parameters():
+            for parameter in [] if track.is_bare() else track.parameters():
                 listed[self.number(parameter)]["optimizer"] = track.index
         for number, zero in self._parameters.zero.items():
             if number in listed:
@@ -56,7 +56,7 @@ class Roster:
             yield {"kind": "model", "model": self._model(readout[0] if readout else owners[0], readout)}
 
     def _owners(self, tracks: List[Track]) -> List[torch.nn.Module]:
-        found = [self._models.owner(track.parameters()) for track in tracks if track.optimizer() is not None]
+        found = [self._models.owner(track.parameters()) for track in tracks if track.is_alive()]
         return list({id(model): model for model in found if model is not None}.values())
 
     def _readout(self, owners: List[torch.nn.Module], listed: Dict[int, Dict[str, Any]]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from typing import Any, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -28,10 +28,18 @@ class LossCall(NamedTuple):
     """One call of a loss function; `rows` only for a loss over classes."""
 
     kind: str
-    location: dict
+    location: Dict[str, Any]
     weighted: bool = False
     ignore_index: Optional[int] = None
     rows: Optional[Rows] = None
+
+    def describe(self) -> Dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "weighted": self.weighted,
+            "ignore_index": self.ignore_index,
+            "location": self.location,
+        }
 
 
 class ModuleCall(NamedTuple):
@@ -39,7 +47,7 @@ class ModuleCall(NamedTuple):
 
     module: Any
     input: Any
-    location: dict
+    location: Dict[str, Any]
 
 
 class Readout(NamedTuple):
@@ -48,7 +56,7 @@ class Readout(NamedTuple):
     module: Optional[torch.nn.Module]
     weight: Optional[Tensor]
     features: Optional[Tensor]
-    location: dict
+    location: Dict[str, Any]
 
 
 def mark(node: Any, key: str, value: Any) -> None:
@@ -70,7 +78,7 @@ def loss_of(root: Any, may_read_saved: bool) -> Tuple[Any, Optional[LossCall]]:
 
 def readout_of(loss: Any, may_read_saved: bool) -> Optional[Readout]:
     """The first operation with a weight matrix that is met going down from the loss."""
-    calls = {}
+    calls: Dict[Any, ModuleCall] = {}
     for node in _below(loss):
         call = node.metadata.get(MODULE) or calls.get(node)
         weight = _weight(node)
@@ -139,5 +147,5 @@ def _features(node: Any, call: Optional[ModuleCall], weight: Tensor, may_read_sa
     return features.sample(entered, -weight.dim() + 1 if convolves else -1)
 
 
-def call_of(module: torch.nn.Module, entered: Any, location: dict) -> ModuleCall:
+def call_of(module: torch.nn.Module, entered: Any, location: Dict[str, Any]) -> ModuleCall:
     return ModuleCall(weakref.ref(module), weakref.ref(entered) if isinstance(entered, Tensor) else None, location)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from typing import Any, Dict, Optional
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
 
 
 class Journal:
-    """Writes each record to `FOLDER/process-PID.jsonl`; a forked child gets a file of its own."""
+    """Writes each record to `FOLDER/process-PID.jsonl` with the time; a forked child gets a file of its own."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._pid: Optional[int] = None
-        self._file: Any = None
+        self._file = -1
 
     def __call__(self, record: Dict[str, Any]) -> None:
+        import json
+
         if self._pid != os.getpid():
             self._pid = os.getpid()
             name = os.path.join(self.folder, "process-%d.jsonl" % self._pid)
             self._file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        line = memoryview((json.dumps(plain(record), allow_nan=False) + "\n").encode())
+        text = json.dumps(plain({**record, "at": round(time.time(), 3)}), allow_nan=False)
+        line = memoryview((text + "\n").encode())
         while line:
             line = line[os.write(self._file, line) :]
 

@@ -1,0 +1,103 @@
+"""Calls of backward(): the gradients before and after, and what the graph of the loss tells."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+import torch
+from torch import Tensor
+
+from . import features, walk
+from .patches import Patches, Watch, argument, guarded
+from .tensors import quiet
+from .track import Observation
+
+
+class BackwardWatch(Watch):
+    """Only the outermost backward() counts: re-entrant checkpointing calls it again from within."""
+
+    def __init__(self, recorder: Any) -> None:
+        super().__init__(recorder)
+        self.count = 0
+        self._depth = 0
+        self._may_read_saved = True
+        self._observation: Optional[Observation] = None
+
+    def apply(self, patches: Patches) -> None:
+        patches.around(torch.autograd, "backward", self._around)
+        patches.around(torch.autograd.graph.saved_tensors_hooks, "__enter__", self._hooks_entered)
+
+    def _around(self, original: Any, args: Any, kwargs: Any) -> Any:
+        roots = argument(args, kwargs, 0, "tensors")
+        if self._depth == 0:
+            self._begins(
+                [roots] if isinstance(roots, Tensor) else list(roots), argument(args, kwargs, 1, "grad_tensors")
+            )
+        self._depth += 1
+        try:
+            result = original(*args, **kwargs)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        finally:
+            self._depth -= 1
+        if self._depth == 0:
+            self._ends()
+        return result
+
+    def _hooks_entered(self, original: Any, args: Any, kwargs: Any) -> Any:
+        self._may_read_saved = (
+            False  # reading would run the unpack hook: a checkpoint would compute its segment once more
+        )
+        return original(*args, **kwargs)
+
+    @guarded
+    def _begins(self, roots: List[Tensor], gradients: Any) -> None:
+        if not self.recorder.tracks:
+            return
+        self.count += 1
+        self.recorder.place("backward")
+        with quiet():
+            for track in self.recorder.live():
+                track.enter_backward()
+            self._observation = self._observe(roots[0], gradients)
+
+    @guarded
+    def _ends(self) -> None:
+        recorder, observation, self._observation = self.recorder, self._observation, None
+        recorder.scalers.forget()
+        if observation is None:
+            return
+        with quiet():
+            for track in recorder.live():
+                track.leave_backward(observation)
+        if self.count >= max(100, 10 * recorder.steps) and not any(track.done for track in recorder.tracks):
+            recorder.end("no step")
+
+    @guarded
+    def _failed(self, error: BaseException) -> None:
+        self._observation = None
+        self.recorder.raised(error)
+
+    def _observe(self, root: Tensor, gradients: Any) -> Observation:
+        node, call = walk.loss_of(root.grad_fn, self._may_read_saved)
+        readout = walk.readout_of(node, self._may_read_saved)
+        self.recorder.found(root, call, readout)
+        started = root.numel() == 1 and (gradients is None or all(gradient is None for gradient in gradients))
+        value = root.detach() if started else None
+        return Observation(value, self.recorder.scalers.scale_of(root), facts(call, readout, value))
+
+
+def facts(call: Optional[walk.LossCall], readout: Optional[walk.Readout], loss: Optional[Tensor]) -> Dict[str, Any]:
+    """The fields of a Step that one backward() tells."""
+    found = call.rows.facts() if call is not None and call.rows is not None else {}
+    if readout is not None and readout.features is not None:
+        found["features"] = features.facts(readout.features)
+    bad = [name for name in ("logits", "features") if not _is_finite(found.get(name) or {})]
+    if loss is not None and not bool(loss.isfinite()):
+        bad.insert(0, "loss")
+    return {**found, "non_finite": bad}
+
+
+def _is_finite(found: Dict[str, Any]) -> bool:
+    return all(value - value == 0 for value in found.get("values", {}).values())

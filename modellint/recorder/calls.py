@@ -1,0 +1,39 @@
+"""Calls of modules: which one owns the optimizers' parameters, and which operation of the graph belongs to which module."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules import module as modules
+
+from . import frames, walk
+from .patches import Patches, Watch, guarded
+
+
+class CallWatch(Watch):
+    """Global hooks on every module: `apply` when the first optimizer exists, not before."""
+
+    def apply(self, patches: Patches) -> None:
+        patches.hook(modules.register_module_forward_pre_hook(self._entered))
+        patches.hook(modules.register_module_forward_hook(self._left, always_call=True))
+
+    @guarded
+    def _entered(self, module: torch.nn.Module, args: Any) -> None:
+        recorder = self.recorder
+        if torch.is_grad_enabled() and recorder.roster.note(module, recorder.tracks):
+            recorder.place("model")
+
+    @guarded
+    def _left(self, module: torch.nn.Module, args: Any, result: Any) -> None:
+        if result is None and isinstance(sys.exc_info()[1], Exception):
+            self.recorder.raised(sys.exc_info()[1])
+        elif isinstance(result, Tensor) and result.grad_fn is not None and _owns_weight(module):
+            walk.mark(result.grad_fn, walk.MODULE, walk.call_of(module, args[0] if args else None, frames.place()))
+
+
+def _owns_weight(module: torch.nn.Module) -> bool:
+    own = any(parameter is not None and parameter.dim() >= 2 for parameter in module._parameters.values())
+    return own or hasattr(module, "parametrizations")

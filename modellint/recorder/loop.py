@@ -1,0 +1,53 @@
+"""Ordinary training steps on one batch, under a recorder: what a target and an in-process probe run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Callable, Optional
+
+import torch
+from torch import Tensor
+
+from .session import Recorder
+from .tensors import quiet
+from .track import Bare
+
+
+def train(
+    recorder: Recorder, model: torch.nn.Module, batch: Any, loss: Optional[Callable[..., Tensor]], optimizer: Any
+) -> None:
+    """`recorder.steps` steps of zero_grad, forward, loss, backward and step; without an optimizer one forward and backward."""
+    if optimizer is None:
+        return differentiate(recorder, model, batch, loss)
+    recorder.track_of(optimizer)
+    for _ in range(recorder.steps):
+        optimizer.zero_grad()
+        loss_of(model, batch, loss).backward()
+        optimizer.step()
+
+
+def differentiate(
+    recorder: Recorder, model: torch.nn.Module, batch: Any, loss: Optional[Callable[..., Tensor]]
+) -> None:
+    """One forward and backward; the record is that of a step which applies nothing."""
+    bare = Bare(parameter for parameter in model.parameters() if parameter.requires_grad)
+    track = recorder.add(bare)
+    loss_of(model, batch, loss).backward()
+    with quiet():
+        recorder.write(track.end_step(False, recorder.roster.number))
+    recorder.end("steps")
+
+
+def loss_of(model: torch.nn.Module, batch: Any, loss: Optional[Callable[..., Tensor]]) -> Tensor:
+    """The loss of a batch: (inputs, targets) with a loss function, or keyword arguments of a model that returns its loss."""
+    if loss is None:
+        result = model(**batch)
+        return result["loss"] if isinstance(result, Mapping) else result.loss
+    inputs, targets = batch
+    return loss(_called(model, inputs), targets)
+
+
+def _called(model: torch.nn.Module, inputs: Any) -> Any:
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)

@@ -1,0 +1,105 @@
+"""Optimizers: where they are made, when their gradients are cleared, and each of their steps."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, List
+
+import torch
+from torch.optim import optimizer as optimizers
+
+from . import frames
+from .patches import Patches, Watch, argument, guarded
+from .tensors import quiet
+from .track import Track
+
+
+class StepWatch(Watch):
+    def __init__(self, recorder: Any) -> None:
+        super().__init__(recorder)
+        self._stepping: List[Any] = []  # an optimizer may call others within its step: only the outermost counts
+
+    def apply(self, patches: Patches) -> None:
+        patches.around(optimizers.Optimizer, "__init__", self._made)
+        patches.around(optimizers.Optimizer, "zero_grad", self._zero_grad)
+        patches.around(torch.nn.Module, "zero_grad", self._zero_grad)
+        patches.hook(optimizers.register_optimizer_step_pre_hook(self._before))
+        patches.hook(optimizers.register_optimizer_step_post_hook(self._after))
+
+    def skipped(self, track: Track) -> None:
+        """A scaler found non-finite gradients and left the parameters as they are."""
+        if track.done < self.recorder.steps:
+            with quiet():
+                track.begin_step()
+        self._finish(track, skipped=True)
+
+    def _made(self, original: Any, args: Any, kwargs: Any) -> None:
+        original(*args, **kwargs)
+        self._note(args[0])
+
+    @guarded
+    def _note(self, optimizer: Any) -> None:
+        self.recorder.add(optimizer)
+
+    def _zero_grad(self, original: Any, args: Any, kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        self._cleared(args[0])
+        return result
+
+    @guarded
+    def _cleared(self, owner: Any) -> None:
+        for track in self.recorder.tracks:
+            if track.is_of(owner) or (isinstance(owner, torch.nn.Module) and track.shares(owner.parameters())):
+                track.cleared()
+
+    @guarded
+    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+        self._stepping = [*self._stepping[: _index(self._stepping, optimizer)], optimizer]
+        track = self.recorder.track_of(optimizer)
+        if len(self._stepping) > 1 or track.done >= self.recorder.steps:
+            return None
+        if not track.done:
+            self.recorder.place("step")
+        with quiet():
+            self.recorder.roster.note_zeros(track)
+            track.begin_step()
+        return _with_closure(track, args, kwargs)
+
+    @guarded
+    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self._stepping = self._stepping[: _index(self._stepping, optimizer)]
+        if not self._stepping:
+            self._finish(self.recorder.track_of(optimizer))
+
+    def _finish(self, track: Track, skipped: bool = False) -> None:
+        recorder = self.recorder
+        recorder.stepping_frame = frames.user_frame()
+        if track.done < recorder.steps:
+            with quiet():
+                recorder.write(track.end_step(skipped, recorder.roster.number))
+        else:
+            track.done += 1
+        if track.done == 1:
+            recorder.describe()
+        if recorder.complete():
+            recorder.end("steps")
+
+
+def _index(stack: List[Any], optimizer: Any) -> int:
+    return next((index for index, other in enumerate(stack) if other is optimizer), len(stack))
+
+
+def _with_closure(track: Track, args: Any, kwargs: Any) -> Any:
+    """The same arguments, the closure replaced by one that reads the gradients which it has made."""
+    closure = argument(args, kwargs, 1, "closure")
+    if not callable(closure):
+        return None
+
+    @functools.wraps(closure)
+    def watched() -> Any:
+        result = closure()
+        with quiet():
+            track.read_applied()
+        return result
+
+    return ((args[0], watched, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": watched})

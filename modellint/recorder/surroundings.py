@@ -1,0 +1,47 @@
+"""What surrounds the training: versions, device, the user's source files, and how the training function was left."""
+
+from __future__ import annotations
+
+import dis
+import os
+import platform
+import sys
+from typing import Any, Dict, Iterable, List, Optional
+
+import torch
+from torch import Tensor
+
+from . import frames
+
+_RETURNS = ("RETURN_VALUE", "RETURN_CONST", "RETURN_GENERATOR", "YIELD_VALUE")
+
+
+def versions() -> Dict[str, str]:
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def device(parameters: Iterable[Tensor]) -> str:
+    first = next(iter(parameters), None)
+    if first is None or first.device.type != "cuda":
+        return "cpu" if first is None else first.device.type
+    return torch.cuda.get_device_name(first.device)
+
+
+def source_files() -> List[str]:
+    """The user's own source files that this process has executed."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    mine = [file for file in files if isinstance(file, str) and file.endswith(".py") and frames.user_path(file)]
+    return sorted({frames.shown(file) for file in mine if os.path.exists(frames.absolute(file))})
+
+
+def left(frame: Any) -> Optional[Dict[str, Any]]:
+    """How and where the function that called step() was left: a frame that is done keeps its last instruction."""
+    if frame is None or frame.f_lasti < 0 or _is_running(frame):
+        return None
+    last = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+    where = {"path": frames.shown(frame.f_code.co_filename), "line": frame.f_lineno}
+    return {"raised": last not in _RETURNS, "function": frame.f_code.co_name, "location": where}
+
+
+def _is_running(frame: Any) -> bool:
+    return any(frame is running for top in sys._current_frames().values() for running in frames.outwards(top))

@@ -1,0 +1,41 @@
+"""Runs some ordinary training steps of what a factory returns: `target.py pkg.module:factory`, in a watched process."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Tuple
+
+
+def main(name: str) -> None:
+    importlib.import_module("torch")  # the recorder attaches itself
+    loop, session = (importlib.import_module("modellint_recorder." + part) for part in ("loop", "session"))
+    loop.train(session.recorder, *parts(load(name)))
+
+
+def load(name: str) -> Any:
+    """What the factory `pkg.module:factory` returns; it is looked for below the current directory first."""
+    frames = importlib.import_module("modellint_recorder.frames")
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise SystemExit("a target is named pkg.module:factory, not %r" % name)
+    sys.path[0] = os.getcwd()  # it was the folder of this file
+    factory = importlib.import_module(module)
+    for part in function.split("."):
+        factory = getattr(factory, part)
+    code = inspect.unwrap(factory).__code__
+    frames.otherwise.update(path=frames.shown(code.co_filename), line=code.co_firstlineno)
+    return factory()
+
+
+def parts(target: Any) -> Tuple[Any, ...]:
+    """(model, batch, loss, optimizer) of a mapping or of an object with such attributes."""
+    get = target.get if isinstance(target, Mapping) else lambda name: getattr(target, name, None)
+    return tuple(get(name) for name in ("model", "batch", "loss", "optimizer"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

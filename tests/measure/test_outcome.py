@@ -1,0 +1,204 @@
+"""However a command ends, the Run says so, names the user's line, and holds what was measured until then."""
+
+import sys
+import time
+
+
+def problem_line(run):
+    assert run.problem is not None, run.status
+    return run.problem.location.path, run.problem.location.line
+
+
+def test_crash(project):
+    script = """
+        from common import train
+
+        def fail(step):
+            if step == 1:
+                raise RuntimeError("no more data")
+
+        train(5, fail)
+    """
+    run = project.probe(script)
+    assert run.status == "failed"
+    assert problem_line(run) == ("train.py", project.line("raise"))
+    assert run.problem.message == f"RuntimeError: no more data at train.py:{project.line('raise')}"
+    assert "Traceback" in run.problem.detail
+    assert len(run.steps) == 2
+    assert run.model.name == "Net"
+
+
+def test_hang(project):
+    script = """
+        import time
+        from common import train
+
+        train(5, lambda step: time.sleep(step * 60))
+    """
+    began = time.monotonic()
+    run = project.probe(script, step_seconds=1)
+    assert run.status == "hung"
+    assert problem_line(run) == ("train.py", project.line("sleep"))
+    assert len(run.steps) == 2
+    assert time.monotonic() - began < 30
+
+
+def test_exit_from_the_training_loop(project):
+    script = """
+        import sys
+        from common import Net, nn, torch
+
+        def train():
+            model = Net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for step in range(9):
+                model(torch.ones(2, 8)).sum().backward()
+                optimizer.step()
+                if step == 1:
+                    sys.exit()
+
+        train()
+    """
+    run = project.probe(script)
+    assert run.status == "failed"
+    assert problem_line(run) == ("train.py", project.line("sys.exit"))
+    assert len(run.steps) == 2
+
+
+def test_swallowed_exception(project):
+    script = """
+        from common import Net, torch
+
+        def train():
+            model = Net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for step in range(9):
+                model(torch.ones(2, 8)).sum().backward()
+                optimizer.step()
+                if step == 1:
+                    raise ValueError("lost")
+
+        try:
+            train()
+        except BaseException:
+            print("all is well")
+    """
+    run = project.probe(script)
+    assert run.status == "failed"
+    assert problem_line(run) == ("train.py", project.line("raise"))
+    assert "swallowed" in run.problem.message
+    assert len(run.steps) == 2
+
+
+def test_step_that_always_fails_and_is_swallowed(project):
+    script = """
+        from common import Net, torch
+
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(3):
+            try:
+                model(torch.ones(2, 9)).sum().backward()
+                optimizer.step()
+            except BaseException:
+                continue
+    """
+    run = project.probe(script)
+    assert run.status == "no step"
+    assert "swallowed" in run.problem.message
+    assert run.problem.location.path == "common.py"
+
+
+def test_the_end_of_the_probe_cannot_be_swallowed(project):
+    script = """
+        from common import train
+
+        while True:
+            try:
+                train(100)
+            except BaseException:
+                pass
+    """
+    run = project.probe(script, max_seconds=60)
+    assert (run.status, run.problem, len(run.steps)) == ("completed", None, 3)
+
+
+def test_killed(project):
+    script = """
+        import os
+        from common import train
+
+        train(5, lambda step: os.kill(os.getpid(), 9) if step else None)
+    """
+    run = project.probe(script)
+    assert run.status == "failed"
+    assert "SIGKILL" in run.problem.message
+    assert len(run.steps) == 2
+    assert run.parameters[0].name == "body.0.weight"
+
+
+def test_segmentation_fault_names_the_line(project):
+    script = """
+        import ctypes
+        from common import train
+
+        train(5, lambda step: ctypes.string_at(0))
+    """
+    run = project.probe(script)
+    assert "SIGSEGV" in run.problem.message
+    assert problem_line(run) == ("train.py", project.line("string_at"))
+    assert len(run.steps) == 1
+
+
+def test_no_step(project):
+    script = """
+        from common import Net, torch
+
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(200):
+            model(torch.ones(2, 8)).sum().backward()
+    """
+    run = project.probe(script)
+    assert run.status == "no step"
+    assert "backward() ran but no optimizer stepped" in run.problem.message
+    assert problem_line(run) == ("train.py", project.line("backward"))
+
+
+def test_short_script_is_complete(project):
+    run = project.probe("from common import train\ntrain(2)\n")
+    assert (run.status, run.problem, len(run.steps)) == ("completed", None, 2)
+    assert set(run.files) == {"train.py", "common.py"}
+
+
+def test_scripts_without_torch(project):
+    assert "torch was never imported" in project.probe("print(1)").problem.message
+    script = "import os\n\nos._exit(3)\n"
+    run = project.probe(script)
+    assert (run.status, problem_line(run)) == ("failed", ("train.py", 3))
+    assert "exit code 3" in run.problem.message
+    run = project.probe("import sys\nsys.exit('give me data')\n")
+    assert "give me data" in run.problem.message
+    assert problem_line(run) == ("train.py", 2)
+    run = project.probe("raise SystemExit(0)\n")
+    assert run.status == "no step"
+    run = project.probe("import nothing_like_this\n")
+    assert problem_line(run) == ("train.py", 1)
+    run = project.probe("def f(:\n")
+    assert problem_line(run) == ("train.py", 1)
+
+
+def test_commands_that_cannot_be_watched(project):
+    assert project.launch("no-such-command").problem.message == "command not found: no-such-command"
+    project.write("train.py", "print(1)")
+    for flag in ("-I", "-S"):
+        run = project.launch(sys.executable, flag, "train.py")
+        assert run.status == "no step"
+        assert "no Python process took up the recorder" in run.problem.message
+
+
+def test_python_without_torch(project):
+    run = project.probe(
+        "import sys\nsys.path[:] = [path for path in sys.path if 'site-packages' not in path]\nimport torch\n"
+    )
+    assert "this Python has no torch" in run.problem.message

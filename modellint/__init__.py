@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.diagnostic import Diagnostic, Evidence, Location, Passed, Report, Severity, Verdict
+    from .core.errors import UsageError
     from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
     from .graph.graph import Graph
     from .inprocess import Target, probe
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "core.diagnostic": ("Diagnostic", "Evidence", "Location", "Passed", "Report", "Severity", "Verdict"),
+    "core.errors": ("UsageError",),
     "core.rule": ("GraphRule", "Rule", "RuntimeRule", "SourceRule"),
     "graph.graph": ("Graph",),
     "inprocess": ("Target", "probe"),
@@ -44,6 +46,7 @@ __all__ = [
     "SourceRule",
     "Step",
     "Target",
+    "UsageError",
     "Verdict",
     "probe",
 ]

@@ -83,30 +83,20 @@ def _surest(*verdicts: Verdict) -> Verdict:
 
 
 def fold(findings: Iterable[Diagnostic], rules: Rules) -> list[Diagnostic]:
-    """Each finding with the convicted causes that explain it, and each cause with the symptoms that are there."""
+    """Each convicted finding with the convicted causes that explain it, and with the symptoms that it explains."""
     present = list(findings)
-    causes = {d.rule: explained(d.rule, rules) for d in present if d.verdict.convicts}
-    seen = {d.rule for d in present if d.verdict.convicts}
+    convicted = [d.rule for d in present if d.verdict.convicts and d.rule in rules]
+    explains = {cause: [symptom for symptom in rules[cause].explains if symptom in convicted] for cause in convicted}
     return [
         replace(
             d,
-            causes=tuple(cause for cause in causes if d.verdict.convicts and d.rule in causes[cause]),
-            explains=tuple(rule for rule in rules if rule in seen & causes.get(d.rule, frozenset())),
+            causes=tuple(cause for cause in explains if d.rule in explains[cause]),
+            explains=tuple(explains.get(d.rule, ())),
         )
+        if d.verdict.convicts
+        else d
         for d in present
     ]
-
-
-def explained(name: str, rules: Rules) -> frozenset[str]:
-    """The symptoms that a rule's fault causes, directly or through another symptom."""
-    found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        rule = rules.get(waiting.pop())
-        new = set(rule.explains) - found if rule else set()
-        found |= new
-        waiting.extend(new)
-    return frozenset(found - {name})
 
 
 def _reading_order(finding: Diagnostic) -> tuple[object, ...]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from modellint.core.diagnostic import Diagnostic, Evidence, Location, Severity, Verdict
@@ -73,19 +72,22 @@ def test_the_same_rule_twice_is_one_fault_only_at_the_same_place() -> None:
     assert [(d.location.line, d.location.module) for d in found] == [(5, "head"), (7, "other")]
 
 
-def test_symptoms_fold_under_convicted_causes_through_other_symptoms() -> None:
+def test_symptoms_fold_under_convicted_causes_one_link_at_a_time() -> None:
     rules = by_name(
-        rule("cause", "ML101", HOLDS, explains=("middle",)),
+        rule("cause", "ML101", HOLDS, explains=("middle", "absent")),
         rule("middle", "ML301", explains=("end",)),
         rule("end", "ML302"),
+        rule("absent", "ML303"),
     )
-
-    def findings() -> Iterator[Diagnostic]:
-        yield rules["cause"].at(at(), "m")
-        yield rules["end"].at(at(), "m", measured=True)
-
-    found = correlate(findings(), RUN, rules)
-    assert [(d.rule, d.causes, d.explains) for d in found] == [("cause", (), ("end",)), ("end", ("cause",), ())]
+    cause = rules["cause"].at(at(), "m")
+    middle, end = (rules[name].at(at(), "m", measured=True) for name in ("middle", "end"))
+    found = correlate([end, middle, cause], RUN, rules)
+    assert {d.rule: (d.causes, d.explains) for d in found} == {
+        "cause": ((), ("middle",)),
+        "middle": (("cause",), ("end",)),
+        "end": (("middle",), ()),
+    }
+    assert {d.rule: d.causes for d in correlate([end, cause], RUN, rules)} == {"cause": (), "end": ()}
 
 
 def test_a_mere_suspicion_explains_nothing() -> None:

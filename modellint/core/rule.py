@@ -37,7 +37,7 @@ class Rule:
     explains: ClassVar[tuple[str, ...]] = ()
     twins: ClassVar[tuple[str, ...]] = ()
     remedy: ClassVar[str | None] = None
-    topic: ClassVar[str] = ""  # what the pytest assertions group by: "gradients", "predictions", "structure"
+    topic: ClassVar[str] = ""  # what the pytest assertions group by: "gradients", "predictions"
     words: ClassVar[tuple[str, ...]] = ()
     bad: ClassVar[Any] = ()
     good: ClassVar[Any] = ()

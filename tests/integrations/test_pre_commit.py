@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SICK = (ROOT / "fixtures/sick/clip_after_step.py").read_text(encoding="utf-8")
-HEALTHY = (ROOT / "fixtures/healthy/clip_after_step.py").read_text(encoding="utf-8")
+SICK = (ROOT / "fixtures/sick/char_tagger.py").read_text(encoding="utf-8")
+HEALTHY = (ROOT / "fixtures/healthy/char_tagger.py").read_text(encoding="utf-8")
 
 
 def sh(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,95 @@
+"""A model in this process to a report: some training steps under the recorder, after which everything is as before."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import pipeline
+from .assertions import ProbeReport
+from .core import config
+from .measure import merge
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What `--target pkg.module:factory` may return: one ordinary training step, ready to run.
+
+    `batch` is `(inputs, targets)`: the step computes `loss(model(inputs), targets)`; inputs that are a tuple or a
+    mapping are unpacked. Without a `loss`, `batch` is a mapping and the model returns its loss: `model(**batch).loss`.
+    """
+
+    model: torch.nn.Module
+    batch: Any
+    loss: Callable[..., torch.Tensor] | None = None
+    optimizer: torch.optim.Optimizer | None = None
+
+
+def probe(
+    model: torch.nn.Module,
+    batch: Any,
+    loss_fn: Callable[..., torch.Tensor] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    steps: int = 10,
+) -> ProbeReport:
+    """Train `model` on `batch` for some steps under hooks and report what was measured and what its graph shows.
+
+    `batch`, `loss_fn` and `optimizer` are those of a `Target`; without an optimizer there is one forward and backward.
+    Parameters, buffers, gradients, the optimizer and the random state are as before when it returns.
+    """
+    from .recorder import loop, session
+
+    records: list[dict[str, Any]] = []
+    recorder = session.Recorder(records.append, steps)
+    began = time.monotonic()
+    with _unchanged(model, optimizer):
+        recorder.attach()
+        try:
+            loop.train(recorder, model, batch, loss_fn, optimizer)
+        finally:
+            recorder.flush()
+            recorder.detach()
+    seconds = {"total": time.monotonic() - began}
+    run = merge.merge([records], requested_steps=steps, seconds=seconds)
+    settings = config.load(Path())
+    report = pipeline.judge(run, settings, source=False)
+    return ProbeReport(
+        report.diagnostics,
+        report.passed,
+        report.unchecked,
+        report.run,
+        report.settings,
+        rules=pipeline.chosen(settings),
+    )
+
+
+@contextlib.contextmanager
+def _unchanged(model: torch.nn.Module, optimizer: torch.optim.Optimizer | None) -> Iterator[None]:
+    import torch
+
+    tensors = [*model.parameters(), *model.buffers()]
+    values = [tensor.detach().clone() for tensor in tensors]
+    gradients = [None if tensor.grad is None else tensor.grad.clone() for tensor in tensors]
+    modes = [module.training for module in model.modules()]
+    state = copy.deepcopy(optimizer.state_dict()) if optimizer else None
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for tensor, value, gradient in zip(tensors, values, gradients, strict=True):
+                    tensor.copy_(value)
+                    tensor.grad = gradient
+            for module, mode in zip(model.modules(), modes, strict=True):
+                module.training = mode
+            if optimizer and state is not None:
+                optimizer.load_state_dict(state)

@@ -14,8 +14,8 @@ def read(lines: Iterable[str]) -> tuple[Node, ...]:
     nodes: list[Node] = []
     for line in lines:
         head, arrow, sources = line.partition("<-")
-        before = [node.name for node in nodes[-1:] if node.role not in (Role.INPUT, Role.CONSTANT) or len(nodes) == 1]
-        nodes.append(_node(head.split(), [s.strip() for s in sources.split(",") if s.strip()] if arrow else before))
+        given = sources.replace(",", " ").split()
+        nodes.append(_node(head.split(), given if arrow else [node.name for node in nodes[-1:]]))
     return tuple(nodes)
 
 

@@ -219,6 +219,6 @@ def _finish(report: Report, options: dict[str, Any]) -> NoReturn:
     else:
         click.echo(text, nl=not text.endswith("\n"), color=True)
     if report.problem is not None:
-        _fail(" ".join(filter(None, (report.problem.message, str(report.problem.location)))))
+        _fail(report.problem.message)
     failing = options["fail_on"] != NEVER and report.at_least(Severity(options["fail_on"]))
     sys.exit(1 if failing and not options["exit_zero"] else 0)

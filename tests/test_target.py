@@ -1,0 +1,89 @@
+"""`check --target`: a model without a training script, run for a few steps in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FACTORIES = """\
+import torch
+from torch import nn
+
+BATCH = (torch.randn(12, 8), torch.arange(12) % 4)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.norm, self.head = nn.Linear(8, 16), nn.LayerNorm(16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.head(self.norm(self.body(x).relu()))
+
+
+def healthy():
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters())
+    return {"model": model, "batch": BATCH, "loss": nn.CrossEntropyLoss(), "optimizer": optimizer}
+
+
+def softmax():
+    import modellint
+
+    model = nn.Sequential(Net(), nn.Softmax(dim=-1))
+    return modellint.Target(model, BATCH, nn.CrossEntropyLoss())
+
+
+def broken():
+    raise RuntimeError("no data here")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("target")
+    (folder / "factories.py").write_text(FACTORIES)
+    return folder
+
+
+def check(folder: Path, target: str) -> tuple[int, dict[str, Any], str]:
+    command = [sys.executable, "-m", "modellint", "check", "--target", target, "--output-format", "json"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return result.returncode, json.loads(result.stdout), result.stderr
+
+
+def test_a_mapping_is_trained_for_some_steps(folder: Path) -> None:
+    code, report, _ = check(folder, "factories:healthy")
+    assert code == 0
+    assert report["run"]["steps"] == 10
+    assert report["run"]["model"]["readout"] == "head"
+    assert [d for d in report["diagnostics"] if d["severity"] != "note"] == []
+
+
+def test_a_target_without_an_optimizer_is_differentiated_once(folder: Path) -> None:
+    code, report, _ = check(folder, "factories:softmax")
+    assert code == 1
+    (finding,) = [d for d in report["diagnostics"] if d["rule"] == "softmax-before-loss"]
+    assert finding["location"]["path"] == "factories.py"
+    assert report["run"]["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("factories:broken", "no data here at factories.py:33"),
+        ("factories:absent", "factories has no factory 'absent'"),
+        ("no_such_module:factory", "No module named 'no_such_module'"),
+        ("factories", "pkg.module:factory"),
+    ],
+)
+def test_what_cannot_be_run_says_why(folder: Path, target: str, said: str) -> None:
+    code, _, error = check(folder, target)
+    assert code == 2
+    assert said in error
+    assert "recorder" not in error

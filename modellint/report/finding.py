@@ -73,16 +73,20 @@ def labelled(label: str, rows: Iterable[Line]) -> Iterator[Line]:
 
 
 def reading(evidence: Evidence, room: int) -> Iterator[Line]:
-    """Claim, chart and numbers in one line; where that is too long the claim stands above."""
-    claim, chart, numbers = prose(evidence.claim), sparkline(evidence.series), figures(evidence)
+    chart, numbers = sparkline(evidence.series), figures(evidence)
+    gap = "  " if chart else ": " if numbers else ""
     data: Spans = ((f"{chart}  " if chart else "", "chart"), (numbers, "strong"))
-    between = "  " if chart else ": " if numbers else ""
-    whole = (*claim, (between, ""), *data)
+    return _beside(prose(evidence.claim), gap, data, room, inset="  ")
+
+
+def _beside(left: Spans, gap: str, right: Spans, room: int, inset: str = "") -> Iterator[Line]:
+    """Both in one line, or `right` below `left` where that would be too long."""
+    whole = (*left, (gap, ""), *right)
     if cells("".join(text for text, _ in whole)) <= room:
         yield Line(whole)
     else:
-        yield Line(claim)
-        yield Line(data, lead=(("  ", ""),))
+        yield Line(left)
+        yield Line(right, lead=((inset, ""),))
 
 
 def explained(finding: Finding, width: int) -> Iterator[Line]:
@@ -93,11 +97,16 @@ def explained(finding: Finding, width: int) -> Iterator[Line]:
     if parts := ", and ".join(filter(None, (own, shared))):
         yield from labelled("explains", [Line(((parts, ""),))])
     for depth, symptom in symptoms:
-        indent = " " * (RAIL + 2 + 2 * depth)
-        where = (f"  {whereabouts(symptom.location)}", "rail")
-        rank = (f" ({symptom.level}): ", "faint")
-        named: Spans = ((symptom.rule, "strong"), rank, *prose(symptom.message), where)
-        yield Line(named, lead=((f"{indent}- ", "rail"),))
-        for evidence in symptom.evidence:
-            for row in reading(evidence, width - len(indent) - 2):
-                yield Line(row.text, lead=((f"{indent}  ", ""), *row.lead))
+        indent = RAIL + 2 + 2 * depth
+        mark: Spans = ((" " * indent + "- ", "rail"),)
+        for line in _symptom(symptom, width - indent - 2):
+            yield Line(line.text, lead=(*mark, *line.lead))
+            mark = ((" " * (indent + 2), ""),)
+
+
+def _symptom(symptom: Diagnostic, room: int) -> Iterator[Line]:
+    named: Spans = ((symptom.rule, "strong"), (f" ({symptom.level}): ", "faint"), *prose(symptom.message))
+    where = whereabouts(symptom.location)
+    yield from _beside(named, "  ", ((where, "rail"),), room) if where else [Line(named)]
+    for evidence in symptom.evidence:
+        yield from reading(evidence, room)

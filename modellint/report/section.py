@@ -81,7 +81,7 @@ def _root_cause(finding: Finding) -> Iterator[str]:
 
 
 def _measured(evidence: Evidence) -> str:
-    return f"{prose(evidence.claim)} {prose(figures(evidence))}"
+    return ": ".join(filter(None, (prose(evidence.claim), prose(figures(evidence)))))
 
 
 def _fixes(finding: Finding) -> Iterator[str]:

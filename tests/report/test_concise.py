@@ -21,14 +21,14 @@ def lines(report: Report) -> list[str]:
 def test_a_line_says_where_what_how_sure_and_the_key_number():
     assert lines(examples.AUDIT)[0] == (
         "train.py:16:17: error[ML140 large-learning-rate] Adam with a learning rate of 1.5 "
-        "(confirmed; median update over weight 0.62 (0.2 .. 0.9), above 0.1 in 10 of 10 steps)"
+        "(confirmed; median update over weight: 0.62 (0.2 .. 0.9), above 0.1 in 10 of 10 steps)"
     )
 
 
 def test_symptoms_have_their_own_lines_and_name_their_cause():
     symptom = next(line for line in lines(examples.AUDIT) if "ML309" in line)
     assert symptom.startswith("train.py:19:16: warning[ML309 collapsed-predictions]")
-    assert symptom.endswith("; distinct predictions 3 of 10; symptom of exploding-gradients)")
+    assert symptom.endswith("; distinct predictions: 3 of 10; symptom of exploding-gradients)")
 
 
 def test_what_is_not_convicted_is_a_note():
@@ -63,4 +63,4 @@ def test_a_finding_without_a_file_keeps_the_shape():
 def test_the_key_number_is_one_that_convicts():
     innocent, guilty = Evidence("early", 1.0, 9.0, holds=False), Evidence("late", 12.0, 9.0)
     report = Report((replace(examples.LARGE_RATE, evidence=(innocent, guilty)),))
-    assert lines(report)[0].endswith("(confirmed; late 12, above 9)")
+    assert lines(report)[0].endswith("(confirmed; late: 12, above 9)")

@@ -66,7 +66,7 @@ def test_symptoms_stand_below_their_root_cause_with_their_numbers():
     assert "- `exploding-gradients` at `train.py:12:16 (module readout)`" in section
     assert "0.45 .. 103,109, above 100 in 7 of 10 steps" in section
     assert "  - `collapsed-predictions` at `train.py:19:16`" in section
-    assert "distinct predictions 3 of 10" in section
+    assert "distinct predictions: 3 of 10" in section
 
 
 def test_what_works_and_the_facts_of_the_run():

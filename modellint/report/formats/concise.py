@@ -35,6 +35,6 @@ def _remarks(finding: Diagnostic) -> Iterator[str]:
     yield str(finding.verdict)
     key = next((e for e in finding.evidence if e.holds == finding.verdict.convicts), None)
     if key and (numbers := figures(key)):
-        yield f"{key.claim} {numbers}"
+        yield f"{key.claim}: {numbers}"
     if finding.causes:
         yield f"symptom of {finding.causes[0]}"

@@ -21,22 +21,28 @@ MOST_CALLERS = 8  # beyond these a parameter stays what it was given there
 class Calls:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
+        self._callees: dict[tuple[Value, Frame, int | None], list[Callee]] = {}
         self._frames: dict[tuple[int, Value, Frame], Frame] = {}
         self._sites: dict[str, list[tuple[Script, Function, int]]] = {}
         self._scripts = 0
 
     def callees(self, source: Source) -> list[Callee]:
         """What a call may call; a library's function or an unknown one by its name alone."""
+        key = source.value, source.frame, source.at
+        if key not in self._callees:
+            self._callees[key] = []  # what a call that is met within itself calls
+            self._callees[key] = [self._callee(target, source) for target in self._targets(source)]
+        return self._callees[key]
+
+    def _targets(self, source: Source) -> list[Source]:
         call = source.value
         if call.base is None:
-            targets = self.resolver.of(source.of(Value("name", call.name, location=call.location)))
-        elif call.name:
-            bases = self.resolver.of(source.of(call.base))
-            targets = [part for base in bases for part in self.resolver.members.of(base, call.name)]
-            targets = targets or [source.of(Value("attribute", call.name, base=call.base))]
-        else:
-            targets = self.resolver.of(source.of(call.base))
-        return [self._callee(target, source) for target in targets]
+            return self.resolver.of(source.of(Value("name", call.name, location=call.location)))
+        bases = self.resolver.of(source.of(call.base))
+        if not call.name:
+            return bases
+        found = [part for base in bases for part in self.resolver.members.of(base, call.name)]
+        return found or [source.of(Value("attribute", call.name, base=call.base))]
 
     def _callee(self, target: Source, source: Source) -> Callee:
         value, script = target.value, target.frame.script

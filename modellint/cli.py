@@ -217,7 +217,7 @@ def _finish(report: Report, options: dict[str, Any]) -> NoReturn:
     if to_file:
         to_file.write_text(text, encoding="utf-8")
     else:
-        click.echo(text, nl=not text.endswith("\n"), color=True)
+        click.echo(text.encode(), nl=not text.endswith("\n"))
     if report.problem is not None:
         _fail(report.problem.message)
     failing = options["fail_on"] != NEVER and report.at_least(Severity(options["fail_on"]))

@@ -18,7 +18,7 @@ Rules = Mapping[str, Rule]
 def correlate(findings: Iterable[Diagnostic], run: Run | None, rules: Rules) -> tuple[Diagnostic, ...]:
     """The findings of all layers with their verdicts, one per fault, causes before symptoms, worst first."""
     judged = [judge(finding, rules, run) for finding in findings]
-    return tuple(sorted(fold(merge(judged, rules), rules), key=_reading_order))
+    return tuple(sorted(fold(sorted(merge(judged, rules), key=_reading_order), rules), key=_reading_order))
 
 
 def judge(finding: Diagnostic, rules: Rules, run: Run | None) -> Diagnostic:
@@ -72,9 +72,14 @@ def _joined(first: Diagnostic, second: Diagnostic) -> Diagnostic:
         message=surer.message,
         verdict=_surest(first.verdict, second.verdict),
         location=replace(first.location, module=first.location.module or second.location.module),
-        evidence=first.evidence + tuple(e for e in second.evidence if e not in first.evidence),
+        evidence=first.evidence
+        + tuple(e for e in second.evidence if not any(_same_measure(e, f) for f in first.evidence)),
         twins=first.twins if second.rule == first.rule else tuple(dict.fromkeys((*first.twins, second.rule))),
     )
+
+
+def _same_measure(one: Evidence, other: Evidence) -> bool:
+    return one.claim == other.claim and one.series == other.series
 
 
 def _surest(*verdicts: Verdict) -> Verdict:
@@ -104,6 +109,7 @@ def _reading_order(finding: Diagnostic) -> tuple[object, ...]:
     return (
         -finding.level.rank,
         bool(finding.causes),
+        -len(finding.explains),
         list(Verdict).index(finding.verdict),
         place.path or "",
         place.line or 0,

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
-from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Severity, Step
+from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Script, Severity, Step
+from modellint.core.diagnostic import Location
 from modellint.graph.amplify import amplifiers, residual_additions
 from modellint.graph.node import LAYERS, Node, Role
 from modellint.graph.walk import carriers, path, readouts, walk_back
 from modellint.measure.run import Distribution, Features, Parameter
 from modellint.measure.trajectory import explosions, norms, reference
+from modellint.source.facts import Operation
 
-_HIDDEN = (Role.LINEAR, Role.CONV)
-_OPEN = frozenset(Role) - {*_HIDDEN, Role.RECURRENT, Role.EMBEDDING, Role.INPUT, Role.CONSTANT, Role.NORM, Role.OTHER}
-_WEIGHT = Parameter("readout.weight", role="readout", module="readout")
+HIDDEN = (Role.LINEAR, Role.CONV)
+CLOSED = frozenset({*LAYERS, Role.LINEAR, Role.CONV, Role.INPUT, Role.CONSTANT, Role.NORM, Role.OTHER})
+# The same by name, as operations are written in a script.
+WRITTEN_HIDDEN = re.compile(r"(Lazy)?(Linear|Conv(Transpose)?\dd)|Bilinear")
+WRITTEN_OPEN = re.compile(
+    r"\w*(relu|gelu|silu|mish|hardswish|softplus|dropout|pool)(_|\dd)?|elu|celu|mean|sum|amax|max|flatten|view|reshape"
+    r"|squeeze|unsqueeze|permute|transpose|contiguous|cat|stack|[+*]",
+    re.IGNORECASE,
+)
+WRITTEN_NORM = re.compile(r"\w*norm\w*|rsqrt|selu", re.IGNORECASE)
+WEIGHT = Parameter("readout.weight", role="readout", module="readout")
 
 
-def _run(norms: Sequence[float], losses: Sequence[float], rms: Sequence[float]) -> Run:
+def _run(norms: Sequence[float], losses: Sequence[float], sizes: Sequence[float]) -> Run:
     steps = (
         Step(
-            i,
-            loss=loss,
-            class_loss=loss,
-            gradients={"readout.weight": norm},
-            features=Features(values=Distribution(0.0, size)),
+            i, loss=loss, class_loss=loss, gradients={WEIGHT.name: norm}, features=Features(4, 8, Distribution(0, size))
         )
-        for i, (norm, loss, size) in enumerate(zip(norms, losses, rms, strict=True))
+        for i, (norm, loss, size) in enumerate(zip(norms, losses, sizes, strict=True))
     )
-    return Run(tuple(steps), (_WEIGHT,), classes=50)
+    return Run(tuple(steps), (WEIGHT,), classes=50)
 
 
 class ReadoutWithoutNorm(GraphRule):
@@ -41,46 +48,56 @@ class ReadoutWithoutNorm(GraphRule):
         steady gradients, or when a sum over nodes or tokens is what the model is meant to compute.
     Thresholds: `growth` is that of exploding-gradients: 50 times the first steps, reached by no healthy run of 129.
         `size` is the root mean square of the features, 1 behind a LayerNorm; ten times that is out of scale.
-        `additions`: four residual branches of unit variance without a norm already double the scale of a stream.
-        `uses` and `input_std`: a weight applied three times in a chain, an input with a standard deviation above 10.
+        `additions`: four branches of unit variance double the scale of a stream. `uses`, `input_std`: a weight applied
+        three times in a chain, an input with a standard deviation above 10. `depth`: a script is suspected only if
+        at least that many layers feed the readout.
     Reported: https://github.com/PaddlePaddle/PaddleNLP/pull/571
     """
 
     code, severity, topic = "ML201", Severity.WARNING, "structure"
     explains = ("exploding-gradients", "unscaled-features", "bad-initial-loss", "collapsed-predictions")
     remedy = "normalize-readout"
-    growth, size, additions, uses, input_std = 50.0, 10.0, 4, 3, 10.0
+    words = ("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss")
+    growth, size, additions, uses, input_std, depth = 50.0, 10.0, 4, 3, 10.0, 2
     bad = (
         Graph.of("input x", "linear body", "activation relu", "linear readout", "loss cross_entropy"),
-        Graph.of(
-            "input x",
-            "conv stem",
-            *(f"{line}{i}" for i in range(3) for line in ("norm norm", "conv block")),
-            "pool adaptive_avg_pool2d",
-            "linear readout",
-            "loss cross_entropy",
-        ),
+        Graph.of("input x", "norm n", "conv a", "activation relu", "pool p", "linear readout", "loss cross_entropy"),
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU())
+                self.readout = nn.Linear(128, 50)
+
+            def forward(self, x):
+                return self.readout(self.body(x))
+
+        model = Net()
+        for x, y in loader:
+            F.cross_entropy(model(x), y).backward()
+        """,
     )
     good = (
-        Graph.of(
-            "input x", "linear body", "activation relu", "norm layer_norm", "linear readout", "loss cross_entropy"
-        ),
+        Graph.of("input x", "linear body", "activation relu", "norm n", "linear readout", "loss cross_entropy"),
         Graph.of("input x", "linear body", "activation tanh", "linear readout", "loss cross_entropy"),
-        Graph.of(
-            "input x", "recurrent lstm", "index getitem", "dropout dropout", "linear readout", "loss cross_entropy"
-        ),
+        Graph.of("input x", "recurrent lstm", "index getitem", "linear readout", "loss cross_entropy"),
         Graph.of("input x", "linear readout", "loss cross_entropy"),
         Graph.of(
             "input x",
             "conv stem",
-            "norm batch_norm",
-            "conv block",
-            "norm batch_norm1",
-            "add add <- batch_norm, batch_norm1",
+            "conv branch",
+            "norm n",
+            "add sum <- stem, n",
             "activation relu",
             "linear readout",
             "loss cross_entropy",
         ),
+        """
+        body = nn.Sequential(nn.Linear(64, 128), nn.LayerNorm(128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU())
+        model = nn.Sequential(body, nn.Linear(128, 50))
+        for x, y in loader:
+            F.cross_entropy(model(x), y).backward()
+        """,
     )
     confirmed_by = (
         _run([0.5, 2e4, 1e4, 1e5, 7e4], [4.6, 6e5, 3e3, 3e4, 4e3], [2.4, 4e3, 6e3, 1e4, 9e3]),
@@ -94,15 +111,35 @@ class ReadoutWithoutNorm(GraphRule):
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
         for readout in {_name(node): node for node in readouts(graph)}.values():
             between = list(walk_back(graph, readout, _carries, carriers))
-            hidden = next((node for node in between if node.role in _HIDDEN), None)
-            normalised = any(node.role is Role.NORM or node.bounded for node in between)
+            hidden = next((node for node in between if node.role in HIDDEN), None)
             if hidden is not None and not any(node.role is Role.NORM for node in between):
                 yield self._finding(graph, readout, hidden, between)
-            elif normalised:
+            elif any(node.bounded for node in between):
                 yield self.passed(f"the features that enter `{_name(readout)}` are normalised or bounded")
 
+    def suspect(self, script: Script) -> Iterator[Diagnostic]:
+        losses = (loss for loss in script.losses if loss.kind in self.words)
+        found = {readout.location: readout for loss in losses for way in loss.inputs for readout in self._raw(way)}
+        for readout in found.values():
+            yield self.at(readout, "no norm between the readout and the layer that feeds it")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        """The readout's gradient explodes together with the size of its features, while the loss does not fall."""
+        readout = [parameter for parameter in run.parameters if parameter.role == "readout"]
+        steps = run.of(readout[0].optimizer or 0) if readout else ()
+        series, sizes = norms(steps, [parameter.name for parameter in readout]), [_size(step) for step in steps]
+        start = reference(series)
+        if not start or not _is_readout(run, finding.location):
+            return None
+        found = next((explosion for explosion in explosions(run, self.growth) if explosion.part == "readout"), None)
+        if found is not None and max((size for size in sizes if size is not None), default=self.size) >= self.size:
+            claim = "gradient norm of the readout, driven by the size of its features"
+            return Evidence(claim, found.peak, self.growth * found.start, series=found.series)
+        peak = max((norm for norm in series if norm is not None), default=None)
+        return Evidence("gradient norm of the readout", peak, self.growth * start, holds=False, series=series)
+
     def _finding(self, graph: Graph, readout: Node, hidden: Node, between: Sequence[Node]) -> Diagnostic:
-        way = " → ".join(dict.fromkeys(map(_label, reversed(path(graph, readout, hidden)))))
+        way = " → ".join(dict.fromkeys(_label(node) for node in reversed(path(graph, readout, hidden))))
         sums = residual_additions(graph, between)
         growing = [f"{len(sums)} additions"] if len(sums) >= self.additions else []
         growing += dict.fromkeys(amplifiers(graph, between, self.input_std, self.uses))
@@ -111,27 +148,26 @@ class ReadoutWithoutNorm(GraphRule):
         amplified = f"; amplified by {', '.join(growing)}" if growing else ""
         return self.at(readout, message + amplified, certain=len(sums) >= self.additions)
 
-    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
-        """The readout's gradient explodes together with the size of its features, while the loss does not fall."""
-        readout = [parameter for parameter in run.parameters if parameter.role == "readout"]
-        elsewhere = finding.location.module not in (None, *(parameter.module for parameter in readout))
-        steps = run.of(readout[0].optimizer or 0) if readout else ()
-        series, sizes = norms(steps, [parameter.name for parameter in readout]), [_size(step) for step in steps]
-        start = reference(series)
-        if elsewhere or not start:
-            return None
-        found = next((e for e in explosions(run, self.growth) if e.part == "readout"), None)
-        large = max((size for size in sizes if size is not None), default=self.size) >= self.size
-        if found is not None and large:
-            claim = "gradient norm of the readout, driven by the size of its features"
-            return Evidence(claim, found.peak, self.growth * found.start, series=found.series)
-        peak = max((n for n in series if n is not None), default=None)
-        return Evidence("gradient norm of the readout", peak, self.growth * start, holds=False, series=series)
+    def _raw(self, way: Sequence[Operation]) -> Iterator[Operation]:
+        """The readout of what made a loss's input, last operation first, if a deep stack without any norm feeds it."""
+        layers = [i for i, operation in enumerate(way) if WRITTEN_HIDDEN.fullmatch(operation.short)]
+        if len(layers) <= self.depth or any(WRITTEN_NORM.fullmatch(operation.short) for operation in way):
+            return
+        if all(WRITTEN_OPEN.fullmatch(operation.short) for operation in way[layers[0] + 1 : layers[1]]):
+            yield way[layers[0]]
 
 
 def _carries(node: Node) -> bool:
     """Whether the scale of what goes in comes out."""
-    return node.role in _OPEN and not node.bounded
+    return node.role not in CLOSED and not node.bounded
+
+
+def _is_readout(run: Run, place: Location) -> bool:
+    """Whether the readout that the run measured may be the one at `place`."""
+    module, line = (run.model.readout, run.model.readout_location.line) if run.model else (None, None)
+    if place.module is not None and module is not None:
+        return place.module == module
+    return None in (line, place.line) or line == place.line
 
 
 def _name(node: Node) -> str:

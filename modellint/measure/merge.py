@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -113,9 +114,13 @@ def _steps(journal: Sequence[Record], names: Mapping[int, str]) -> Iterator[dict
 
 
 def _bad_tensors(step: Mapping[str, Any]) -> Iterator[str]:
-    gradients = {**step["gradients"], **{n: v for n, v in step["gradients_at_step"].items() if isinstance(v, str)}}
-    yield from (f"gradient of {name}" for name, norm in gradients.items() if isinstance(norm, str))
-    yield from (f"parameter {name}" for name, ratio in step["updates"].items() if isinstance(ratio, str))
+    gradients = {name for field in ("gradients", "gradients_at_step") for name, norm in step[field].items() if _is_bad(norm)}
+    yield from (f"gradient of {name}" for name in step["gradients"] if name in gradients)
+    yield from (f"parameter {name}" for name, ratio in step["updates"].items() if _is_bad(ratio))
+
+
+def _is_bad(value: float | str | None) -> bool:
+    return value is not None and not math.isfinite(float(value))
 
 
 def _label_counts(journal: Iterable[Record]) -> dict[int, int]:

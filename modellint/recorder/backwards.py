@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, List, Optional
 
 import torch
@@ -20,7 +21,6 @@ class BackwardWatch(Watch):
         super().__init__(recorder)
         self.count = 0
         self._depth = 0
-        self._may_read_saved = True
         self._observation: Optional[Observation] = None
 
     def apply(self, patches: Patches) -> None:
@@ -46,7 +46,7 @@ class BackwardWatch(Watch):
         return result
 
     def _hooks_entered(self, original: Any, args: Any, kwargs: Any) -> Any:
-        self._may_read_saved = (
+        self.recorder.may_read_saved = (
             False  # reading would run the unpack hook: a checkpoint would compute its segment once more
         )
         return original(*args, **kwargs)
@@ -80,8 +80,8 @@ class BackwardWatch(Watch):
         self.recorder.raised(error)
 
     def _observe(self, root: Tensor, gradients: Any) -> Observation:
-        node, call = walk.loss_of(root.grad_fn, self._may_read_saved)
-        readout = walk.readout_of(node, self._may_read_saved)
+        node, call = walk.loss_of(root.grad_fn, self.recorder.may_read_saved)
+        readout = walk.readout_of(node, self.recorder.may_read_saved)
         self.recorder.found(root, call, readout)
         started = root.numel() == 1 and (gradients is None or all(gradient is None for gradient in gradients))
         value = root.detach() if started else None
@@ -100,4 +100,5 @@ def facts(call: Optional[walk.LossCall], readout: Optional[walk.Readout], loss: 
 
 
 def _is_finite(found: Dict[str, Any]) -> bool:
-    return all(value - value == 0 for value in found.get("values", {}).values())
+    values = found.get("values", {})
+    return all(math.isfinite(values[name]) for name in ("min", "max") if name in values)

@@ -31,7 +31,8 @@ class CallWatch(Watch):
         if result is None and isinstance(sys.exc_info()[1], Exception):
             self.recorder.raised(sys.exc_info()[1])
         elif isinstance(result, Tensor) and result.grad_fn is not None and _owns_weight(module):
-            walk.mark(result.grad_fn, walk.MODULE, walk.call_of(module, args[0] if args else None, frames.place()))
+            keep = not self.recorder.may_read_saved and self.recorder.roster.is_readout(module)
+            walk.mark(result.grad_fn, walk.MODULE, walk.call_of(module, args[0] if args else None, frames.place(), keep))
 
 
 def _owns_weight(module: torch.nn.Module) -> bool:

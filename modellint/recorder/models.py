@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import weakref
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import torch
 from torch import Tensor
@@ -59,39 +59,29 @@ class Models:
         self._called.clear()
 
     def owner(self, parameters: Sequence[Tensor]) -> Optional[torch.nn.Module]:
-        """The module that was called first among those that own most of `parameters`."""
+        """The module that was called first among those that own most of `parameters`; else, and if it lacks some, any module."""
         wanted = {id(parameter) for parameter in parameters}
-        called = [held() for held in self._called if held() is not None]
-        for candidates in (called, _living):
-            best = max(
-                _unique(candidates() if callable(candidates) else candidates),
-                key=lambda m: _owned(m, wanted),
-                default=None,
-            )
-            if best is not None and _owned(best, wanted)[0]:
-                return unwrapped(best)
-        return None
+        called = [module for module in (held() for held in self._called) if module is not None]
+        best = max(called, key=lambda module: len(wanted & _ids(module)), default=None)
+        if best is None or not wanted <= _ids(best):
+            living = [*([best] if best is not None else []), *_living()]
+            best = max(living, key=lambda module: (len(wanted & _ids(module)), -len(_ids(module))), default=None)
+        return unwrapped(best) if best is not None and wanted & _ids(best) else None
 
 
 def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
     while type(module).__name__ in _WRAPPERS:
-        module = getattr(module, "module", None) or module._orig_mod
+        module = next(module.children())
     return module
 
 
-def _owned(module: torch.nn.Module, wanted: Any) -> Tuple[int, int]:
-    """More of the wanted parameters first, then fewer others: `max` keeps the first of equals."""
-    ids = [id(parameter) for parameter in module.parameters()]
-    return sum(number in wanted for number in ids), -len(ids)
-
-
-def _unique(modules: Iterable[torch.nn.Module]) -> List[torch.nn.Module]:
-    return list({id(module): module for module in modules}.values())
+def _ids(module: torch.nn.Module) -> Set[int]:
+    return {id(parameter) for parameter in module.parameters()}
 
 
 def _living() -> List[torch.nn.Module]:
     """Every module there is: for models that are only used through methods of their own and never called."""
-    return [found for found in gc.get_objects() if isinstance(found, torch.nn.Module)]
+    return [found for found in gc.get_objects() if issubclass(type(found), torch.nn.Module)]
 
 
 def describe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
@@ -14,9 +15,12 @@ from .track import Track
 
 
 class Roster:
+    """What was once known of a parameter stays known, although models and optimizers come and go."""
+
     def __init__(self) -> None:
-        self.readout: Optional[walk.Readout] = None
         self._parameters, self._models = Parameters(), Models()
+        self._known: Dict[int, Dict[str, Any]] = {}
+        self._readout: Any = None
         self.number = self._parameters.number
         self.forget_calls = self._models.forget
 
@@ -27,7 +31,15 @@ class Roster:
         """Which parameters are all zero before the first step."""
         listed = track.parameters()
         for parameter, norm in zip(listed, Norms(listed).values()):
-            self._parameters.zero[self.number(parameter)] = norm == 0
+            self._parameters.zero.setdefault(self.number(parameter), norm == 0)
+
+    def note_readout(self, found: Optional[walk.Readout]) -> None:
+        if self._readout is None and found is not None:
+            module = None if found.module is None else weakref.ref(found.module)
+            self._readout = module, weakref.ref(found.weight), found.location
+
+    def is_readout(self, module: torch.nn.Module) -> bool:
+        return self._readout is not None and self._readout[0] is not None and self._readout[0]() is module
 
     def names(self, tracks: List[Track]) -> Tuple[Optional[torch.nn.Module], Dict[int, str]]:
         """The model of the first optimizer and the names of its parameters by id."""
@@ -37,62 +49,62 @@ class Roster:
 
     def describe(self, tracks: List[Track]) -> Iterator[Dict[str, Any]]:
         owners = self._owners(tracks)
-        listed: Dict[int, Dict[str, Any]] = {}
+        self._describe_parameters(owners, tracks)
+        readout = self._locate_readout(owners)
+        yield {"kind": "parameters", "parameters": list(self._known.values())}
+        if owners:
+            yield {"kind": "model", "model": self._model(*(readout or (owners[0], None)))}
+
+    def _describe_parameters(self, owners: List[torch.nn.Module], tracks: List[Track]) -> None:
         for model, prefix in zip(owners, _prefixes(owners)):
-            for name, owned in model.named_parameters():
-                number = self.number(owned)
-                listed.setdefault(number, models.describe(number, name, model, owned, prefix))
+            for name, parameter in model.named_parameters():
+                number = self.number(parameter)
+                self._known.setdefault(number, {}).update(models.describe(number, name, model, parameter, prefix))
         for number, parameter in self._parameters.alive():
-            listed.setdefault(number, models.describe(number, "parameter_%d" % number, None, parameter))
+            self._known.setdefault(number, models.describe(number, "parameter_%d" % number, None, parameter))
         for track in tracks:
             for parameter in [] if track.is_bare() else track.parameters():
-                listed[self.number(parameter)]["optimizer"] = track.index
+                self._known[self.number(parameter)]["optimizer"] = track.index
         for number, zero in self._parameters.zero.items():
-            if number in listed:
-                listed[number]["zero_initialised"] = zero
-        readout = self._readout(owners, listed)
-        yield {"kind": "parameters", "parameters": list(listed.values())}
-        if owners:
-            yield {"kind": "model", "model": self._model(readout[0] if readout else owners[0], readout)}
+            self._known.get(number, {})["zero_initialised"] = zero
 
     def _owners(self, tracks: List[Track]) -> List[torch.nn.Module]:
         found = [self._models.owner(track.parameters()) for track in tracks if track.is_alive()]
         return list({id(model): model for model in found if model is not None}.values())
 
-    def _readout(self, owners: List[torch.nn.Module], listed: Dict[int, Dict[str, Any]]) -> Any:
+    def _locate_readout(self, owners: List[torch.nn.Module]) -> Optional[Tuple[torch.nn.Module, str]]:
         """(model, path) of the module that feeds the loss; marks its parameters."""
-        if self.readout is None:
+        if self._readout is None:
             return None
+        module, weight = self._readout[0] and self._readout[0](), self._readout[1]()
         for model in owners:
-            path = _path(model, self.readout)
+            path = _path(model, module, weight)
             if path is not None:
-                for parameter in model.get_submodule(path).parameters(recurse=False):
-                    listed[self.number(parameter)]["role"] = "readout"
-                if self.readout.weight is not None and id(self.readout.weight) in {id(p) for p in model.parameters()}:
-                    listed[self.number(self.readout.weight)]["role"] = "readout"
+                own = model.get_submodule(path).parameters(recurse=False) if module is not None else [weight]
+                for parameter in own:
+                    self._known[self.number(parameter)]["role"] = "readout"
                 return model, path
         return None
 
-    def _model(self, model: torch.nn.Module, readout: Any) -> Dict[str, Any]:
-        place = self.readout.location if readout and self.readout else {}
+    def _model(self, model: torch.nn.Module, path: Optional[str]) -> Dict[str, Any]:
         return {
             "name": type(model).__name__,
             "parameters": sum(p.numel() for p in model.parameters()),
-            "readout": readout[1] if readout else None,
-            "readout_location": {**place, "module": readout[1]} if readout else {},
+            "readout": path,
+            "readout_location": {} if path is None else {**self._readout[2], "module": path},
             "location": models.class_place(model, ""),
         }
 
 
-def _path(model: torch.nn.Module, readout: walk.Readout) -> Optional[str]:
-    weights = {id(parameter): name for name, parameter in model.named_parameters()}
-    module = readout.module
-    owned: List[Tensor] = list(module.parameters(recurse=False)) if module is not None else []
-    if readout.weight is None or id(readout.weight) not in weights or any(p is readout.weight for p in owned):
-        found = next((name for name, part in model.named_modules() if part is module), None)
-        if found is not None:
-            return found
-    name = weights.get(id(readout.weight))
+def _path(model: torch.nn.Module, module: Optional[torch.nn.Module], weight: Optional[Tensor]) -> Optional[str]:
+    """Of the module that was called, if the weight is its own (or a copy of it, as a sharded one is); else of the weight."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    owned = list(module.parameters(recurse=False)) if module is not None else []
+    if weight is None or id(weight) not in names or any(parameter is weight for parameter in owned):
+        path: Optional[str] = next((name for name, part in model.named_modules() if part is module), None)
+        if path is not None:
+            return path
+    name = names.get(id(weight))
     return None if name is None else name.rpartition(".")[0]
 
 
@@ -101,7 +113,5 @@ def _prefixes(owners: List[torch.nn.Module]) -> List[str]:
     if len(owners) < 2:
         return [""]
     kinds = [type(model).__name__ for model in owners]
-    return [
-        (kind if kinds.count(kind) == 1 else "%s%d" % (kind, kinds[: i + 1].count(kind))) + "."
-        for i, kind in enumerate(kinds)
-    ]
+    numbers = [str(kinds[: index + 1].count(kind)) if kinds.count(kind) > 1 else "" for index, kind in enumerate(kinds)]
+    return [kind + number + "." for kind, number in zip(kinds, numbers)]

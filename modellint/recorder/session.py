@@ -52,6 +52,7 @@ class Recorder:
         """Begins anew: a forked child records its own training, if it does any."""
         self.tracks: List[Track] = []
         self.roster = Roster()
+        self.may_read_saved = True  # the saved tensors of autograd nodes
         self.stepping_frame: Any = None  # of the user's function that called step() last
         self._places: Dict[str, Any] = {}
         self._said: Dict[str, None] = {}
@@ -136,8 +137,7 @@ class Recorder:
             self.write({"kind": "loss", "loss": call.describe()})
             if call.location:
                 self.place("loss", call.location)
-        if self.roster.readout is None:
-            self.roster.readout = readout
+        self.roster.note_readout(readout)
         self._graph.finish(root)
 
     def describe(self) -> None:

@@ -43,7 +43,7 @@ class LossCall(NamedTuple):
 
 
 class ModuleCall(NamedTuple):
-    """One call of a module that owns weights; module and input are held weakly."""
+    """One call of a module that owns weights; module and input are held weakly (`input()` gives the tensor or None)."""
 
     module: Any
     input: Any
@@ -119,22 +119,25 @@ def _nll(node: Any) -> Optional[LossCall]:
 
 
 def _weight(node: Any) -> Optional[Tensor]:
-    """The weight matrix that this operation applies: it must also have an input that is no leaf weight itself."""
+    """The weight matrix that this operation applies; an input that is itself a leaf is none as long as there is a Parameter."""
     if not any(node.name().startswith(kind) for kind in _SAVED):
         return None
-    for child, _ in node.next_functions:
-        for _ in range(5):  # through transposes, views and the casts of autocast
-            if child is None or hasattr(child, "variable") or len(child.next_functions) != 1:
-                break
-            child = child.next_functions[0][0]
-        variable = getattr(child, "variable", None)
-        if variable is not None and variable.dim() >= 2:
-            return variable
-    return None
+    leaves = [leaf for child, _ in node.next_functions for leaf in [_leaf(child)] if leaf is not None and leaf.dim() >= 2]
+    return max(leaves, key=lambda leaf: isinstance(leaf, torch.nn.Parameter), default=None)
+
+
+def _leaf(node: Any) -> Optional[Tensor]:
+    """The leaf behind transposes, views and the casts of autocast."""
+    for _ in range(5):
+        if node is None or hasattr(node, "variable") or len(node.next_functions) != 1:
+            break
+        node = node.next_functions[0][0]
+    leaf: Optional[Tensor] = getattr(node, "variable", None)
+    return leaf
 
 
 def _features(node: Any, call: Optional[ModuleCall], weight: Tensor, may_read_saved: bool) -> Optional[Tensor]:
-    entered = call.input() if call and call.input is not None else None
+    entered = call.input() if call else None
     if entered is None and may_read_saved:
         saved = next(name for kind, name in _SAVED.items() if node.name().startswith(kind))
         try:
@@ -147,5 +150,11 @@ def _features(node: Any, call: Optional[ModuleCall], weight: Tensor, may_read_sa
     return features.sample(entered, -weight.dim() + 1 if convolves else -1)
 
 
-def call_of(module: torch.nn.Module, entered: Any, location: Dict[str, Any]) -> ModuleCall:
-    return ModuleCall(weakref.ref(module), weakref.ref(entered) if isinstance(entered, Tensor) else None, location)
+def call_of(module: torch.nn.Module, entered: Any, location: Dict[str, Any], keep: bool = False) -> ModuleCall:
+    """`keep` holds the input itself: it would not be found in the graph."""
+    held = _nothing if not isinstance(entered, Tensor) else (lambda: entered) if keep else weakref.ref(entered)
+    return ModuleCall(weakref.ref(module), held, location)
+
+
+def _nothing() -> None:
+    return None

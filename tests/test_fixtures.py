@@ -20,7 +20,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 SICK, HEALTHY = (sorted((FIXTURES / folder).glob("*.py")) for folder in ("sick", "healthy"))
 READ = {rule.name for rule in registry.load() if isinstance(rule, SourceRule)}
 PROBED_SICK = ("adding_problem", "char_tagger", "fraud", "residual_tower", "siamese", "spirals")
-PROBED_HEALTHY = ("bandit", "gan", "gradient_accumulation", "lbfgs_fit", "tiny_lm")
+PROBED_HEALTHY = ("bandit", "dqn", "gan", "gradient_accumulation", "lbfgs_fit", "tiny_lm", "wgan")
 
 
 def expectations(script: Path) -> list[tuple[int, str, str]]:

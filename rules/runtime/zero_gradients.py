@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Optimizer
+from modellint.measure.run import Optimizer, Parameter
 
 
 def _run(count: int, **gradients: float) -> Run:
@@ -58,10 +58,10 @@ class ZeroGradients(RuntimeRule):
 
     def _finding(self, run: Run, silent: list[str], total: int) -> Diagnostic:
         count = len(silent)
-        owner = next((p for p in run.parameters if p.name == silent[0]), None)
+        owner = next((p for p in run.parameters if p.name == silent[0]), Parameter(silent[0]))
         evidence = Evidence("parameter tensors without gradient", count / total, self.share, unit="share")
         return self.convict(
-            owner.location if owner else run.place("backward"),
+            owner.location if owner.location.path else run.place("backward", owner.module or None),
             f"{count} of {total} parameter tensors never receive a gradient, first {silent[0]}",
             evidence,
             severity=None if count >= self.share * total else Severity.NOTE,

@@ -26,7 +26,7 @@ class ClipNeverBinds(RuntimeRule):
     """
 
     code, severity = "ML308", Severity.NOTE
-    needs = "a call that clips the norm of gradients"
+    needs = "a call that clips a gradient norm other than zero"
     share = 0.01
     bad = _run(1e9, 0.5, 0.7, 0.6, 0.4)
     good = (

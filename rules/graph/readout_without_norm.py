@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Script, Severity, Step
-from modellint.core.diagnostic import Location
 from modellint.graph.amplify import amplifiers, residual_additions
 from modellint.graph.node import LAYERS, Node, Role
 from modellint.graph.walk import carriers, path, readouts, walk_back
+from modellint.measure.readout import feature_size, gradient_norms, may_be_at
 from modellint.measure.run import Distribution, Features, Parameter
-from modellint.measure.trajectory import explosions, norms, reference
+from modellint.measure.statistics import median
+from modellint.measure.trajectory import LAST, explosions, reference
 from modellint.source.facts import Operation
 
 HIDDEN = (Role.LINEAR, Role.CONV)
@@ -47,7 +49,9 @@ class ReadoutWithoutNorm(GraphRule):
     Ignore: when the features are small by design (scaled residual branches, weight standardisation) and the probe shows
         steady gradients, or when a sum over nodes or tokens is what the model is meant to compute.
     Thresholds: `growth` is that of exploding-gradients: 50 times the first steps, reached by no healthy run of 129.
-        `size` is the root mean square of the features, 1 behind a LayerNorm; ten times that is out of scale.
+        `excess` and `left` are those of bad-initial-loss: above 2 ln C at first and above 1.5 ln C at the end (0 of 198
+        healthy runs). Both convict only if the root mean square of the features reaches `size` = 10; behind a
+        LayerNorm it is 1.
         `additions`: four branches of unit variance double the scale of a stream. `uses`, `input_std`: a weight applied
         three times in a chain, an input with a standard deviation above 10. `depth`: a script is suspected only if
         at least that many layers feed the readout.
@@ -58,7 +62,8 @@ class ReadoutWithoutNorm(GraphRule):
     explains = ("exploding-gradients", "unscaled-features", "bad-initial-loss", "collapsed-predictions")
     remedy = "normalize-readout"
     words = ("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss")
-    growth, size, additions, uses, input_std, depth = 50.0, 10.0, 4, 3, 10.0, 2
+    growth, size, excess, left = 50.0, 10.0, 2.0, 1.5
+    additions, uses, input_std, depth = 4, 3, 10.0, 2
     bad = (
         Graph.of("input x", "linear body", "activation relu", "linear readout", "loss cross_entropy"),
         Graph.of("input x", "norm n", "conv a", "activation relu", "pool p", "linear readout", "loss cross_entropy"),
@@ -100,12 +105,14 @@ class ReadoutWithoutNorm(GraphRule):
         """,
     )
     confirmed_by = (
+        _run([9.0, 8.0, 9.0, 8.0, 9.0], [90.0, 80.0, 70.0, 60.0, 50.0], [45.0, 44.0, 43.0, 42.0, 41.0]),
         _run([0.5, 2e4, 1e4, 1e5, 7e4], [4.6, 6e5, 3e3, 3e4, 4e3], [2.4, 4e3, 6e3, 1e4, 9e3]),
         _run([0.5, 0.5, 0.6, 90.0, 95.0], [4.0, 4.1, 4.3, 9.0, 9.9], [2.4, 3.0, 4.0, 80.0, 90.0]),
     )
     not_confirmed_by = (
         _run([0.5, 0.5, 0.6, 0.7, 0.6], [3.9, 3.8, 3.6, 3.4, 3.2], [0.4, 0.4, 0.5, 0.5, 0.6]),
         _run([0.5, 0.5, 0.6, 90.0, 95.0], [4.0, 4.1, 4.3, 9.0, 9.9], [1.0, 1.1, 1.0, 1.2, 1.1]),
+        _run([9.0, 8.0, 9.0, 8.0, 9.0], [90.0, 80.0, 70.0, 60.0, 50.0], [1.0, 1.1, 1.0, 1.2, 1.1]),
     )
 
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
@@ -124,19 +131,34 @@ class ReadoutWithoutNorm(GraphRule):
             yield self.at(readout, "no norm between the readout and the layer that feeds it")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        measured = (self._explodes(run), self._starts(run)) if may_be_at(run, finding.location) else ()
+        evidence = [each for each in measured if each is not None]
+        return next((each for each in evidence if each.holds), next(iter(evidence), None))
+
+    def _explodes(self, run: Run) -> Evidence | None:
         """The readout's gradient explodes together with the size of its features, while the loss does not fall."""
-        readout = [parameter for parameter in run.parameters if parameter.role == "readout"]
-        steps = run.of(readout[0].optimizer or 0) if readout else ()
-        series, sizes = norms(steps, [parameter.name for parameter in readout]), [_size(step) for step in steps]
-        start = reference(series)
-        if not start or not _is_readout(run, finding.location):
+        series = gradient_norms(run)
+        start, peak = reference(series), max((norm for norm in series if norm is not None), default=None)
+        if not start:
             return None
         found = next((explosion for explosion in explosions(run, self.growth) if explosion.part == "readout"), None)
-        if found is not None and max((size for size in sizes if size is not None), default=self.size) >= self.size:
-            claim = "gradient norm of the readout, driven by the size of its features"
-            return Evidence(claim, found.peak, self.growth * found.start, series=found.series)
-        peak = max((norm for norm in series if norm is not None), default=None)
-        return Evidence("gradient norm of the readout", peak, self.growth * start, holds=False, series=series)
+        if found is None or max(filter(None, map(feature_size, run.steps)), default=self.size) < self.size:
+            return Evidence("gradient norm of the readout", peak, self.growth * start, holds=False, series=series)
+        claim = "gradient norm of the readout, driven by the size of its features"
+        return Evidence(claim, found.peak, self.growth * found.start, series=found.series)
+
+    def _starts(self, run: Run) -> Evidence | None:
+        """Features out of scale make the first logits large and wrong, and the loss does not recover."""
+        losses = [step.class_loss for step in run.steps if step.class_loss is not None]
+        size = feature_size(run.steps[0]) if losses else None
+        if size is None or (run.classes or 0) < 2:
+            return None
+        guessing = math.log(run.classes or 2)
+        lost = losses[0] > self.excess * guessing and median(losses[-LAST:]) > self.left * guessing
+        claim = f"class loss of the first step, from features with a root mean square of {size:.3g}"
+        return Evidence(
+            claim, losses[0], self.excess * guessing, holds=lost and size >= self.size, series=tuple(losses)
+        )
 
     def _finding(self, graph: Graph, readout: Node, hidden: Node, between: Sequence[Node]) -> Diagnostic:
         way = " → ".join(dict.fromkeys(_label(node) for node in reversed(path(graph, readout, hidden))))
@@ -162,22 +184,9 @@ def _carries(node: Node) -> bool:
     return node.role not in CLOSED and not node.bounded
 
 
-def _is_readout(run: Run, place: Location) -> bool:
-    """Whether the readout that the run measured may be the one at `place`."""
-    module, line = (run.model.readout, run.model.readout_location.line) if run.model else (None, None)
-    if place.module is not None and module is not None:
-        return place.module == module
-    return None in (line, place.line) or line == place.line
-
-
 def _name(node: Node) -> str:
     return node.location.module or next(iter(node.parameters), node.operation)
 
 
 def _label(node: Node) -> str:
     return _name(node) if node.role in LAYERS else node.operation
-
-
-def _size(step: Step) -> float | None:
-    values = step.features.values if step.features else None
-    return None if values is None or values.std is None else float((values.std**2 + (values.mean or 0.0) ** 2) ** 0.5)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.core.diagnostic import Location
+from modellint.measure.clipping import by_place
 from modellint.measure.run import Clip
 
 
@@ -36,16 +36,13 @@ class ClipNeverBinds(RuntimeRule):
     )
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
-        calls: dict[Location, list[Clip]] = {}
-        for clip in (clip for step in run.steps for clip in step.clips if clip.kind == "norm"):
-            calls.setdefault(clip.location, []).append(clip)
-        for clips in calls.values():
+        for clips in by_place(run).values():
             yield from self._judge(clips)
 
     def _judge(self, clips: list[Clip]) -> Iterator[Diagnostic | Passed]:
         norms = tuple(clip.norm for clip in clips if clip.norm is not None and math.isfinite(clip.norm))
-        bound = clips[0].bound
-        if not norms or bound is None or not 0 < bound < math.inf or not any(norms):
+        bound = clips[0].bound or 0.0
+        if not any(norms):
             return
         if max(norms) >= self.share * bound:
             yield self.passed("the bound of the clip is of the size of the gradients", max(norms), bound)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.core.diagnostic import Location
+from modellint.measure.clipping import TOLERANCE, Promise, applied, by_place, promises
 from modellint.measure.run import Clip
-from modellint.measure.statistics import norm
 from modellint.measure.trajectory import explosions
 
 
@@ -41,7 +39,7 @@ class ClipWithoutEffect(RuntimeRule):
     explains, twins = ("exploding-gradients",), ("clip-never-binds",)
     remedy = "clip"
     needs = "a call that clips the norm of gradients"
-    tolerance = 1.01
+    tolerance = TOLERANCE
     bad = (
         _run(Clip(bound=0.25, norm=0.5, after_step=True), 0.5, 0.5),
         _run(Clip(bound=1.0, norm=0.0, after_backward=False), 3.0, 3.0),
@@ -51,89 +49,35 @@ class ClipWithoutEffect(RuntimeRule):
         _run(Clip(bound=1.0, norm=3.0), 3.0, 1.0),
         _run(Clip(bound=1.0, norm=0.2), 0.4, 0.4),
         _run(Clip(bound=1.0, norm=0.9), 3.0, 2.0, calls=4),  # micro-batches clipped one by one, then summed
-        _run(
-            Clip(bound=0.5, norm=0.9, parameters=("w",)), 3.0, 1.7
-        ),  # bounds the largest entry, not the Euclidean norm
+        _run(Clip(bound=0.5, norm=0.9, parameters=("w",)), 3.0, 1.7),  # bounds the largest entry
         _run(Clip(bound=math.inf, norm=3.0), 3.0, 3.0),  # called to log the norm
     )
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
-        judged = [found for step in run.steps for found in _judged(step)]
-        worst = max(judged, key=lambda found: found.excess, default=None)
+        worst = max(promises(run), key=lambda promise: promise.excess, default=None)
         if worst is not None and worst.excess > self.tolerance:
-            yield self._exceeds(run, worst)
-        elif worst is not None and (loose := _never_binds(run)):
-            yield from (self._loose(norms, clip) for clip, norms in loose)
+            evidence = applied(run, worst.clip.location)
+            yield self.convict(worst.clip.location, f"the clip {_reason(worst)}", *([evidence] if evidence else ()))
+        elif any(explosions(run)) and (unreached := list(_unreached(run))):
+            yield from (self._never_binds(clip, norms) for clip, norms in unreached)
         elif worst is not None:
             yield self.passed("the clip bounds what the optimizer applies", worst.applied, worst.bound)
 
-    def _exceeds(self, run: Run, worst: _Clipped) -> Diagnostic:
-        applied = tuple(
-            next((found.applied for found in _judged(step) if found.clip.location == worst.clip.location), None)
-            for step in run.of(worst.step.optimizer)
-        )
-        evidence = Evidence("gradient norm that the optimizer applies", worst.applied, worst.bound, series=applied)
-        return self.convict(worst.clip.location, f"the clip {_reason(worst)}", evidence)
-
-    def _loose(self, norms: Sequence[float], clip: Clip) -> Diagnostic:
-        evidence = Evidence("gradient norm at the clip", max(norms), clip.bound, series=tuple(norms))
+    def _never_binds(self, clip: Clip, norms: tuple[float, ...]) -> Diagnostic:
+        evidence = Evidence("gradient norm at the clip", max(norms), clip.bound, series=norms)
         message = f"the clip never binds in a run that explodes: max_norm is {clip.bound:,g}"
         return self.convict(clip.location, message, evidence)
 
 
-@dataclass(frozen=True, slots=True)
-class _Clipped:
-    """A clip, and the norm that the optimizer applied to the parameters it was given."""
-
-    step: Step
-    clip: Clip
-    bound: float
-    applied: float
-
-    @property
-    def excess(self) -> float:
-        return self.applied / self.bound
+def _unreached(run: Run) -> Iterator[tuple[Clip, tuple[float, ...]]]:
+    """The clips whose bound no gradient reached, with the norms that they saw."""
+    for clips in by_place(run).values():
+        norms = tuple(clip.norm for clip in clips if clip.norm is not None)
+        if norms and max(norms) <= (clips[0].bound or 0.0):
+            yield clips[0], norms
 
 
-def _judged(step: Step) -> Iterator[_Clipped]:
-    """The clips of a step whose promise can be held against what the optimizer applied."""
-    calls = Counter(clip.location for clip in step.clips)
-    for clip in step.clips:
-        one_by_one = step.backwards > 1 and calls[clip.location] > 1
-        applied = _norm(clip, step.gradients_at_step, step.gradient_norm_at_step)
-        if _bounds(clip) and not one_by_one and applied is not None and _is_euclidean(step, clip):
-            yield _Clipped(step, clip, clip.bound or 0.0, applied)
-
-
-def _bounds(clip: Clip) -> bool:
-    return clip.kind == "norm" and clip.bound is not None and 0 < clip.bound < math.inf
-
-
-def _norm(clip: Clip, gradients: Mapping[str, float | None], total: float | None) -> float | None:
-    """Of the parameters that were clipped; of all if none of them is the optimizer's."""
-    own = [gradients[name] or 0.0 for name in clip.parameters if name in gradients]
-    return norm(own) if own else total
-
-
-def _is_euclidean(step: Step, clip: Clip) -> bool:
-    """A clip in another norm saw another number than the one measured; misplaced, it cannot be told."""
-    before = _norm(clip, step.gradients, step.gradient_norm)
-    if clip.after_step or not clip.after_backward or clip.norm is None or before is None:
-        return True
-    return math.isclose(clip.norm, before, rel_tol=0.1) or not set(clip.parameters) & set(step.gradients)
-
-
-def _never_binds(run: Run) -> list[tuple[Clip, list[float]]]:
-    """Each clip of a run that explodes that no gradient reached, with the norms that it saw."""
-    calls: dict[Location, list[Clip]] = {}
-    for clip in (clip for step in run.steps for clip in step.clips if _bounds(clip)):
-        calls.setdefault(clip.location, []).append(clip)
-    seen = ((clips[0], [clip.norm for clip in clips if clip.norm is not None]) for clips in calls.values())
-    loose = [(clip, norms) for clip, norms in seen if norms and max(norms) <= (clip.bound or 0.0)]
-    return loose if any(explosions(run)) else []
-
-
-def _reason(worst: _Clipped) -> str:
+def _reason(worst: Promise) -> str:
     if worst.clip.after_step:
         return "runs after step() has used the gradients"
     if not worst.clip.after_backward:

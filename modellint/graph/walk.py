@@ -25,9 +25,16 @@ def walk_back(
 
 
 def readouts(graph: Graph) -> tuple[Node, ...]:
-    """The layers that feed the loss: the first ones on the way back from it, on every path that learns."""
+    """The layers that feed the loss: the first ones on the way back from it, on every path that learns.
+
+    A layer that the loss reads and that also feeds another readout, as a latent code does, is a hidden layer.
+    """
     behind = walk_back(graph, graph[graph.output], lambda node: learns(node) and node.role not in LAYERS)
-    return tuple(node for node in behind if node.role in LAYERS and learns(node))
+    found = [node for node in behind if node.role in LAYERS and learns(node)]
+    hidden: set[str] = set()
+    for node in found:
+        hidden |= {source.name for source in walk_back(graph, node, _not_in(hidden))}
+    return tuple(node for node in found if node.name not in hidden)
 
 
 def learned_parameters(graph: Graph) -> frozenset[str]:
@@ -61,3 +68,8 @@ def carriers(graph: Graph, node: Node) -> tuple[Node, ...]:
     if node.operation == "scaled_dot_product_attention":
         return tuple(source for source in inputs[:3] if source.gradient)[-1:] or inputs[:1]
     return inputs
+
+
+def _not_in(names: set[str]) -> Callable[[Node], bool]:
+    known = frozenset(names)
+    return lambda node: node.name not in known

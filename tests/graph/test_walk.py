@@ -37,6 +37,18 @@ def test_a_readout_is_what_feeds_the_loss_and_not_the_last_layer() -> None:
     assert [node.name for node in readouts(graph)] == ["readout"]
 
 
+def test_a_latent_code_that_the_loss_regularises_is_no_readout() -> None:
+    graph = Graph.of(
+        "input x",
+        "linear code",
+        "linear decoder",
+        "loss mse_loss <- decoder, x",
+        "reduce mean <- code",
+        "add add <- mse_loss, mean",
+    )
+    assert [node.name for node in readouts(graph)] == ["decoder"]
+
+
 def test_a_detached_branch_has_no_readout_and_does_not_learn() -> None:
     graph = Graph.of(
         "input x",

@@ -15,7 +15,8 @@ from .vocabulary import PASSES_FIRST, PASSES_RECEIVER, PASSES_TUPLE
 if TYPE_CHECKING:
     from .resolve import Resolver
 
-MOST_CALLERS = 8  # beyond these a parameter stays what it was given there
+MOST_CALLERS = 8  # whose arguments a parameter may have
+MOST_SITES = 40  # calls of the right name that are looked at
 
 
 class Calls:
@@ -23,8 +24,8 @@ class Calls:
         self.resolver = resolver
         self._callees: dict[tuple[Value, Frame, int | None], list[Callee]] = {}
         self._frames: dict[tuple[int, Value, Frame], Frame] = {}
-        self._sites: dict[str, list[tuple[Script, Function, int]]] = {}
-        self._scripts = 0
+        self._sites: dict[str, list[tuple[Script, Function, int, Value]]] = defaultdict(list)
+        self._read = 0  # scripts whose calls are known
 
     def callees(self, source: Source) -> list[Callee]:
         """What a call may call; a library's function or an unknown one by its name alone."""
@@ -53,7 +54,8 @@ class Calls:
         if value.kind == "class":
             return Callee(value.name, script, class_=self.resolver.project.class_(script, value.name))
         if value.kind == "call" and value.method == "partial" and value.arguments:
-            return self._callee(self.resolver.of(target.of(value.arguments[0]))[0], source)
+            partial = self.resolver.of(target.of(value.arguments[0]))[0]
+            return self._callee(partial, source) if partial.value.method != "partial" else Callee("")
         if value.kind == "call" and value.name == "getattr" and value.arguments and value.arguments[0].kind == "name":
             return Callee(f"{value.arguments[0].name}.*")
         if value.kind == "call":
@@ -138,28 +140,35 @@ class Calls:
         function = frame.function
         made = function.name.rpartition(".")[2] == "__init__"
         name = (function.owner or "").rpartition(".")[2] if made else function.name.rpartition(".")[2]
-        for script, caller, index in self._calls_of(name):
-            call = caller.events[index].value
-            if call is None or caller is function:
-                continue
-            place = Source(call, self.resolver.frame(script, caller), index)
+        sites = (site for site in self._calls_of(name) if _may_reach(site, frame))
+        for place, _ in zip(sites, range(MOST_SITES), strict=False):
             for callee in self.callees(place):
                 if made and callee.class_ is not None and callee.class_.name == function.owner:
                     yield self.resolver.members.method(frame.script, function, place)
                 elif callee.function is function and (entered := self.enter(callee, place)) is not None:
                     yield entered
 
-    def _calls_of(self, name: str) -> list[tuple[Script, Function, int]]:
+    def _calls_of(self, name: str) -> list[Source]:
         scripts = self.resolver.project.scripts
-        if len(scripts) != self._scripts:
-            self._scripts = len(scripts)
-            self._sites = defaultdict(list)
-            for script in scripts:
-                for function in script.functions:
-                    for index, event in enumerate(function.events):
-                        if event.kind == "call" and event.value is not None:
-                            self._sites[event.value.method].append((script, function, index))
-        return self._sites.get(name, [])
+        for script in scripts[self._read :]:
+            for function in script.functions:
+                for index, event in enumerate(function.events):
+                    if event.kind == "call" and event.value is not None:
+                        self._sites[event.value.method].append((script, function, index, event.value))
+        self._read = len(scripts)
+        return [
+            Source(call, self.resolver.frame(script, function), i) for script, function, i, call in self._sites[name]
+        ]
+
+
+def _may_reach(site: Source, frame: Frame) -> bool:
+    """Whether a call of the right name may call the function: by its bare name only in its file or where it is imported."""
+    script, call = site.frame.script, site.value
+    if site.frame.function is frame.function:
+        return False
+    if script is frame.script or "." in call.name or call.base is not None:
+        return True
+    return script.imported(call.name) or any(name.startswith("*") for name in script.imports)
 
 
 def _bound(callee: Callee) -> int:

@@ -11,6 +11,7 @@ from .resolve import Resolver
 from .scope import Source
 
 INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf")
+LARGEST = 20  # parts of a computation
 ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
 
 
@@ -29,7 +30,7 @@ class Numbers:
         elif value.name in INFINITE:
             yield Setting(math.inf, value.location)
         elif value.kind == "call" and value.name == "float" and len(value.arguments) == 1:
-            yield from self._converted(Source(value.arguments[0], source.frame, source.at))
+            yield from self._converted(source.of(value.arguments[0]))
         elif value.kind == "operation" and value.name in ARITHMETIC and len(value.arguments) == 2:
             yield from self._computed(source)
 
@@ -40,11 +41,13 @@ class Numbers:
                     yield Setting(float(made.value.constant), made.value.location)
                 except ValueError:
                     continue
-            else:
+            elif made.value.kind != "call":
                 yield from self._read(made)
 
     def _computed(self, source: Source) -> Iterator[Setting]:
-        left, right = (self.of(Source(part, source.frame, source.at)) for part in source.value.arguments)
+        if len(list(source.value.within())) > LARGEST:
+            return
+        left, right = (self.of(source.of(part)) for part in source.value.arguments)
         if len(left) == 1 and len(right) == 1:
             try:
                 result = ARITHMETIC[source.value.name](left[0].value, right[0].value)

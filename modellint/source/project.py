@@ -18,16 +18,12 @@ LIBRARIES = frozenset(
 
 class Project:
     def __init__(self, scripts: Iterable[Script], load: Callable[[Path], Script | None]) -> None:
-        self._scripts: dict[str, Script | None] = {os.path.abspath(script.path): script for script in scripts}
+        self.scripts = list(scripts)  # all that are loaded by now
+        self._scripts: dict[str, Script | None] = {os.path.abspath(script.path): script for script in self.scripts}
         self._load = load
         self._files: dict[tuple[str, str], str | None] = {}
         self._functions: dict[int, dict[str, Function]] = {}
         self._classes: dict[int, dict[str, Class]] = {}
-
-    @property
-    def scripts(self) -> list[Script]:
-        """All that are loaded by now."""
-        return [script for script in self._scripts.values() if script is not None]
 
     def function(self, script: Script, name: str) -> Function | None:
         table = self._functions.get(id(script))
@@ -90,9 +86,10 @@ class Project:
 
     def _script(self, path: str) -> Script | None:
         if path not in self._scripts:
-            self._scripts[path] = self._load(Path(path))
-        script = self._scripts[path]
-        return None if script is None or script.problem else script
+            script = self._load(Path(path))
+            self._scripts[path] = None if script is None or script.problem else script
+            self.scripts += filter(None, [self._scripts[path]])
+        return self._scripts[path]
 
 
 def _is_root(folder: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 
 from .code import Function, Value
 from .project import Project
@@ -19,7 +18,8 @@ CLEARING = re.compile(r"\w*(zero|reset|clear)\w*", re.IGNORECASE)
 class Relevance:
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._seen = 0
+        self._read = 0  # scripts whose functions are known
+        self._callers: dict[str, set[str]] = defaultdict(set)
         self._names: set[str] = set()
 
     def call(self, call: Value, script: Script) -> bool:
@@ -37,31 +37,26 @@ class Relevance:
     def names(self) -> set[str]:
         """Of functions, and of classes that act when they are made, in all scripts loaded by now."""
         scripts = self.project.scripts
-        if len(scripts) != self._seen:
-            self._seen = len(scripts)
-            calls: dict[str, set[str]] = defaultdict(set)
-            for function in (f for script in scripts for f in script.functions if f.kind == "function"):
-                calls[_called_as(function)].update(call.method for call in function.calls)
-            self._names = _closure(calls)
+        for script in scripts[self._read :]:
+            self._add(script)
+        self._read = len(scripts)
         return self._names
+
+    def _add(self, script: Script) -> None:
+        waiting = []
+        for function in (function for function in script.functions if function.kind == "function"):
+            name, called = _called_as(function), {call.method for call in function.calls}
+            for other in called:
+                self._callers[other].add(name)
+            if called & self._names or any(DIRECT.fullmatch(other) for other in called):
+                waiting.append(name)
+        while waiting:
+            name = waiting.pop()
+            if name not in self._names:
+                self._names.add(name)
+                waiting.extend(self._callers[name])
 
 
 def _called_as(function: Function) -> str:
     *above, last = function.name.split(".")
     return above[-1] if last == "__init__" and above else last
-
-
-def _closure(calls: Mapping[str, set[str]]) -> set[str]:
-    """The names that call DIRECT ones, or names that do."""
-    callers: dict[str, set[str]] = defaultdict(set)
-    for name, called in calls.items():
-        for other in called:
-            callers[other].add(name)
-    found: set[str] = set()
-    waiting = [name for name, called in calls.items() if any(DIRECT.fullmatch(other) for other in called)]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(callers[name])
-    return found

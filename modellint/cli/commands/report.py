@@ -1,0 +1,23 @@
+"""`modellint report`: a recorded run, judged again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modellint import pipeline
+from modellint.cli.output import finish
+from modellint.cli.reporting import reporting, settings
+
+
+@click.command("report")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@reporting
+def command(run: Path, **options: Any) -> None:
+    """Judge a recorded run again: RUN is its folder or its run.json."""
+    from modellint.measure import merge
+
+    chosen = settings(options)
+    finish(pipeline.judge(merge.load(run), chosen), options, chosen)

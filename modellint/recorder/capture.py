@@ -92,10 +92,16 @@ class Capture(TorchFunctionMode):
         made = tuple(tensors_in(result))
         if not made and writes(func):
             made = tuple(tensors_in(args[0]))
-        if made and self._active:
+        if made and self._active and not self._prepares(args, made):
             encode = self._ledger.encode
             op = Op(func, encode(args, self._call), encode(kwargs, self._call), self._call, frames.user_line())
             self._ledger.add(op, made)
+
+    def _prepares(self, args: Any, made: Any) -> bool:
+        """Data on its way to the model: outside of modules, without gradient, from nothing that was recorded."""
+        if self._call is not None or any(tensor.requires_grad for _, tensor in made):
+            return False
+        return not any(self._ledger.made(tensor) for _, tensor in tensors_in(args))
 
     def _entered(self, module: torch.nn.Module, args: Any) -> None:
         if self._here() and not (self._call and self._call.suspended):

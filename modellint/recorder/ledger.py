@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, Optional, Tuple
 import torch
 from torch import Tensor
 
-from .operation import Leaf, Op, Path, Ref, made, reachable, writes
+from .operation import Leaf, Op, Path, Ref, outline, reachable, writes
 
 LIMIT = 200_000  # operations remembered at once: a long preparation of data must not pile up
 LONGEST = 256  # items of a list among the arguments
@@ -29,6 +29,11 @@ class Ledger:
         entry = self._entries.get(id(tensor))
         return entry[1] if entry is not None and entry[0]() is tensor else None
 
+    def made(self, tensor: Tensor) -> bool:
+        """Whether a recorded operation made `tensor`."""
+        found = self.find(tensor)
+        return found is not None and isinstance(found.source, Op)
+
     def ref(self, tensor: Tensor, call: Any = None) -> Ref:
         """Where `tensor` came from; a tensor never seen before becomes a leaf."""
         found = self.find(tensor)
@@ -41,7 +46,7 @@ class Ledger:
     def add(self, op: Op, tensors: Iterable[Tuple[Path, Tensor]]) -> None:
         """`op` made, or changed, `tensors`."""
         tensors = tuple(tensors)
-        op.outputs = tuple(made(path, tensor) for path, tensor in tensors)
+        op.outputs = tuple(outline(path, tensor) for path, tensor in tensors)
         op.grad = any(tensor.requires_grad for _, tensor in tensors)
         for path, tensor in tensors:
             self._own(op, path, tensor)

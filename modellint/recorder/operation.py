@@ -46,7 +46,7 @@ class Leaf:
         self.parameter = isinstance(tensor, torch.nn.Parameter)
         self.unseen = not tensor.is_leaf
         self.grad, self.call = tensor.requires_grad, call
-        self.outputs: Tuple[Made, ...] = (made((), tensor),)
+        self.outputs: Tuple[Made, ...] = (outline((), tensor),)
         self.std: Optional[Tensor] = None
 
 
@@ -112,5 +112,5 @@ def writes(function: Any) -> bool:
     return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
 
 
-def made(path: Path, tensor: Tensor) -> Made:
+def outline(path: Path, tensor: Tensor) -> Made:
     return path, tuple(int(size) for size in tensor.shape), str(tensor.dtype)

@@ -147,15 +147,14 @@ def test_no_tensor_is_kept_alive() -> None:
     assert [ref() for ref in kept] == [None, None, None]
 
 
-def test_a_long_preparation_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_history_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "LIMIT", 100)
-    capture, case = Capture(), architectures.mlp()
+    capture, case, state = Capture(), architectures.mlp(), torch.zeros(3, requires_grad=True)
     capture.start()
-    total = torch.zeros(3)
     for _ in range(1000):
-        total = total + 1
-    monkeypatch.setattr(ledger, "LIMIT", 10_000)
+        state = state + 1
     assert len(ledger.reachable(ref.source for _, ref in capture._ledger._entries.values())) <= 100
+    monkeypatch.undo()
     loss = case.loss()
     graph = from_plain(Graph, capture.finish(loss, names(case.model), case.model))
     assert [node.location.module for node in readouts(graph)] == ["4"]
@@ -168,7 +167,6 @@ def test_data_preparation_is_not_part_of_the_graph() -> None:
     loss = case.model(images).sum()
     graph = from_plain(Graph, capture.finish(loss, names(case.model), case.model))
     (entering,) = graph.of_role(Role.INPUT)
-    assert entering.operation == "clamp"
     assert entering.std == pytest.approx(images.std().item())
 
 

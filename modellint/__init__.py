@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .core.diagnostic import Diagnostic, Evidence, Location, Passed, Report, Severity, Verdict
+    from .core.diagnostic import Diagnostic, Evidence, Fix, Location, Passed, Report, Severity, Verdict
     from .core.errors import UsageError
     from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
     from .graph.graph import Graph
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "core.diagnostic": ("Diagnostic", "Evidence", "Location", "Passed", "Report", "Severity", "Verdict"),
+    "core.diagnostic": ("Diagnostic", "Evidence", "Fix", "Location", "Passed", "Report", "Severity", "Verdict"),
     "core.errors": ("UsageError",),
     "core.rule": ("GraphRule", "Rule", "RuntimeRule", "SourceRule"),
     "graph.graph": ("Graph",),
@@ -33,6 +33,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "Diagnostic",
     "Evidence",
+    "Fix",
     "Graph",
     "GraphRule",
     "Location",

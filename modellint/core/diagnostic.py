@@ -70,6 +70,29 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """One change of the source at a place; `modellint.core.edit` makes them and says what each `kind` does."""
+
+    kind: str
+    place: Location
+    other: Location | None = None
+    side: str = ""  # "before" or "after" the other place, or "first in" it
+    text: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Edits of one file that together remove a finding.
+
+    Unsafe: what was meant is a guess, or other code may depend on what is changed.
+    """
+
+    edits: tuple[Edit, ...]
+    safe: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One finding. `severity` is the rule's; `level` is what is reported: a note until certain or measured."""
 
@@ -87,6 +110,7 @@ class Diagnostic:
     causes: tuple[str, ...] = ()
     explains: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
+    rewrite: Fix | None = None  # what `--fix` would do; `fix` says it in words
 
     @property
     def level(self) -> Severity:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from .diagnostic import Diagnostic, Evidence, Location, Number, Passed, Severity, Verdict
+from .diagnostic import Diagnostic, Evidence, Fix, Location, Number, Passed, Severity, Verdict
 
 if TYPE_CHECKING:
     from modellint.graph.graph import Graph
@@ -40,6 +40,7 @@ class Rule:
     topic: ClassVar[str] = ""  # what the pytest assertions group by: "gradients", "predictions"
     words: ClassVar[tuple[str, ...]] = ()
     bad: ClassVar[Any] = ()
+    fixed: ClassVar[Any] = ()  # what `fix` makes of each bad example; None where it leaves one alone
     good: ClassVar[Any] = ()
     confirmed_by: ClassVar[Any] = ()
     not_confirmed_by: ClassVar[Any] = ()
@@ -67,6 +68,10 @@ class Rule:
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         """The measurement that convicts `finding` (`holds`) or did not observe it; None where it cannot be made."""
+        return None
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """The edits (of `modellint.core.edit`) that remove `finding` from its file; None where none is known."""
         return None
 
     def at(

@@ -9,7 +9,7 @@ from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
 from modellint.core.diagnostic import Location
 
-from .refused import Refused
+from .error import FixError
 
 Path = tuple[cst.CSTNode, ...]  # a node with all that is around it, outermost first
 
@@ -21,26 +21,26 @@ class Tree:
 
     @classmethod
     def of(cls, text: str) -> Tree:
-        """Raises Refused for a text that LibCST cannot read or would not give back unchanged."""
+        """Raises FixError for a text that LibCST cannot read or would not give back unchanged."""
         try:
             module = cst.parse_module(text)
             ranges = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
         except cst.ParserSyntaxError as error:
-            raise Refused(f"LibCST cannot parse the file ({error.message}, line {error.raw_line})") from error
+            raise FixError(f"LibCST cannot parse the file ({error.message}, line {error.raw_line})") from error
         except Exception as error:  # what it promises is a ParserSyntaxError; it has other ways to fail
-            raise Refused(f"LibCST cannot read the file ({type(error).__name__}: {error})") from error
+            raise FixError(f"LibCST cannot read the file ({type(error).__name__}: {error})") from error
         if module.code != text:
-            raise Refused("LibCST does not give the file back unchanged")
+            raise FixError("LibCST does not give the file back unchanged")
         return cls(module, dict(ranges))
 
     def path(self, place: Location) -> Path:
         """The way to the innermost expression or statement that is written exactly at the place."""
         if place.line is None or place.column is None or place.end_line is None or place.end_column is None:
-            raise Refused("the finding has no exact place")
+            raise FixError("the finding has no exact place")
         wanted = (place.line, place.column - 1), (place.end_line, place.end_column - 1)
         found = self._descend((self.module,), *wanted)
         if found is None:
-            raise Refused(f"LibCST sees nothing of this extent in line {place.line}")
+            raise FixError(f"LibCST sees nothing of this extent in line {place.line}")
         return found
 
     def _descend(self, path: Path, start: tuple[int, int], end: tuple[int, int]) -> Path | None:

@@ -1,0 +1,88 @@
+"""Fixes to a new source text: the only home of LibCST, imported when a fix is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import libcst as cst
+
+from modellint.core.diagnostic import Edit, Fix
+
+from . import expressions, statements
+from .change import Change, Rewriter
+from .error import FixError
+from .text import Text
+from .tree import Tree
+
+EDITS: dict[str, Callable[[Tree, Edit], Change]] = {
+    "move": statements.move,
+    "delete": statements.delete,
+    "insert": statements.insert,
+    "replace": expressions.replace,
+    "rename": expressions.rename,
+    "argument": expressions.argument,
+    "add": expressions.add,
+    "swap": expressions.swap,
+    "remove": expressions.remove,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    data: bytes
+    made: tuple[int, ...]  # which of the fixes; those that overlap them wait
+    refused: dict[int, str]  # which do not fit the source, and why
+
+
+def apply(data: bytes, fixes: Sequence[Fix]) -> Applied:
+    """`data` with as many of the fixes as go together, the first ones first.
+
+    Raises FixError for a file that cannot be read, or if together they would lose a comment or give no Python.
+    """
+    source = Text.of(data)
+    tree = Tree.of(source.content)
+    taken: dict[int, list[Change]] = {}
+    refused: dict[int, str] = {}
+    for number, fix in enumerate(fixes):
+        try:
+            changes = [EDITS[edit.kind](tree, edit) for edit in fix.edits]
+        except (FixError, cst.ParserSyntaxError, cst.CSTValidationError) as reason:
+            refused[number] = str(reason)
+            continue
+        if not any(new.meets(old) for new in changes for others in taken.values() for old in others):
+            taken[number] = changes
+    if not taken:
+        return Applied(data, (), refused)
+    result = _rewritten(source, tree, [change for changes in taken.values() for change in changes])
+    return Applied(result.encode(), tuple(taken), refused)
+
+
+def _rewritten(source: Text, tree: Tree, changes: Sequence[Change]) -> Text:
+    module = tree.module.visit(Rewriter(changes))
+    result = Text(module.code, source.encoding)
+    _require_compiled(source, result)
+    if result.comments() != source.comments():
+        raise FixError("a comment would be lost")
+    return result
+
+
+def _require_compiled(before: Text, after: Text) -> None:
+    problem = _problem(after)
+    if problem and not _problem(before):
+        raise FixError(f"the result does not compile ({problem})")
+
+
+def _problem(text: Text) -> str:
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(text.encode(), "<fixed>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return str(error)
+    return ""
+
+
+__all__ = ["Applied", "FixError", "apply"]

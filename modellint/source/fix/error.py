@@ -1,0 +1,5 @@
+"""Why an edit cannot be made."""
+
+
+class FixError(Exception):
+    """The reason, in words that follow "not fixed: "."""

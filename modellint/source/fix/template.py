@@ -1,0 +1,71 @@
+"""Code with holes: `{receiver}.zero_grad()` filled with the parts of a call as they are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import libcst as cst
+
+from . import names
+from .error import FixError
+from .tree import Tree
+
+HOLE = re.compile(r"\{([\w|]+)\}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled:
+    code: str
+    kept: tuple[cst.CSTNode, ...]  # the parts that it holds
+
+
+def fill(tree: Tree, of: cst.CSTNode, text: str) -> Filled:
+    parts = {hole: part(of, hole) for hole in HOLE.findall(text)}
+    alone = HOLE.fullmatch(text) is not None
+
+    def written(hole: re.Match[str]) -> str:
+        code = tree.code(parts[hole.group(1)])
+        return code if alone or names.is_atom(code) else f"({code})"
+
+    return Filled(HOLE.sub(written, text), tuple(parts.values()))
+
+
+def part(of: cst.CSTNode, hole: str) -> cst.BaseExpression:
+    """Raises FixError where the call has no such part, or unpacked arguments hide it."""
+    if hole == "whole" and isinstance(of, cst.BaseExpression):
+        return of
+    if not isinstance(of, cst.Call):
+        raise FixError("it is no call")
+    if hole == "receiver":
+        if not isinstance(of.func, cst.Attribute):
+            raise FixError("the function is not called on an object")
+        return of.func.value
+    for name in hole.split("|"):
+        found = _positional(of, int(name)) if name.isdigit() else _keyword(of, name)
+        if found is not None:
+            return found
+    raise FixError("the call is not given the argument in a way that can be read")
+
+
+def _positional(call: cst.Call, position: int) -> cst.BaseExpression | None:
+    given = call.args[: position + 1]
+    plain = len(given) > position and not any(a.star or a.keyword for a in given)
+    return given[position].value if plain else None
+
+
+def _keyword(call: cst.Call, name: str) -> cst.BaseExpression | None:
+    return next((a.value for a in call.args if a.keyword is not None and a.keyword.value == name), None)
+
+
+def dropped(of: cst.CSTNode, kept: tuple[cst.CSTNode, ...]) -> Iterator[cst.BaseExpression]:
+    """The parts of a call that are not among `kept`; of a function that is called by its name, not the name."""
+    if of in kept:
+        return
+    assert isinstance(of, cst.Call)
+    if not isinstance(of.func, cst.Attribute):
+        yield of.func
+    elif of.func.value not in kept:
+        yield of.func.value
+    yield from (argument.value for argument in of.args if argument.value not in kept)

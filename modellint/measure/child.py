@@ -1,11 +1,8 @@
-"""The probed process and its descendants: started in a session of their own, watched, and ended without orphans."""
+"""The probed command while it runs: started in a session of its own, followed step by step, held to its time limits."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .processes import Processes
+
 if TYPE_CHECKING:
     from .launch import Options
 
 LOG = "output.log"
-GRACE = 5.0  # seconds: from asking a process to end until killing it; from the first rank's end until that of all
-STACK_SIGNAL = getattr(signal, "SIGRTMIN", 0) + 5
+PATIENCE = 5.0  # seconds from the end of the first rank until that of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,19 @@ class Child:
         """Runs the command to its end, to the end of its watched steps, or to a time limit."""
         if shutil.which(self._command[0], path=self._environment.get("PATH")) is None:
             return Ended(not_found=self._command[0])
+        command = self._start()
+        processes = Processes(command, self._folder)
+        try:
+            return self._wait(command, processes)
+        except KeyboardInterrupt:
+            return Ended(interrupted=True)
+        finally:
+            processes.end()
+            self._look()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         with open(self._folder / LOG, "wb") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -53,25 +62,18 @@ class Child:
                 env=self._environment,
                 start_new_session=True,
             )
-        try:
-            return self._wait(process)
-        except KeyboardInterrupt:
-            return Ended(interrupted=True)
-        finally:
-            _end_all(process, self._folder)
-            self._look()
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> Ended:
-        while process.poll() is None:
+    def _wait(self, command: subprocess.Popen[bytes], processes: Processes) -> Ended:
+        while command.poll() is None:
             time.sleep(0.05)
             self._look()
-            if self._done_at and not self._options.finish and time.monotonic() - self._done_at > GRACE:
+            if self._done_at and not self._options.finish and time.monotonic() - self._done_at > PATIENCE:
                 return Ended(code=0)
             limit = self._exceeded()
             if limit:
-                self._ask_for_stacks()
+                processes.show_stacks()
                 return Ended(hung=limit)
-        return Ended(code=process.returncode)
+        return Ended(code=command.returncode)
 
     def _exceeded(self) -> str:
         now, options = time.monotonic(), self._options
@@ -86,17 +88,19 @@ class Child:
     def _look(self) -> None:
         """Counts what the journals have gained since the last look, and shows what the script has printed since."""
         for file in self._folder.glob("process-*.jsonl"):
-            text = self._news(file)
-            steps = text.count(b'{"kind": "step"')
-            if steps:
-                self._steps, self._moved = self._steps + steps, time.monotonic()
-                if self._options.progress is not None:
-                    self._options.progress(self._steps)
-            if b'{"kind": "end"' in text or b'{"kind": "stopped"' in text:
-                self._done_at = self._done_at or time.monotonic()
+            self._count(self._news(file))
         if self._options.show_output:
             sys.stderr.write(self._news(self._folder / LOG).decode(errors="replace"))
             sys.stderr.flush()
+
+    def _count(self, text: bytes) -> None:
+        steps = text.count(b'{"kind": "step"')
+        if steps:
+            self._steps, self._moved = self._steps + steps, time.monotonic()
+            if self._options.progress is not None:
+                self._options.progress(self._steps)
+        if b'{"kind": "end"' in text or b'{"kind": "stopped"' in text:
+            self._done_at = self._done_at or time.monotonic()
 
     def _news(self, file: Path) -> bytes:
         with open(file, "rb") as opened:
@@ -104,51 +108,3 @@ class Child:
             text = opened.read()
         self._read[file] += len(text)
         return text
-
-    def _ask_for_stacks(self) -> None:
-        for pid in _ready(self._folder):
-            with contextlib.suppress(OSError):
-                os.kill(pid, STACK_SIGNAL)
-        time.sleep(0.5)
-
-
-def _end_all(process: subprocess.Popen[bytes], folder: Path) -> None:
-    """Ends the command's group, and the ranks of an elastic launch, which have sessions of their own."""
-    for kind in (signal.SIGTERM, signal.SIGKILL):
-        limit = time.monotonic() + GRACE
-        _send(process, folder, kind)
-        while _alive(process, folder) and time.monotonic() < limit:
-            time.sleep(0.05)
-    process.wait()
-
-
-def _send(process: subprocess.Popen[bytes], folder: Path, kind: signal.Signals) -> None:
-    with contextlib.suppress(OSError):
-        os.killpg(process.pid, kind)
-    for pid in _alive(process, folder):
-        with contextlib.suppress(OSError):
-            os.kill(pid, kind)
-
-
-def _alive(process: subprocess.Popen[bytes], folder: Path) -> list[int]:
-    process.poll()
-    mine = [] if process.returncode is not None else [process.pid]
-    return mine + [pid for pid in _ready(folder) if pid != process.pid and _belongs(pid, folder)]
-
-
-def _ready(folder: Path) -> list[int]:
-    """The Python processes of the run: each opens a file for its stacks when it starts."""
-    return [int(file.stem.partition("-")[2]) for file in folder.glob("stacks-*.txt")]
-
-
-def _belongs(pid: int, folder: Path) -> bool:
-    """Whether process `pid` still lives and is of this run; where there is no /proc, that it lives must do."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            return f"MODELLINT_FOLDER={folder}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        return False
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import merge
+from . import merge, records
 from .child import Child
 from .outcome import Outcome
 from .run import Run
@@ -48,7 +48,7 @@ class Options:
 
 
 def launch(command: Sequence[str], options: Options | None = None) -> Run:
-    """Run `command` (a script alone is run by `options.python`) under the recorder; the Run is also saved in its folder."""
+    """Run `command` (a script alone is run by `options.python`) under the recorder; the Run is saved in its folder."""
     options = options or Options()
     python = (options.python or sys.executable,) if command[0].endswith(".py") else ()
     return _probe((*python, *command), options)
@@ -65,7 +65,7 @@ def _probe(command: Sequence[str], options: Options) -> Run:
     written = Written(folder, _cache())
     written.allow()
     ended = Child(command, folder, _environment(folder, options), options).watch()
-    journals = [merge.read(file) for file in sorted(folder.glob("process-*.jsonl"))]
+    journals = records.read(folder)
     outcome = Outcome(journals, ended, folder, options)
     run = merge.merge(
         journals,
@@ -74,7 +74,7 @@ def _probe(command: Sequence[str], options: Options) -> Run:
         status=outcome.status,
         problem=outcome.problem,
         written=tuple(os.path.relpath(path) for path in written.files()),
-        seconds=merge.seconds(journals, began, time.time()),
+        seconds=records.seconds(records.main(journals), began, time.time()),
         folder=os.path.relpath(folder),
     )
     written.remember()

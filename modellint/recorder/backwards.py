@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 import torch
 from torch import Tensor
 
-from . import features, walk
+from . import features, marks, walk
 from .patches import Patches, Watch, argument, guarded
 from .tensors import quiet
-from .track import Observation
+from .window import Observation
 
 
 class BackwardWatch(Watch):
@@ -28,11 +28,8 @@ class BackwardWatch(Watch):
         patches.around(torch.autograd.graph.saved_tensors_hooks, "__enter__", self._hooks_entered)
 
     def _around(self, original: Any, args: Any, kwargs: Any) -> Any:
-        roots = argument(args, kwargs, 0, "tensors")
         if self._depth == 0:
-            self._begins(
-                [roots] if isinstance(roots, Tensor) else list(roots), argument(args, kwargs, 1, "grad_tensors")
-            )
+            self._begins(argument(args, kwargs, 0, "tensors"), argument(args, kwargs, 1, "grad_tensors"))
         self._depth += 1
         try:
             result = original(*args, **kwargs)
@@ -46,21 +43,23 @@ class BackwardWatch(Watch):
         return result
 
     def _hooks_entered(self, original: Any, args: Any, kwargs: Any) -> Any:
-        self.recorder.may_read_saved = (
-            False  # reading would run the unpack hook: a checkpoint would compute its segment once more
-        )
+        # Reading saved tensors would run the unpack hook: a checkpoint would compute its segment once more.
+        self.recorder.may_read_saved = False
         return original(*args, **kwargs)
 
     @guarded
-    def _begins(self, roots: List[Tensor], gradients: Any) -> None:
+    def _begins(self, roots: Any, gradients: Any) -> None:
+        root = roots if isinstance(roots, Tensor) else roots[0]
+        self.recorder.place("backward")
+        self.recorder.by_hand.look()
         if not self.recorder.tracks:
+            self.recorder.by_hand.begin(root)
             return
         self.count += 1
-        self.recorder.place("backward")
         with quiet():
             for track in self.recorder.live():
                 track.enter_backward()
-            self._observation = self._observe(roots[0], gradients)
+            self._observation = self._observe(root, gradients)
 
     @guarded
     def _ends(self) -> None:
@@ -71,6 +70,7 @@ class BackwardWatch(Watch):
         with quiet():
             for track in recorder.live():
                 track.leave_backward(observation)
+            recorder.by_hand.arm()
         if self.count >= max(100, 10 * recorder.steps) and not any(track.done for track in recorder.tracks):
             recorder.end("no step")
 
@@ -88,7 +88,7 @@ class BackwardWatch(Watch):
         return Observation(value, self.recorder.scalers.scale_of(root), facts(call, readout, value))
 
 
-def facts(call: Optional[walk.LossCall], readout: Optional[walk.Readout], loss: Optional[Tensor]) -> Dict[str, Any]:
+def facts(call: Optional[marks.LossCall], readout: Optional[walk.Readout], loss: Optional[Tensor]) -> Dict[str, Any]:
     """The fields of a Step that one backward() tells."""
     found = call.rows.facts() if call is not None and call.rows is not None else {}
     if readout is not None and readout.features is not None:

@@ -1,4 +1,4 @@
-"""Calls of modules: which one owns the optimizers' parameters, and which operation of the graph belongs to which module."""
+"""Calls of modules: which one owns the optimizers' parameters, and which module made which operation of the graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules import module as modules
 
-from . import frames, walk
+from . import frames, marks
 from .patches import Patches, Watch, guarded
 
 
@@ -32,7 +32,9 @@ class CallWatch(Watch):
             self.recorder.raised(sys.exc_info()[1])
         elif isinstance(result, Tensor) and result.grad_fn is not None and _owns_weight(module):
             keep = not self.recorder.may_read_saved and self.recorder.roster.is_readout(module)
-            walk.mark(result.grad_fn, walk.MODULE, walk.call_of(module, args[0] if args else None, frames.place(), keep))
+            marks.mark(
+                result.grad_fn, marks.MODULE, marks.call_of(module, args[0] if args else None, frames.place(), keep)
+            )
 
 
 def _owns_weight(module: torch.nn.Module) -> bool:

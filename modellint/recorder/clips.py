@@ -1,4 +1,4 @@
-"""Calls that clip gradients: the bound, the norm they saw, and whether they came before the gradients or after their use."""
+"""Calls that clip gradients: the bound, the norm they saw, and whether the gradients were there and still unused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ClipWatch(Watch):
     @guarded
     def _note(self, kind: str, bound: Any, parameters: List[Tensor], norm: Any) -> None:
         seen = None if norm is None else float(norm)
-        tracks = self.recorder.tracks
+        tracks = [track for track in self.recorder.tracks if not self.recorder.by_hand.waits(track)]
         for track in [track for track in tracks if track.shares(parameters)] or tracks[:1]:
             after_step = track.applied and bool(seen)
             clip = {"kind": kind, "bound": float(bound), "norm": seen, "location": frames.place()}

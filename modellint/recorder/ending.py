@@ -1,11 +1,10 @@
-"""The ends of a process: it is noted how the user's code ends it, and a probe ends it so that no `except` can swallow that."""
+"""The end of a process: how the user's code ended it is noted; a probe ends it so that no `except` can swallow that."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import sys
-import threading
 
 from . import frames
 
@@ -30,6 +29,8 @@ def before(flush: Callable[[], None]) -> None:
 def end(together: bool = True) -> None:
     """Waits for the other ranks if `together`, flushes the user's output and leaves without unwinding."""
     if together:
+        import threading
+
         waiting = threading.Thread(target=_meet_other_ranks, daemon=True)
         waiting.start()
         waiting.join(PATIENCE)
@@ -77,7 +78,7 @@ def _note_exceptions(journal: Journal) -> None:
 def _noted(
     leave: Callable[..., Any], journal: Journal, flush: Optional[Callable[[], None]] = None
 ) -> Callable[..., None]:
-    """`leave`, which notes who called it; not in forked workers, which leave by themselves when they are no longer needed."""
+    """`leave`, which notes who called it; not in forked workers, which leave when they are no longer needed."""
     home = os.getpid()
 
     def noted(status: Any = None) -> None:

@@ -35,7 +35,7 @@ def facts(matrix: Tensor) -> Dict[str, Any]:
 
 
 def effective_rank(matrix: Tensor) -> Optional[float]:
-    """exp of the entropy of the normalised singular values of the centred matrix (Roy and Vetterli, 2007); 0 if all are zero."""
+    """exp of the entropy of the centred matrix's normalised singular values (Roy and Vetterli, 2007); 0 if all are."""
     centred = matrix - matrix.mean(0)
     gram = centred @ centred.T if len(centred) <= centred.shape[1] else centred.T @ centred
     values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()

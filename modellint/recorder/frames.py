@@ -1,4 +1,4 @@
-"""Python frames to the user's own line: the innermost one outside torch, installed packages, the standard library and modellint."""
+"""Python frames to the user's own line: the innermost outside installed packages, standard library and modellint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ otherwise: Dict[str, Any] = {}  # the place to name where no frame is the user's
 
 
 def user_path(filename: str) -> Optional[str]:
-    """The path to show for `filename`, or None when it is not the user's: relative below the first current directory."""
+    """The path to show for `filename`: relative below the first current directory; None when it is not the user's."""
     if filename not in _seen:
         _seen[filename] = None if _is_foreign(filename) else _relative(absolute(filename))
     return _seen[filename]
@@ -32,7 +32,7 @@ def shown(filename: str) -> str:
 
 
 def absolute(filename: str) -> str:
-    """`filename` as the process meant it when it started: a script's code keeps the relative path of the command line."""
+    """`filename` as it was meant when the process started: a script's code keeps the path of the command line."""
     return os.path.normpath(os.path.join(START, filename))
 
 
@@ -78,7 +78,7 @@ def place(frame: Optional[FrameType] = None) -> Dict[str, Any]:
 
 def place_of_error(error: BaseException, trace: Optional[TracebackType]) -> Dict[str, Any]:
     """The user's innermost line in a traceback; for a syntax error the line that cannot be read."""
-    if isinstance(error, SyntaxError) and error.filename:
+    if isinstance(error, SyntaxError) and error.filename and os.path.exists(absolute(error.filename)):
         return {"path": shown(error.filename), "line": error.lineno}
     if trace is None:
         return {}

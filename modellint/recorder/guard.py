@@ -1,8 +1,7 @@
-"""Keeps a probe from destroying files that existed before it: stops the run at that line; notes what the run creates."""
+"""Keeps a probe from destroying files that existed before it: it stops at that line. Notes what the run creates."""
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 
@@ -42,9 +41,9 @@ class Guard:
         self._shared = tuple(_real(path) + os.sep for path in shared)
         self._events: Dict[str, Callable[..., Any]] = {
             "open": self._opened,
-            "os.remove": functools.partial(self._removed, "deleting"),
-            "os.rmdir": functools.partial(self._removed, "deleting"),
-            "shutil.rmtree": functools.partial(self._removed, "deleting"),
+            "os.remove": self._removed,
+            "os.rmdir": self._removed,
+            "shutil.rmtree": self._removed,
             "os.rename": self._renamed,
             "os.truncate": lambda path, length: self._destroys("truncating", path),
             "os.mkdir": lambda path, *rest: self._creates(path),
@@ -76,9 +75,9 @@ class Guard:
             self._destroys("overwriting", path)
         self._creates(path)
 
-    def _removed(self, action: str, path: Any, directory: Any = -1) -> None:
+    def _removed(self, path: Any, directory: Any = -1) -> None:
         if directory in (-1, None):  # relative to an open directory: within an rmtree that was heard itself
-            self._destroys(action, _entry(path))
+            self._destroys("deleting", _entry(path))
 
     def _renamed(self, source: Any, path: Any, *directories: Any) -> None:
         self._destroys("moving", _entry(source))
@@ -105,7 +104,7 @@ class Guard:
                 file.write(real + "\n")
 
     def _is_new(self, path: str) -> bool:
-        """Whether some process of this run has created `path`, or a former probe did and nobody has touched it since."""
+        """Whether a process of this run has created `path`, or a former probe did and nobody has touched it since."""
         if path not in self._created and os.path.exists(self._list):
             with open(self._list, encoding="utf-8", errors="surrogateescape") as file:
                 self._created.update(file.read().splitlines())
@@ -123,6 +122,8 @@ class Guard:
 
     def _wrap(self, module: str, name: str, position: int) -> None:
         """These open their file in C++ or Rust, unheard."""
+        import functools
+
         home = sys.modules[module]
         write: Callable[..., Any] = getattr(home, name)
 

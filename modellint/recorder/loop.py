@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
 import torch
-from torch import Tensor
 
 from .session import Recorder
 from .tensors import quiet
 from .track import Bare
 
+Loss = Optional[Callable[..., Any]]
 
-def train(
-    recorder: Recorder, model: torch.nn.Module, batch: Any, loss: Optional[Callable[..., Tensor]], optimizer: Any
-) -> None:
-    """`recorder.steps` steps of zero_grad, forward, loss, backward and step; without an optimizer one forward and backward."""
+
+def train(recorder: Recorder, model: torch.nn.Module, batch: Any, loss: Loss, optimizer: Any) -> None:
+    """`recorder.steps` steps of zero_grad, forward, loss, backward, step; without optimizer a forward and backward."""
     if optimizer is None:
-        return differentiate(recorder, model, batch, loss)
+        differentiate(recorder, model, batch, loss)
+        return
     recorder.track_of(optimizer)
     for _ in range(recorder.steps):
         optimizer.zero_grad()
@@ -26,9 +26,7 @@ def train(
         optimizer.step()
 
 
-def differentiate(
-    recorder: Recorder, model: torch.nn.Module, batch: Any, loss: Optional[Callable[..., Tensor]]
-) -> None:
+def differentiate(recorder: Recorder, model: torch.nn.Module, batch: Any, loss: Loss) -> None:
     """One forward and backward; the record is that of a step which applies nothing."""
     bare = Bare(parameter for parameter in model.parameters() if parameter.requires_grad)
     track = recorder.add(bare)
@@ -38,8 +36,8 @@ def differentiate(
     recorder.end("steps")
 
 
-def loss_of(model: torch.nn.Module, batch: Any, loss: Optional[Callable[..., Tensor]]) -> Tensor:
-    """The loss of a batch: (inputs, targets) with a loss function, or keyword arguments of a model that returns its loss."""
+def loss_of(model: torch.nn.Module, batch: Any, loss: Loss) -> Any:
+    """The loss of a batch: (inputs, targets) for a loss function, or keyword arguments of a model that returns it."""
     if loss is None:
         result = model(**batch)
         return result["loss"] if isinstance(result, Mapping) else result.loss

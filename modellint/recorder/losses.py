@@ -6,10 +6,10 @@ import inspect
 import threading
 from typing import Any, List, Optional
 
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
-from . import frames, walk
+from . import frames, marks
 from .patches import Patches, Watch, guarded
 from .rows import Rows, flat
 from .tensors import is_plain, quiet
@@ -22,7 +22,7 @@ class LossWatch(Watch):
 
     def apply(self, patches: Patches) -> None:
         for name in functions():
-            patches.around(F, name, self._around)
+            patches.around(functional, name, self._around)
 
     def _around(self, original: Any, args: Any, kwargs: Any) -> Any:
         """Only the outermost call counts: one loss may be written with another, and function modes call twice."""
@@ -39,23 +39,23 @@ class LossWatch(Watch):
     @guarded
     def _note(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
         if isinstance(result, Tensor) and result.grad_fn is not None and is_plain(result):
-            walk.mark(result.grad_fn, walk.LOSS, call(function, args, kwargs))
+            marks.mark(result.grad_fn, marks.LOSS, call(function, args, kwargs))
 
 
 def functions() -> List[str]:
     others = ("cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div")
-    public = [name for name in dir(F) if name.endswith("_loss") and not name.startswith("_")]
-    return [name for name in (*others, *public) if inspect.isfunction(getattr(F, name))]
+    public = [name for name in dir(functional) if name.endswith("_loss") and not name.startswith("_")]
+    return [name for name in (*others, *public) if inspect.isfunction(getattr(functional, name))]
 
 
-def call(function: Any, args: Any, kwargs: Any) -> walk.LossCall:
+def call(function: Any, args: Any, kwargs: Any) -> marks.LossCall:
     bound = inspect.signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     given, name = bound.arguments, function.__name__
     weighted = any(isinstance(given.get(key), Tensor) for key in ("weight", "pos_weight"))
     kind = name[: -len("_loss")] if name.endswith("_loss") else name
     rows = _rows(given) if name in ("cross_entropy", "nll_loss") else None
-    return walk.LossCall(kind, frames.place(), weighted, given.get("ignore_index"), rows)
+    return marks.LossCall(kind, frames.place(), weighted, given.get("ignore_index"), rows)
 
 
 def _rows(given: Any) -> Optional[Rows]:

@@ -43,7 +43,7 @@ class Models:
         self._called: List[Any] = []
 
     def note(self, module: torch.nn.Module, owned: Any) -> bool:
-        """Remembers `module` when it owns some of the parameters whose ids are `owned`; True when it is the first to do so."""
+        """Remembers `module` if it owns some of the parameters whose ids are `owned`; True for the first that does."""
         known = self._seen.get(id(module))
         if known is not None and known() is module:
             return False
@@ -59,7 +59,7 @@ class Models:
         self._called.clear()
 
     def owner(self, parameters: Sequence[Tensor]) -> Optional[torch.nn.Module]:
-        """The module that was called first among those that own most of `parameters`; else, and if it lacks some, any module."""
+        """The module that was called first of those that own most of `parameters`; any module when that lacks some."""
         wanted = {id(parameter) for parameter in parameters}
         called = [module for module in (held() for held in self._called) if module is not None]
         best = max(called, key=lambda module: len(wanted & _ids(module)), default=None)

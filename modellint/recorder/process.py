@@ -1,11 +1,10 @@
-"""What happens in every Python process of a run before torch: it prepares to say where it is, and waits for `import torch`."""
+"""What happens in each Python process of a run before torch: it prepares to be watched and waits for `import torch`."""
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal itself would import enum
 import faulthandler
 import os
-
-import _signal  # signal would import enum
 
 from . import ending, guard, imports
 from .write import Journal
@@ -31,8 +30,8 @@ def _watch(journal: Journal) -> None:
 
 
 def _show_stacks(folder: str) -> None:
-    """Stacks go to a file when the process dies of a signal and when the parent asks; that the file exists says "ready"."""
-    file = open(os.path.join(folder, "stacks-%d.txt" % os.getpid()), "w")
+    """Stacks go to a file when a signal kills the process or the parent asks; that the file exists says "ready"."""
+    file = open(os.path.join(folder, "stacks-%d.txt" % os.getpid()), "w")  # noqa: SIM115  it stays open
     faulthandler.enable(file)
     if hasattr(_signal, "SIGRTMIN"):
         faulthandler.register(_signal.SIGRTMIN + 5, file, all_threads=True)

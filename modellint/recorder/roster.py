@@ -57,9 +57,9 @@ class Roster:
 
     def _describe_parameters(self, owners: List[torch.nn.Module], tracks: List[Track]) -> None:
         for model, prefix in zip(owners, _prefixes(owners)):
-            for name, parameter in model.named_parameters():
-                number = self.number(parameter)
-                self._known.setdefault(number, {}).update(models.describe(number, name, model, parameter, prefix))
+            for name, owned in model.named_parameters():
+                number = self.number(owned)
+                self._known.setdefault(number, {}).update(models.describe(number, name, model, owned, prefix))
         for number, parameter in self._parameters.alive():
             self._known.setdefault(number, models.describe(number, "parameter_%d" % number, None, parameter))
         for track in tracks:
@@ -80,8 +80,7 @@ class Roster:
         for model in owners:
             path = _path(model, module, weight)
             if path is not None:
-                own = model.get_submodule(path).parameters(recurse=False) if module is not None else [weight]
-                for parameter in own:
+                for parameter in _own(model, path, module, weight):
                     self._known[self.number(parameter)]["role"] = "readout"
                 return model, path
         return None
@@ -96,8 +95,13 @@ class Roster:
         }
 
 
+def _own(model: torch.nn.Module, path: str, module: Any, weight: Any) -> List[Tensor]:
+    """The parameters of the readout: all of a module that was called, else the weight alone."""
+    return [weight] if module is None else list(model.get_submodule(path).parameters(recurse=False))
+
+
 def _path(model: torch.nn.Module, module: Optional[torch.nn.Module], weight: Optional[Tensor]) -> Optional[str]:
-    """Of the module that was called, if the weight is its own (or a copy of it, as a sharded one is); else of the weight."""
+    """Of the module that was called if the weight is its own, or a copy as of a sharded one; else of the weight."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     owned = list(module.parameters(recurse=False)) if module is not None else []
     if weight is None or id(weight) not in names or any(parameter is weight for parameter in owned):

@@ -1,7 +1,8 @@
-"""The rows of a classification loss: predictions, labels, cross entropy and statistics of the logits, in chunks of bounded memory."""
+"""The rows of a loss over classes: predictions, labels, cross entropy, statistics of the logits; in bounded memory."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 import torch
@@ -41,7 +42,7 @@ class Rows:
         self.loss -= part.log_softmax(-1).gather(-1, inside[:, None]).sum().item()
         low, high = part.aminmax()
         self.low, self.high = min(self.low, low.item()), max(self.high, high.item())
-        if not (low == low):  # nan compares false
+        if math.isnan(low.item()):  # nan is neither smaller nor larger
             self.low = self.high = float("nan")
         self.sums_to_one = self.sums_to_one and low.item() >= 0 and self._near_one(part)
         self._pivot = part[0].clone() if self._pivot is None else self._pivot
@@ -58,7 +59,7 @@ class Rows:
         if not count:
             return {"rows": 0}
         shown = evenly(count, SHOWN)
-        values, repeats = self.labels.unique(return_counts=True)
+        values, repeats = torch.unique(self.labels, return_counts=True)
         return {
             "class_loss": self.loss / count,
             "rows": count,
@@ -91,7 +92,7 @@ def _chunks(logits: Tensor, labels: Tensor, kept: Tensor) -> Iterator[Tuple[Tens
 
 
 def flat(logits: Tensor, target: Tensor) -> Optional[Tuple[Tensor, Tensor]]:
-    """[N, C] and [N] from any shapes that cross entropy takes; None when they do not fit. Soft labels become the likeliest."""
+    """[N, C] and [N] from any shapes that cross entropy takes, or None; soft labels become the likeliest one."""
     if target.is_floating_point():
         target = target.argmax(1 if target.dim() > 1 else 0)
     if logits.dim() == 1:

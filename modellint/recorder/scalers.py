@@ -33,20 +33,27 @@ class ScalerWatch(Watch):
 
     def _scale(self, original: Any, args: Any, kwargs: Any) -> Any:
         result = original(*args, **kwargs)
-        scaler, outputs = args[0], argument(args, kwargs, 1, "outputs")
-        if isinstance(outputs, Tensor) and isinstance(result, Tensor) and scaler._scale is not None:
-            self._scaled = (result, scaler._scale)
+        self._note(args[0], result)
         return result
+
+    @guarded
+    def _note(self, scaler: Any, result: Any) -> None:
+        factor = getattr(scaler, "_scale", None)  # a scaler that is switched off has none
+        if isinstance(result, Tensor) and factor is not None:
+            self._scaled = (result, factor)
 
     def _step(self, original: Any, args: Any, kwargs: Any) -> Any:
         optimizer = argument(args, kwargs, 1, "optimizer")
-        before = [track.done for track in self.recorder.tracks if track.is_of(optimizer)]
+        before = self._done(optimizer)
         result = original(*args, **kwargs)
         self._stepped(optimizer, before)
         return result
 
     @guarded
-    def _stepped(self, optimizer: Any, before: Any) -> None:
-        track = next((track for track in self.recorder.tracks if track.is_of(optimizer)), None)
-        if track is not None and [track.done] == before:
-            self.recorder.optimizers.skipped(track)
+    def _done(self, optimizer: Any) -> Optional[int]:
+        return next((track.done for track in self.recorder.tracks if track.is_of(optimizer)), None)
+
+    @guarded
+    def _stepped(self, optimizer: Any, before: Optional[int]) -> None:
+        if before is not None and self._done(optimizer) == before:
+            self.recorder.optimizers.skipped(self.recorder.track_of(optimizer))

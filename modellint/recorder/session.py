@@ -7,8 +7,9 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from torch import Tensor
 
-from . import ending, frames, surroundings, walk
+from . import ending, frames, marks, surroundings, walk
 from .backwards import BackwardWatch
+from .byhand import ByHandWatch
 from .calls import CallWatch
 from .clips import ClipWatch
 from .graphs import GraphWatch
@@ -18,7 +19,7 @@ from .roster import Roster
 from .scalers import ScalerWatch
 from .steps import StepWatch
 from .tensors import quiet
-from .track import Track
+from .track import Bare, Track
 
 Write = Callable[[Dict[str, Any]], None]
 recorder: Optional[Recorder] = None  # of this process
@@ -45,19 +46,20 @@ class Recorder:
         self._patches = Patches()
         self.scalers, self.optimizers, self._backwards = ScalerWatch(self), StepWatch(self), BackwardWatch(self)
         self._graph, self._calls = GraphWatch(self), CallWatch(self)
+        self._is_watching = False
         self._others: List[Watch] = [ClipWatch(self), LossWatch(self)]
         self.forget()
 
     def forget(self) -> None:
         """Begins anew: a forked child records its own training, if it does any."""
         self.tracks: List[Track] = []
-        self.roster = Roster()
+        self.roster, self.by_hand = Roster(), ByHandWatch(self)
         self.may_read_saved = True  # the saved tensors of autograd nodes
         self.stepping_frame: Any = None  # of the user's function that called step() last
-        self._places: Dict[str, Any] = {}
+        self.places: Dict[str, Any] = {}
         self._said: Dict[str, None] = {}
         self._raised = 0
-        self._loss: Optional[walk.LossCall] = None
+        self._loss: Optional[marks.LossCall] = None
         self._backwards.count = 0
 
     def attach(self) -> None:
@@ -98,19 +100,22 @@ class Recorder:
 
     def place(self, name: str, location: Optional[Dict[str, Any]] = None) -> None:
         """The user's line of a part of the step: the first that is seen."""
-        if name not in self._places:
-            self._places[name] = frames.place() if location is None else location
-            self.write({"kind": "place", "name": name, "location": self._places[name], "stack": frames.user_stack()})
+        if name not in self.places:
+            self.places[name] = frames.place() if location is None else location
+            self.write({"kind": "place", "name": name, "location": self.places[name], "stack": frames.user_stack()})
 
     def add(self, optimizer: Any) -> Track:
         """Watches an optimizer, which is held weakly."""
+        if not isinstance(optimizer, Bare):
+            self.by_hand.give_way()
         track = Track(len(self.tracks), optimizer)
-        if not self.tracks:
+        if not self._is_watching:
+            self._is_watching = True
             self._calls.apply(self._patches)
             self._graph.start()
         self.tracks.append(track)
         self.roster.forget_calls()
-        if not track.is_bare():
+        if not isinstance(optimizer, Bare):
             introduced = {"parameters": track.numbers(self.roster.number), "location": frames.place()}
             self.write({"kind": "optimizer", "index": track.index, **introduced, **track.describe()})
         return track
@@ -130,7 +135,7 @@ class Recorder:
         enough = all(track.done >= self.steps for track in stepped) and not waiting
         return enough or any(track.done >= 3 * self.steps for track in stepped)
 
-    def found(self, root: Tensor, call: Optional[walk.LossCall], readout: Optional[walk.Readout]) -> None:
+    def found(self, root: Tensor, call: Optional[marks.LossCall], readout: Optional[walk.Readout]) -> None:
         """What the graph of a loss has told; the first of each kind stays."""
         if call is not None and (self._loss is None or (self._loss.rows is None and call.rows is not None)):
             self._loss = call

@@ -31,7 +31,7 @@ class StepWatch(Watch):
         if track.done < self.recorder.steps:
             with quiet():
                 track.begin_step()
-        self._finish(track, skipped=True)
+        self.finish(track, skipped=True)
 
     def _made(self, original: Any, args: Any, kwargs: Any) -> None:
         original(*args, **kwargs)
@@ -42,6 +42,7 @@ class StepWatch(Watch):
         self.recorder.add(optimizer)
 
     def _zero_grad(self, original: Any, args: Any, kwargs: Any) -> Any:
+        self.recorder.by_hand.look()
         result = original(*args, **kwargs)
         self._cleared(args[0])
         return result
@@ -69,9 +70,9 @@ class StepWatch(Watch):
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._stepping = self._stepping[: _index(self._stepping, optimizer)]
         if not self._stepping:
-            self._finish(self.recorder.track_of(optimizer))
+            self.finish(self.recorder.track_of(optimizer))
 
-    def _finish(self, track: Track, skipped: bool = False) -> None:
+    def finish(self, track: Track, skipped: bool = False) -> None:
         recorder = self.recorder
         recorder.stepping_frame = frames.user_frame()
         if track.done < recorder.steps:

@@ -23,18 +23,19 @@ def load(name: str) -> Any:
     if not colon:
         raise SystemExit("a target is named pkg.module:factory, not %r" % name)
     sys.path[0] = os.getcwd()  # it was the folder of this file
-    factory = importlib.import_module(module)
+    factory: Any = importlib.import_module(module)
     for part in function.split("."):
         factory = getattr(factory, part)
-    code = inspect.unwrap(factory).__code__
-    frames.otherwise.update(path=frames.shown(code.co_filename), line=code.co_firstlineno)
+    code = getattr(inspect.unwrap(factory), "__code__", None)
+    if code is not None:
+        frames.otherwise.update(path=frames.shown(code.co_filename), line=code.co_firstlineno)
     return factory()
 
 
 def parts(target: Any) -> Tuple[Any, ...]:
     """(model, batch, loss, optimizer) of a mapping or of an object with such attributes."""
-    get = target.get if isinstance(target, Mapping) else lambda name: getattr(target, name, None)
-    return tuple(get(name) for name in ("model", "batch", "loss", "optimizer"))
+    known = target if isinstance(target, Mapping) else vars(target)
+    return tuple(known.get(name) for name in ("model", "batch", "loss", "optimizer"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reading tensors without leaving a trace: no gradient, no random numbers, no mode of the user's, one transfer to the host."""
+"""Reading tensors without a trace: no gradient, no random numbers, no mode of the user's, few transfers to the host."""
 
 from __future__ import annotations
 
@@ -57,9 +57,15 @@ class Norms:
         return found
 
 
-def total(norms: Numbers) -> Optional[float]:
-    known = [norm for norm in norms if norm is not None]
-    return math.sqrt(sum(norm * norm for norm in known)) if known else None
+def total(norms: Numbers) -> float:
+    """The norm of all together; zero when no tensor was there."""
+    return math.sqrt(sum(norm * norm for norm in norms if norm is not None))
+
+
+def number(value: Any) -> Optional[float]:
+    if isinstance(value, Tensor):
+        return float(value.item()) if value.numel() == 1 else None
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _norms(dtype: torch.dtype, tensors: List[Tensor]) -> Tensor:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from . import features
+from . import features, marks
 from .rows import Rows, flat
 from .tensors import is_plain
 
-LOSS, MODULE = "modellint loss", "modellint module"  # keys in a node's metadata, which lives as long as the node
 LIMIT = 5000
 _SAVED = {
     "Addmm": "_saved_mat1",
@@ -22,32 +20,6 @@ _SAVED = {
     "Convolution": "_saved_input",
     "Linear": "_saved_input",
 }
-
-
-class LossCall(NamedTuple):
-    """One call of a loss function; `rows` only for a loss over classes."""
-
-    kind: str
-    location: Dict[str, Any]
-    weighted: bool = False
-    ignore_index: Optional[int] = None
-    rows: Optional[Rows] = None
-
-    def describe(self) -> Dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "weighted": self.weighted,
-            "ignore_index": self.ignore_index,
-            "location": self.location,
-        }
-
-
-class ModuleCall(NamedTuple):
-    """One call of a module that owns weights; module and input are held weakly (`input()` gives the tensor or None)."""
-
-    module: Any
-    input: Any
-    location: Dict[str, Any]
 
 
 class Readout(NamedTuple):
@@ -59,16 +31,11 @@ class Readout(NamedTuple):
     location: Dict[str, Any]
 
 
-def mark(node: Any, key: str, value: Any) -> None:
-    if node is not None:
-        node.metadata.setdefault(key, value)
-
-
-def loss_of(root: Any, may_read_saved: bool) -> Tuple[Any, Optional[LossCall]]:
-    """The node of the loss function nearest to `root`, a loss over classes before others; (root, None) if none is known."""
-    first: Tuple[Any, Optional[LossCall]] = (root, None)
+def loss_of(root: Any, may_read_saved: bool) -> Tuple[Any, Optional[marks.LossCall]]:
+    """The node of the loss function nearest to `root`, one over classes before others; (root, None) if there is none."""
+    first: Tuple[Any, Optional[marks.LossCall]] = (root, None)
     for node in _below(root):
-        call = node.metadata.get(LOSS) or (_nll(node) if may_read_saved else None)
+        call = node.metadata.get(marks.LOSS) or (_nll(node) if may_read_saved else None)
         if call is not None and call.rows is not None:
             return node, call
         if call is not None and first[1] is None:
@@ -78,23 +45,31 @@ def loss_of(root: Any, may_read_saved: bool) -> Tuple[Any, Optional[LossCall]]:
 
 def readout_of(loss: Any, may_read_saved: bool) -> Optional[Readout]:
     """The first operation with a weight matrix that is met going down from the loss."""
-    calls: Dict[Any, ModuleCall] = {}
+    calls: Dict[Any, marks.ModuleCall] = {}
     for node in _below(loss):
-        call = node.metadata.get(MODULE) or calls.get(node)
+        call = node.metadata.get(marks.MODULE) or calls.get(node)
         weight = _weight(node)
         if weight is not None:
             module = call.module() if call else None
             return Readout(module, weight, _features(node, call, weight, may_read_saved), call.location if call else {})
         if call is not None:
             calls.update(
-                (child, call) for child, _ in node.next_functions if MODULE not in (child.metadata if child else {})
+                (child, call)
+                for child, _ in node.next_functions
+                if marks.MODULE not in (child.metadata if child else {})
             )
     return None
 
 
-def _below(root: Any) -> Iterator[Any]:
+def leaves(root: Any) -> List[Tensor]:
+    """The parameters that a loss depends on; where there are none, all leaves that require a gradient."""
+    found = [node.variable for node in _below(root, 1 << 20) if hasattr(node, "variable")]
+    return [leaf for leaf in found if isinstance(leaf, torch.nn.Parameter)] or found
+
+
+def _below(root: Any, limit: int = LIMIT) -> Iterator[Any]:
     queue, seen = deque([root]), {root}
-    while queue and len(seen) < LIMIT:
+    while queue and len(seen) < limit:
         node = queue.popleft()
         if node is None:
             continue
@@ -105,7 +80,7 @@ def _below(root: Any) -> Iterator[Any]:
                 queue.append(child)
 
 
-def _nll(node: Any) -> Optional[LossCall]:
+def _nll(node: Any) -> Optional[marks.LossCall]:
     """A loss over classes that was called below every wrapper, read from what its node saved."""
     if not node.name().startswith("NllLoss"):
         return None
@@ -113,16 +88,18 @@ def _nll(node: Any) -> Optional[LossCall]:
         scores, target, ignored = node._saved_self, node._saved_target, node._saved_ignore_index
         matrix = flat(scores, target)
         rows = Rows(*matrix, ignored) if matrix and is_plain(scores) else None
-        return LossCall("nll", {}, node._saved_weight is not None, ignored, rows)
+        return marks.LossCall("nll", {}, node._saved_weight is not None, ignored, rows)
     except RuntimeError:  # the buffers were freed by an earlier backward
         return None
 
 
 def _weight(node: Any) -> Optional[Tensor]:
-    """The weight matrix that this operation applies; an input that is itself a leaf is none as long as there is a Parameter."""
+    """The weight matrix that this operation applies: a Parameter, rather than an input that is a leaf itself."""
     if not any(node.name().startswith(kind) for kind in _SAVED):
         return None
-    leaves = [leaf for child, _ in node.next_functions for leaf in [_leaf(child)] if leaf is not None and leaf.dim() >= 2]
+    leaves = [
+        leaf for child, _ in node.next_functions for leaf in [_leaf(child)] if leaf is not None and leaf.dim() >= 2
+    ]
     return max(leaves, key=lambda leaf: isinstance(leaf, torch.nn.Parameter), default=None)
 
 
@@ -136,7 +113,7 @@ def _leaf(node: Any) -> Optional[Tensor]:
     return leaf
 
 
-def _features(node: Any, call: Optional[ModuleCall], weight: Tensor, may_read_saved: bool) -> Optional[Tensor]:
+def _features(node: Any, call: Optional[marks.ModuleCall], weight: Tensor, may_read_saved: bool) -> Optional[Tensor]:
     entered = call.input() if call else None
     if entered is None and may_read_saved:
         saved = next(name for kind, name in _SAVED.items() if node.name().startswith(kind))
@@ -148,13 +125,3 @@ def _features(node: Any, call: Optional[ModuleCall], weight: Tensor, may_read_sa
         return None
     convolves = node.name().startswith("Convolution")
     return features.sample(entered, -weight.dim() + 1 if convolves else -1)
-
-
-def call_of(module: torch.nn.Module, entered: Any, location: Dict[str, Any], keep: bool = False) -> ModuleCall:
-    """`keep` holds the input itself: it would not be found in the graph."""
-    held = _nothing if not isinstance(entered, Tensor) else (lambda: entered) if keep else weakref.ref(entered)
-    return ModuleCall(weakref.ref(module), held, location)
-
-
-def _nothing() -> None:
-    return None

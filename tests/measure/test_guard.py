@@ -58,7 +58,8 @@ def test_what_is_no_loss_is_let_through(project):
         open('log.txt', 'a').write('second\\n')
         open('created.txt', 'w').close()
         os.makedirs('made/by/us')
-        subprocess.run([sys.executable, '-c', "open('made/by/child', 'w').write('x'); open('created.txt', 'w')"], check=True)
+        child = "open('made/by/child', 'w').write('x'); open('created.txt', 'w')"
+        subprocess.run([sys.executable, '-c', child], check=True)
         open('made/by/child', 'w').close()
         os.rename('made/by/child', 'made/by/us/child')
         os.remove('made/by/us/child')

@@ -161,7 +161,7 @@ def test_no_step(project):
     """
     run = project.probe(script)
     assert run.status == "no step"
-    assert "backward() ran but no optimizer stepped" in run.problem.message
+    assert "backward() ran but no parameter was updated" in run.problem.message
     assert problem_line(run) == ("train.py", project.line("backward"))
 
 

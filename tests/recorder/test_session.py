@@ -74,10 +74,18 @@ def test_everything_of_a_classifier_step():
     assert step.features.distance_max == pytest.approx(torch.pdist(features).max().item(), rel=1e-4)
     assert 1 < step.features.rank <= 11
     for name, parameter in start.named_parameters():
-        assert step.gradients[name] == step.gradients_at_step[name] == pytest.approx(parameter.grad.norm().item(), rel=1e-5)
-        assert step.updates[name] == pytest.approx(0.5 * parameter.grad.norm().item() / parameter.norm().item(), rel=1e-4)
+        assert (
+            step.gradients[name]
+            == step.gradients_at_step[name]
+            == pytest.approx(parameter.grad.norm().item(), rel=1e-5)
+        )
+        assert step.updates[name] == pytest.approx(
+            0.5 * parameter.grad.norm().item() / parameter.norm().item(), rel=1e-4
+        )
     assert step.gradient_norm == pytest.approx(math.sqrt(sum(n * n for n in step.gradients.values())))
-    assert run.label_counts == dict(sorted(zip(*[t.tolist() for t in torch.cat([y for _, y in data]).unique(return_counts=True)], strict=True)))
+    assert run.label_counts == dict(
+        sorted(zip(*[t.tolist() for t in torch.cat([y for _, y in data]).unique(return_counts=True)], strict=True))
+    )
     assert (step.learning_rate, run.optimizers[0].settings["momentum"]) == (0.5, 0.9)
     assert run.model.readout == "head"
     assert {p.name for p in run.parameters if p.role == "readout"} == {"head.weight", "head.bias"}
@@ -386,7 +394,12 @@ def scripted(scores, labels):
 def test_everything_is_as_before_after_detach():
     held = (torch.autograd.backward, F.cross_entropy, torch.optim.Optimizer.__init__, torch.nn.utils.clip_grad_norm_)
     record(lambda: classify(model := Net(), torch.optim.SGD(model.parameters(), lr=0.1), batches(1)))
-    assert held == (torch.autograd.backward, F.cross_entropy, torch.optim.Optimizer.__init__, torch.nn.utils.clip_grad_norm_)
+    assert held == (
+        torch.autograd.backward,
+        F.cross_entropy,
+        torch.optim.Optimizer.__init__,
+        torch.nn.utils.clip_grad_norm_,
+    )
 
 
 def test_the_recorder_keeps_nothing_alive():
@@ -408,3 +421,48 @@ def test_the_recorder_keeps_nothing_alive():
             assert kept[-1]() is None
 
     record(train, steps=9)
+
+
+def test_parameters_that_are_stepped_by_hand():
+    model = Net()
+
+    def train():
+        for x, y in batches(6):
+            model.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+            for parameter in model.parameters():
+                parameter.data.add_(parameter.grad, alpha=-0.1)
+
+    run = record(train)
+    assert [step.index for step in run.steps] == [0, 1, 2]
+    step = run.steps[0]
+    assert step.clips[0].after_backward
+    assert not step.clips[0].after_step
+    assert step.gradient_norm > step.gradient_norm_at_step == pytest.approx(0.25, rel=1e-3)
+    assert step.updates["head.weight"] > 0
+    assert step.norms_at_backward == (0.0,)
+    assert (run.classes, run.model.name) == (5, "Net")
+    assert run.graph is not None
+
+
+def test_gradients_without_any_update_are_no_step():
+    model, x = Net(), torch.randn(3, 8, requires_grad=True)
+
+    def explain():
+        for _ in range(4):
+            model(x).max().backward()
+
+    assert record(explain).steps == ()
+
+
+def test_a_backward_before_the_optimizer_is_made():
+    model = Net()
+
+    def train():
+        model(torch.randn(2, 8)).sum().backward()
+        classify(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(3))
+
+    run = record(train)
+    assert [(step.optimizer, step.index) for step in run.steps] == [(0, 0), (0, 1), (0, 2)]
+    assert len(run.optimizers) == 1

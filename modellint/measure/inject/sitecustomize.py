@@ -1,4 +1,4 @@
-"""Loads modellint's recorder, by path, right after the user's own `import torch`; then the sitecustomize that this file shadows."""
+"""Loads modellint's recorder by path, to begin with the user's `import torch`; then the sitecustomize it shadows."""
 
 import os
 import sys

@@ -1,0 +1,106 @@
+"""What is seen of one optimizer between two of its steps; it stays on the device until the step has been made."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from torch import Tensor
+
+from .tensors import Norms, Numbers, local, number, total
+
+SAMPLED = 1 << 22  # larger parameters are compared on an even sample of about this many elements
+
+
+class Observation(NamedTuple):
+    """What one backward() started from: the loss, by what it was multiplied, and the fields of a Step that it tells."""
+
+    loss: Optional[Tensor]
+    scale: Optional[float]
+    facts: Dict[str, Any]
+
+    def value(self) -> Optional[float]:
+        found = number(self.loss)
+        return found / self.scale if found is not None and self.scale else found
+
+
+class Backward(NamedTuple):
+    """One backward() as the optimizer's parameters saw it: gradient norms before and after, the loss scale undone."""
+
+    observation: Observation
+    before: Numbers
+    after: Numbers
+
+
+class Window:
+    def __init__(self) -> None:
+        self._seen: List[Any] = []
+        self._entry: Optional[Norms] = None
+        self._applied: Optional[Norms] = None
+        self._old: List[Tensor] = []
+
+    def enter_backward(self, gradients: Norms) -> None:
+        self._entry = gradients
+
+    def leave_backward(self, observation: Observation, gradients: Norms) -> None:
+        """Also when the optimizer was made while backward() ran."""
+        self._seen.append((observation, self._entry or gradients, gradients))
+        self._entry = None
+
+    def begin_step(self, parameters: Sequence[Tensor], gradients: Norms) -> None:
+        self._applied = gradients
+        self._old = [_sample(parameter).clone() for parameter in parameters]
+
+    def read_applied(self, gradients: Norms) -> None:
+        self._applied = gradients
+
+    def is_armed(self) -> bool:
+        return bool(self._old)
+
+    def updates(self, parameters: Sequence[Tensor]) -> Numbers:
+        """Each parameter's change since begin_step(), as a norm relative to its norm then; None where that was zero."""
+        before = Norms(self._old).values()
+        changes = Norms([_sample(parameter) - old for parameter, old in zip(parameters, self._old)]).values()
+        return [change / norm if change is not None and norm else None for change, norm in zip(changes, before)]
+
+    def record(self, own_scale: Optional[float]) -> Dict[str, Any]:
+        """The fields of a Step that backward() and the gradients tell."""
+        backwards = self._backwards()
+        reaching = [backward for backward in backwards if backward.before != backward.after] or backwards
+        gradients = reaching[-1].after if reaching else []
+        applied = _divided(self._applied, own_scale) if self._applied is not None else gradients
+        return {
+            **_facts(reaching),
+            "gradients": gradients,
+            "gradients_at_step": applied,
+            "gradient_norm": total(gradients) if reaching else None,
+            "gradient_norm_at_step": total(applied),
+            "norms_at_backward": [total(backward.before) for backward in backwards],
+            "backwards": len(reaching),
+        }
+
+    def _backwards(self) -> List[Backward]:
+        return [
+            Backward(seen, _divided(before, seen.scale), _divided(after, seen.scale))
+            for seen, before, after in self._seen
+        ]
+
+
+def _facts(backwards: Sequence[Backward]) -> Dict[str, Any]:
+    """The last backward() speaks for the step; labels are counted over all of them."""
+    if not backwards:
+        return {}
+    last = backwards[-1].observation
+    counts: Dict[int, int] = {}
+    for backward in backwards:
+        for label, count in backward.observation.facts.get("label_counts", {}).items():
+            counts[label] = counts.get(label, 0) + count
+    return {**last.facts, "label_counts": counts, "loss": last.value(), "loss_scale": last.scale}
+
+
+def _sample(parameter: Tensor) -> Tensor:
+    flat = local(parameter).reshape(-1)
+    return flat[:: max(1, flat.numel() // SAMPLED)]
+
+
+def _divided(norms: Norms, scale: Optional[float]) -> Numbers:
+    return [norm if norm is None or not scale else norm / scale for norm in norms.values()]

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from . import frames, modes
 from .assemble import assemble
 from .composites import BODIES, FUSED
-from .intercept import after_custom_functions, before_backward
+from .intercept import after_custom_functions, after_indexing, before_backward
 from .ledger import Ledger
 from .lower import lower
 from .operation import Call, Op, tensors_in, writes
@@ -43,6 +43,7 @@ class Capture(TorchFunctionMode):
         before = hooks.register_module_forward_pre_hook(self._entered)
         after = hooks.register_module_forward_hook(self._left, always_call=True)
         self._undo = [before.remove, after.remove, before_backward(self.stop), after_custom_functions(self._applied)]
+        self._undo += after_indexing(self._indexed)
 
     def stop(self) -> None:
         self._active = False
@@ -134,6 +135,10 @@ class Capture(TorchFunctionMode):
     def _applied(self, kind: Any, args: Any, result: Any) -> None:
         if self._here():
             self._guarded(self._apply, kind, args, result)
+
+    def _indexed(self, function: Any, args: Any, result: Any) -> None:
+        if self._here():
+            self._guarded(self._record, function, args, {}, result)
 
     def _apply(self, kind: Any, args: Any, result: Any) -> None:
         unseen = self._unseen(result)

@@ -1,14 +1,17 @@
-"""Calls that no function mode can handle, seen from outside while a step is recorded; each gives the way to undo it."""
+"""Calls that no function mode can see or handle, seen from outside while a step is recorded; each gives its undoing."""
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+Undo = Callable[[], None]
 
 
-def before_backward(action: Callable[[], None]) -> Callable[[], None]:
+def before_backward(action: Callable[[], None]) -> Undo:
     """`Tensor.backward` dispatches to the mode itself, and a mode cannot be taken out from inside: act before it."""
     original = torch.Tensor.backward
 
@@ -19,7 +22,7 @@ def before_backward(action: Callable[[], None]) -> Callable[[], None]:
     return _replace(torch.Tensor, "backward", backward)
 
 
-def after_custom_functions(action: Callable[[Any, Any, Any], None]) -> Callable[[], None]:
+def after_custom_functions(action: Callable[[Any, Any, Any], None]) -> Undo:
     """`action(class, arguments, result)` after each `apply` of a torch.autograd.Function."""
     original = vars(torch.autograd.Function)["apply"]
 
@@ -31,12 +34,45 @@ def after_custom_functions(action: Callable[[Any, Any, Any], None]) -> Callable[
     return _replace(torch.autograd.Function, "apply", classmethod(apply))
 
 
-def _replace(owner: type, name: str, wrapper: Any) -> Callable[[], None]:
-    original = vars(owner)[name]
+def after_indexing(action: Callable[[Any, Any, Any], None]) -> List[Undo]:
+    """`action(function, arguments, result)` after `x[...]` and `x[...] = y`, where releases hide them from modes."""
+    return [] if _modes_see_indexing() else [_follow(name, action) for name in ("__getitem__", "__setitem__")]
+
+
+def _follow(name: str, action: Callable[[Any, Any, Any], None]) -> Undo:
+    original = getattr(torch.Tensor, name)
+
+    def method(*args: Any) -> Any:
+        result = original(*args)
+        action(original, args, result)
+        return result
+
+    return _replace(torch.Tensor, name, method)
+
+
+def _modes_see_indexing() -> bool:
+    seen: List[str] = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        torch.Tensor([0.0])[0]
+    return "__getitem__" in seen
+
+
+def _replace(owner: type, name: str, wrapper: Any) -> Undo:
+    own = vars(owner).get(name)
 
     def undo() -> None:
-        if vars(owner)[name] is wrapper:  # else someone wrapped it again, and what is left inside does nothing
-            setattr(owner, name, original)
+        if vars(owner).get(name) is not wrapper:
+            return  # someone wrapped it again, and what is left inside does nothing
+        if own is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
 
     setattr(owner, name, wrapper)
     return undo

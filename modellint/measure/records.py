@@ -20,10 +20,10 @@ def read(folder: Path) -> list[Records]:
 
 
 class Records(Sequence[Record]):
-    """Records in the order of time."""
+    """Records in the order of time; in-process ones carry none and stay in theirs."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        self._records = sorted(records, key=lambda record: float(record["at"]))
+        self._records = sorted(records, key=lambda record: float(record.get("at", 0.0)))
 
     def __getitem__(self, index: Any) -> Any:
         return self._records[index]

@@ -32,7 +32,7 @@ class Readout(NamedTuple):
 
 
 def loss_of(root: Any, may_read_saved: bool) -> Tuple[Any, Optional[marks.LossCall]]:
-    """The node of the loss function nearest to `root`, one over classes before others; (root, None) if there is none."""
+    """The node of the loss function nearest to `root`, one over classes before others; (root, None) without any."""
     first: Tuple[Any, Optional[marks.LossCall]] = (root, None)
     for node in _below(root):
         call = node.metadata.get(marks.LOSS) or (_nll(node) if may_read_saved else None)

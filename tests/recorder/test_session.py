@@ -20,7 +20,7 @@ def _seeded():
 def record(train, steps=3):
     """The Run of `train()` under a recorder, and its records."""
     records = []
-    recorder = Recorder(lambda record: records.append({**record, "at": 0.0}), steps=steps)
+    recorder = Recorder(records.append, steps=steps)
     recorder.attach()
     try:
         train()

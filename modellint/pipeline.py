@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .core import registry, suppress
@@ -68,8 +70,10 @@ def readers(rules: Iterable[Rule]) -> list[Rule]:
     return [rule for rule in rules if isinstance(rule, SourceRule) or type(rule).suspect is not Rule.suspect]
 
 
-def read(paths: Iterable[Path], rules: Iterable[Rule]) -> list[Script]:
-    return list(parse.read(paths, {word for rule in readers(rules) for word in rule.words}))
+def read(
+    paths: Iterable[Path], rules: Iterable[Rule], edited: Mapping[str, bytes] = MappingProxyType({})
+) -> list[Script]:
+    return list(parse.read(paths, {word for rule in readers(rules) for word in rule.words}, edited))
 
 
 def suspicions(scripts: Iterable[Script], rules: Sequence[Rule]) -> Iterator[Found]:
@@ -78,7 +82,17 @@ def suspicions(scripts: Iterable[Script], rules: Sequence[Rule]) -> Iterator[Fou
         if script.problem is not None:
             yield unreadable(script)
         for rule in readers(rules):
-            yield from guarded(rule, rule.suspect, script)
+            for found in guarded(rule, rule.suspect, script):
+                yield from fixable(rule, found, script) if isinstance(found, Diagnostic) else (found,)
+
+
+def fixable(rule: Rule, finding: Diagnostic, script: Script) -> Iterator[Found]:
+    """The finding with what `--fix` would do."""
+    try:
+        yield replace(finding, rewrite=rule.fix(finding, script))
+    except Exception as error:
+        yield finding
+        yield Unchecked(rule.summary(), f"no fix: {type(error).__name__}: {error}", rule.name)
 
 
 def structure(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:

@@ -1,4 +1,4 @@
-"""A rule against its own examples: every `bad` must be found, every `good` must be quiet, in one generic test."""
+"""A rule against its own examples: every `bad` is found and fixed, every `good` is quiet, in one generic test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from .core.rule import SECTIONS, GraphRule, Rule, RuntimeRule
 from .measure.run import Run
 from .source import parse
 
+PASSES = 10
+
 
 def failures(rule: Rule) -> Iterator[str]:
     """One line for each promise of its documentation or examples that the rule does not keep."""
@@ -19,6 +21,7 @@ def failures(rule: Rule) -> Iterator[str]:
             yield f"{rule.name}: bad example {number} is not found"
     for number, example in enumerate(examples(rule.good), 1):
         yield from (f"{rule.name}: good example {number} is found: {d.message}" for d in findings(rule, example))
+    yield from _fixes(rule)
     yield from _verdicts(rule)
     yield from (f"{rule.name}: the documentation lacks {section}:" for section in missing(rule))
 
@@ -35,6 +38,39 @@ def findings(rule: Rule, example: Any) -> list[Diagnostic]:
         assert isinstance(rule, (GraphRule, RuntimeRule))
         found = (f for f in rule.check(example) if isinstance(f, Diagnostic))
     return list(found)
+
+
+def _fixes(rule: Rule) -> Iterator[str]:
+    """A fix makes at least one bad example quiet Python, and of each what `fixed` says."""
+    if type(rule).fix is Rule.fix:
+        return
+    bad = [inspect.cleandoc(example) for example in examples(rule.bad) if isinstance(example, str)]
+    results = [fixed(rule, example) for example in bad]
+    if results == bad:
+        yield f"{rule.name}: no bad example is fixed"
+    for number, (example, result) in enumerate(zip(bad, results, strict=True), 1):
+        if result != example and findings(rule, result):
+            yield f"{rule.name}: bad example {number} is still found after its fix"
+    for number, (expected, result, example) in enumerate(zip(examples(rule.fixed), results, bad, strict=False), 1):
+        if result != (example if expected is None else inspect.cleandoc(expected)):
+            yield f"{rule.name}: bad example {number} is fixed to {result!r}"
+
+
+def fixed(rule: Rule, text: str) -> str:
+    """What the rule's fixes, unsafe ones too, make of a source text."""
+    from .source import fix
+
+    for _ in range(PASSES):
+        script = parse.script("example.py", text)
+        wanted = [found for finding in rule.suspect(script) if (found := rule.fix(finding, script)) is not None]
+        try:
+            result = fix.apply(text.encode(), wanted).data.decode()
+        except fix.FixError:
+            break
+        if result == text:
+            break
+        text = result
+    return text
 
 
 def missing(rule: Rule) -> list[str]:

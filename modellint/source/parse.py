@@ -8,9 +8,10 @@ import io
 import os
 import tokenize
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 
 from modellint.core.diagnostic import Location, Problem
 from modellint.core.suppress import ignores
@@ -20,11 +21,16 @@ from .script import Script
 from .walker import Body, Walker
 
 
-def read(paths: Iterable[Path], words: Iterable[str] = ()) -> Iterator[Script]:
-    """The scripts among `paths` that hold one of `words` (all, if there are none), linked; others are not parsed."""
+def read(
+    paths: Iterable[Path], words: Iterable[str] = (), edited: Mapping[str, bytes] = MappingProxyType({})
+) -> Iterator[Script]:
+    """The scripts among `paths` that hold one of `words` (all, if there are none), linked; others are not parsed.
+
+    `edited` holds what some files (by the path that is shown) contain instead of what is on the disk.
+    """
     wanted = [word.encode() for word in words]
-    scripts = (script for path in paths if (script := _load(path, wanted)) is not None)
-    yield from link.together(scripts, _load)
+    scripts = (script for path in paths if (script := _load(path, wanted, edited)) is not None)
+    yield from link.together(scripts, partial(_load, edited=edited))
 
 
 def script(path: str, text: str) -> Script:
@@ -32,10 +38,12 @@ def script(path: str, text: str) -> Script:
     return next(link.together([_parsed(path, text.encode())], lambda _: None))
 
 
-def _load(path: Path, wanted: Iterable[bytes] = ()) -> Script | None:
+def _load(
+    path: Path, wanted: Iterable[bytes] = (), edited: Mapping[str, bytes] = MappingProxyType({})
+) -> Script | None:
     shown = shown_path(path)
     try:
-        data = path.read_bytes()
+        data = edited[shown] if shown in edited else path.read_bytes()
     except OSError as error:
         return Script(shown, problem=Problem(f"cannot be read: {error.strerror}", Location(shown)))
     if wanted and not any(word in data for word in wanted):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint.core import edit
 from modellint.source.code import Value
 
 NORMS = frozenset(f"torch.nn.{name}" for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"))
@@ -36,6 +37,16 @@ class BatchnormEpsPosition(SourceRule):
         """,
         "b3 = nn.Sequential(nn.Conv2d(64, 32, 5), nn.BatchNorm2d(32, 32))",
     )
+    fixed = (
+        "layers = [nn.Conv2d(64, 128, 3), nn.BatchNorm2d(128, momentum=0.2), nn.LeakyReLU(0.2)]",
+        """
+        from torch.nn import BatchNorm1d as Norm
+
+        def block(width):
+            return Norm(width, momentum=0.01)
+        """,
+        None,
+    )
     good = (
         "norm = nn.BatchNorm2d(128, momentum=0.8)",
         "norm = nn.BatchNorm2d(128, 1e-3)",
@@ -54,6 +65,15 @@ class BatchnormEpsPosition(SourceRule):
                 yield self.at(
                     call, f"sets eps to {eps:g}: the second positional argument of {call.method} is no momentum"
                 )
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """Names the momentum; one above a half is taken for that of Keras. Unsafe: it may not be what was meant."""
+        for call in script.calls:
+            given, meant = call.argument(1), _second(call) or 0.0
+            if call.location == finding.location and given is not None and 0.0 < meant < 1.0:
+                momentum = meant if meant <= 0.5 else round(1 - meant, 9)
+                return Fix((edit.argument(given, "momentum", f"{momentum:g}"),), safe=False)
+        return None
 
 
 def _second(call: Value) -> float | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
 from modellint.measure import clipping
 from modellint.measure.run import Clip
+from modellint.source import lookup
 
 
 def _run(applied: float) -> Run:
@@ -47,6 +50,16 @@ class ClipAfterStep(SourceRule):
             scaler.update()
             limit(model)
         """,
+    )
+    fixed = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        """,
+        None,
     )
     good = (
         """
@@ -89,3 +102,13 @@ class ClipAfterStep(SourceRule):
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         return clipping.applied(run, finding.location)
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        for loop, clip in lookup.acts(script, finding):
+            since_backward = list(takewhile(lambda act: act.kind != "backward", loop.before(clip)))
+            first = next((act for act in reversed(since_backward) if act.kind == "step"), None)
+            if first is not None and lookup.share_function(script, clip, first):
+                scaled = first.scaled and not any(act.kind == "unscale" for act in loop.before(first))
+                unscale = (edit.insert("{receiver}.unscale_({0})", of=first, before=first),) if scaled else ()
+                return Fix((*unscale, edit.move(clip, before=first)))
+        return None

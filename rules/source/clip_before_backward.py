@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
 from modellint.measure import clipping
 from modellint.measure.run import Clip
+from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop
 
 RITUAL = ("clear", "backward", "step")
@@ -53,6 +55,17 @@ class ClipBeforeBackward(SourceRule):
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         """,
     )
+    fixed = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            output = loss(model(x), y)
+            output.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        """,
+        None,
+    )
     good = (
         """
         for i, batch in enumerate(loader):  # the gradients of the passes before are clipped
@@ -92,6 +105,15 @@ class ClipBeforeBackward(SourceRule):
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         return clipping.applied(run, finding.location)
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        for loop, clip in lookup.acts(script, finding):
+            step = next((act for act in loop.after(clip) if act.kind == "step"), None)
+            if step is not None and lookup.share_function(script, clip, step):
+                scaled = step.scaled and not any(act.kind == "unscale" for act in loop.before(step))
+                unscale = (edit.insert("{receiver}.unscale_({0})", of=step, before=step),) if scaled else ()
+                return Fix((*unscale, edit.move(clip, before=step)))
+        return None
 
 
 def _is_early(loop: TrainingLoop, clip: Act) -> bool:

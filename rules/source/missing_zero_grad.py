@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
 from modellint.measure.trajectory import each_optimizer
+from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop
 
 
@@ -48,6 +51,36 @@ class MissingZeroGrad(SourceRule):
         """,
         """
         def update(criterion, x, y, opt):
+            criterion(x, y).backward()
+            opt.step()
+
+        def train(model):
+            sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+            while True:
+                update(criterion, *next(batches), sgd)
+        """,
+    )
+    fixed = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        optimizer_g = torch.optim.Adam(generator.parameters())
+        optimizer_d = torch.optim.Adam(discriminator.parameters())
+        for real in loader:
+            optimizer_g.zero_grad()
+            g_loss().backward()
+            optimizer_g.step()
+            optimizer_d.zero_grad()
+            d_loss(real).backward()
+            optimizer_d.step()
+        """,
+        """
+        def update(criterion, x, y, opt):
+            opt.zero_grad()
             criterion(x, y).backward()
             opt.step()
 
@@ -147,6 +180,26 @@ class MissingZeroGrad(SourceRule):
             return None
         stale = sum(norm > 0 for norm in found) >= self.steps
         return Evidence("gradient norm that backward() found", max(found), 0.0, holds=stale, series=tuple(found))
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        for loop, step in lookup.acts(script, finding):
+            code = "{0}.zero_grad()" if step.scaled else "{receiver}.zero_grad()"
+            if step.call.arguments and not step.scaled:  # a closure, or an engine that is given the optimizer
+                return None
+            passed = takewhile(lambda act: act.kind != "step", loop.before(step))
+            backwards = [act for act in passed if act.kind == "backward"]
+            if backwards and all(
+                _as_often(act, step) and lookup.share_function(script, act, step) for act in backwards
+            ):
+                return Fix((edit.insert(code, of=step, before=backwards[-1]),))
+            if len(loop.steps) == 1 and "grad" not in script.attributes:  # nothing may read the gradients after step()
+                return Fix((edit.insert(code, of=step, after=step),))
+        return None
+
+
+def _as_often(backward: Act, step: Act) -> bool:
+    """Not so with gradient accumulation, which steps after several backward() calls only."""
+    return backward.branches[: len(step.branches)] == step.branches
 
 
 def _clears(act: Act, step: Act) -> bool:

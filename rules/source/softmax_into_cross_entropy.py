@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
 from modellint.measure.run import Logits
+from modellint.source import lookup
 from modellint.source.facts import Loss, Operation
 
 SOFTMAX = frozenset({"softmax", "Softmax", "Softmax2d"})
@@ -59,6 +61,32 @@ class SoftmaxIntoCrossEntropy(SourceRule):
         def forward(x):
             x = classifier(x)
             return torch.log_softmax(x, dim=1)
+
+        loss = torch.nn.CrossEntropyLoss()(forward(x), y)
+        """,
+    )
+    fixed = (
+        "loss = F.cross_entropy(model(x), y)",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Linear(20, 64)
+                self.head = nn.Sequential(nn.ReLU(), nn.Linear(64, 10))
+
+            def forward(self, x):
+                return self.head(self.body(x))
+
+        net = Net().to(device)
+        criterion = nn.CrossEntropyLoss()
+        for x, y in loader:
+            output = net(x)
+            criterion(output.view(-1, 10), y).backward()
+        """,
+        """
+        def forward(x):
+            x = classifier(x)
+            return x
 
         loss = torch.nn.CrossEntropyLoss()(forward(x), y)
         """,
@@ -127,6 +155,21 @@ class SoftmaxIntoCrossEntropy(SourceRule):
         if not seen:
             return None
         return Evidence("share of steps whose rows into the loss sum to 1", sum(seen) / len(seen), 1.0, holds=all(seen))
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """Unsafe if the softmax is the model's own: what reads its probabilities elsewhere gets scores instead."""
+        for loss in (loss for loss in script.losses if loss.location == finding.location):
+            heads = {head for path in loss.inputs if (head := _head(path)) is not None}
+            head = heads.pop()
+            if heads or head.location.path != script.path:
+                return None
+            if any(sum(op.location == head.location for op in path) > 1 for path in loss.inputs):  # in a Sequential
+                return Fix((edit.remove(head.made),), safe=False) if head.made.path == script.path else None
+            inner = "{0|input}" if "." in head.name else "{receiver}"
+            if lookup.share_function(script, loss, head):
+                return Fix((edit.replace(head, inner, into=loss),))
+            return Fix((edit.replace(head, inner),), safe=False)
+        return None
 
 
 def _head(path: Sequence[Operation]) -> Operation | None:

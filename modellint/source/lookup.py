@@ -1,0 +1,45 @@
+"""From a place back to the facts of a script that lie there: what a rule needs to say how its finding is fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from modellint.core.diagnostic import Location
+
+from .code import Function
+from .facts import Act, TrainingLoop
+from .script import Script
+
+if TYPE_CHECKING:
+    from modellint.core.rule import Placed
+
+
+def acts(script: Script, place: Placed) -> Iterator[tuple[TrainingLoop, Act]]:
+    """The acts at a place, each with its loop."""
+    return ((loop, act) for loop in script.training_loops for act in loop.acts if act.location == place.location)
+
+
+def share_function(script: Script, *places: Placed) -> bool:
+    """Whether all places lie in the file and in the same function (not in one inside it)."""
+    return len({id(function(script, place.location)) for place in places}) == 1 and all(
+        place.location.path == script.path for place in places
+    )
+
+
+def function(script: Script, place: Location) -> Function | None:
+    """The innermost function around a place; the module's own body where there is none."""
+    around = (f for f in script.functions[1:] if f.kind != "class" and _holds(f.location, place))
+    return max(around, key=lambda f: _start(f.location), default=next(iter(script.functions), None))
+
+
+def _holds(outer: Location, inner: Location) -> bool:
+    return _start(outer) <= _start(inner) and _end(inner) <= _end(outer)
+
+
+def _start(place: Location) -> tuple[int, int]:
+    return place.line or 0, place.column or 0
+
+
+def _end(place: Location) -> tuple[int, int]:
+    return place.end_line or place.line or 0, place.end_column or place.column or 0

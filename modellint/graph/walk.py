@@ -29,7 +29,8 @@ def readouts(graph: Graph) -> tuple[Node, ...]:
 
     A layer that the loss reads and that also feeds another readout, as a latent code does, is a hidden layer.
     """
-    behind = walk_back(graph, graph[graph.output], lambda node: learns(node) and node.role not in LAYERS)
+    output = graph[graph.output]
+    behind = walk_back(graph, output, lambda node: learns(node) and node.role not in LAYERS, carriers)
     found = [node for node in behind if node.role in LAYERS and learns(node)]
     hidden: set[str] = set()
     for node in found:
@@ -65,9 +66,11 @@ def path(graph: Graph, start: Node, end: Node) -> tuple[Node, ...]:
 def carriers(graph: Graph, node: Node) -> tuple[Node, ...]:
     """The inputs whose scale carries over: of attention the values, which it averages; of anything else, all."""
     inputs = graph.inputs(node)
-    if node.operation == "scaled_dot_product_attention":
+    if node.role is not Role.ATTENTION or len(inputs) < 2:
+        return inputs
+    if node.operation == "scaled_dot_product_attention":  # query, key, value, each once, and perhaps a mask
         return tuple(source for source in inputs[:3] if source.gradient)[-1:] or inputs[:1]
-    return inputs
+    return inputs[1:]  # softmax times values
 
 
 def _not_in(names: set[str]) -> Callable[[Node], bool]:

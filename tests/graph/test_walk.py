@@ -73,6 +73,18 @@ def test_the_scale_of_attention_is_that_of_its_values() -> None:
     assert learned_parameters(graph) == {"q.weight", "k.weight", "v.weight"}
 
 
+def test_the_readout_of_attention_over_its_own_outputs_makes_the_values() -> None:
+    graph = Graph.of(
+        "input x",
+        "linear values",
+        "linear scores",
+        "softmax softmax",
+        "attention mm <- softmax, values",
+        "loss nll_loss",
+    )
+    assert [node.name for node in readouts(graph)] == ["values"]
+
+
 def test_paths() -> None:
     way = path(TWO_HEADS, TWO_HEADS["add"], TWO_HEADS["body"])
     assert [node.name for node in way] == ["add", "cross_entropy", "classes", "relu", "body"]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from modellint import pipeline
+from modellint.cli import fixing
 from modellint.cli.launching import launch_options, launching
 from modellint.cli.output import finish
 from modellint.cli.reporting import reporting, settings
@@ -20,14 +21,14 @@ from modellint.core.diagnostic import Report
 @click.option(
     "--target", "targets", multiple=True, metavar="PKG.MODULE:FACTORY", help="Run one step of what it returns."
 )
+@fixing.fixing
 @reporting
 @launching
 def command(paths: tuple[Path, ...], targets: tuple[str, ...], **options: Any) -> None:
     """Read training scripts and report what reading finds; nothing is executed unless --target asks for it."""
     chosen = settings(options)
-    reports = [_target(target, options, chosen) for target in targets or (() if paths else chosen.targets)]
-    if paths or not targets:
-        reports.insert(0, pipeline.check(paths or (Path(),), chosen))
+    reports = [fixing.check(paths or (Path(),), chosen, options)] if paths or not targets else []
+    reports += [_target(target, options, chosen) for target in targets or (() if paths else chosen.targets)]
     finish(pipeline.together(reports), options, chosen)
 
 

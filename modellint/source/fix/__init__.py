@@ -11,7 +11,7 @@ from modellint.core.diagnostic import Edit, Fix
 
 from . import expressions, statements
 from .change import Change, Rewriter
-from .error import FixError
+from .error import FixError, UnreadableError
 from .text import Text
 from .tree import Tree
 
@@ -38,7 +38,8 @@ class Applied:
 def apply(data: bytes, fixes: Sequence[Fix]) -> Applied:
     """`data` with as many of the fixes as go together, the first ones first.
 
-    Raises FixError for a file that cannot be read, or if together they would lose a comment or give no Python.
+    Raises UnreadableError for a file that cannot be rewritten at all, and FixError if together the fixes would lose a
+    comment or give no Python.
     """
     source = Text.of(data)
     tree = Tree.of(source.content)
@@ -85,4 +86,4 @@ def _problem(text: Text) -> str:
     return ""
 
 
-__all__ = ["Applied", "FixError", "apply"]
+__all__ = ["Applied", "FixError", "Text", "UnreadableError", "apply"]

@@ -3,3 +3,7 @@
 
 class FixError(Exception):
     """The reason, in words that follow "not fixed: "."""
+
+
+class UnreadableError(FixError):
+    """The file itself cannot be rewritten, whatever the edit."""

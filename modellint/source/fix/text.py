@@ -7,7 +7,7 @@ import tokenize
 from collections import Counter
 from dataclasses import dataclass
 
-from .error import FixError
+from .error import UnreadableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,14 @@ class Text:
 
     @classmethod
     def of(cls, data: bytes) -> Text:
-        """Raises FixError for bytes that would not come back as they were."""
+        """Raises UnreadableError for bytes that would not come back as they were."""
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
             text = cls(data.decode(encoding), encoding)
         except (SyntaxError, ValueError) as error:
-            raise FixError(f"the file cannot be decoded ({error})") from error
+            raise UnreadableError(f"the file cannot be decoded ({error})") from error
         if text.encode() != data:
-            raise FixError(f"the file cannot be written back as {encoding}")
+            raise UnreadableError(f"the file cannot be written back as {encoding}")
         return text
 
     def encode(self) -> bytes:
@@ -36,5 +36,5 @@ class Text:
         try:
             tokens = [token for token in tokenize.generate_tokens(lines) if token.type == tokenize.COMMENT]
         except (tokenize.TokenError, SyntaxError) as error:
-            raise FixError(f"the file cannot be read token by token ({error})") from error
+            raise UnreadableError(f"the file cannot be read token by token ({error})") from error
         return Counter(token.string.rstrip() for token in tokens)

@@ -9,7 +9,7 @@ from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
 from modellint.core.diagnostic import Location
 
-from .error import FixError
+from .error import FixError, UnreadableError
 
 Path = tuple[cst.CSTNode, ...]  # a node with all that is around it, outermost first
 
@@ -21,16 +21,16 @@ class Tree:
 
     @classmethod
     def of(cls, text: str) -> Tree:
-        """Raises FixError for a text that LibCST cannot read or would not give back unchanged."""
+        """Raises UnreadableError for a text that LibCST cannot read or would not give back unchanged."""
         try:
             module = cst.parse_module(text)
             ranges = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
         except cst.ParserSyntaxError as error:
-            raise FixError(f"LibCST cannot parse the file ({error.message}, line {error.raw_line})") from error
+            raise UnreadableError(f"LibCST cannot parse the file ({error.message}, line {error.raw_line})") from error
         except Exception as error:  # what it promises is a ParserSyntaxError; it has other ways to fail
-            raise FixError(f"LibCST cannot read the file ({type(error).__name__}: {error})") from error
+            raise UnreadableError(f"LibCST cannot read the file ({type(error).__name__}: {error})") from error
         if module.code != text:
-            raise FixError("LibCST does not give the file back unchanged")
+            raise UnreadableError("LibCST does not give the file back unchanged")
         return cls(module, dict(ranges))
 
     def path(self, place: Location) -> Path:

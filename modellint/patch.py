@@ -1,0 +1,50 @@
+"""Edited files: shown as a unified diff, or written in the place of the old ones."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .core.errors import UsageError
+from .source.fix import Text
+
+
+def diff(edited: Mapping[str, bytes]) -> Iterator[bytes]:
+    """A unified diff of each file against the disk, in the file's own encoding."""
+    for path in sorted(edited):
+        old, new = Text.of(Path(path).read_bytes()), Text.of(edited[path])
+        for line in difflib.unified_diff(_lines(old), _lines(new), path, path):
+            ending = "" if line.endswith("\n") else "\n\\ No newline at end of file\n"
+            yield (line + ending).encode(new.encoding.removesuffix("-sig"))
+
+
+def _lines(text: Text) -> list[str]:
+    lines = text.content.split("\n")
+    return [f"{line}\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
+
+
+def write(edited: Mapping[str, bytes]) -> None:
+    """Each file at once or not at all, with its mode; a link stays one. Raises UsageError where that fails."""
+    for path, data in edited.items():
+        try:
+            _replace(os.path.realpath(path), data)
+        except OSError as error:
+            raise UsageError(f"{path}: the fixes cannot be written: {error.strerror}") from error
+
+
+def _replace(path: str, data: bytes) -> None:
+    handle, draft = tempfile.mkstemp(prefix=".modellint-", dir=os.path.dirname(path))
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        shutil.copymode(path, draft)
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise

@@ -1,0 +1,163 @@
+"""Findings to mended files: fixes are made in memory and held against a new reading; the caller writes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import pipeline
+from .core.config import Settings
+from .core.diagnostic import Diagnostic, Report
+from .source import files, fix
+
+PASSES = 100
+Edited = Mapping[str, bytes]  # what files hold instead of what is on the disk
+Faults = Counter[tuple[str | None, str]]  # how many findings of a rule a file has
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A fix that was not made, and why."""
+
+    finding: Diagnostic
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    edited: Edited
+    made: tuple[Diagnostic, ...] = ()
+    left: tuple[Left, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What the fixes came to; `report` is what remains when the files hold what is in `edited`."""
+
+    report: Report
+    edited: Edited
+    made: tuple[Diagnostic, ...]
+    left: tuple[Left, ...]
+
+    @property
+    def unsafe(self) -> int:
+        """How many of the remaining findings have a fix that was not asked for."""
+        tried = [left.finding for left in self.left]
+        return sum(d.rewrite is not None and not is_safe(d) and d not in tried for d in self.report.diagnostics)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    edited: Edited
+    report: Report
+    faults: Faults
+
+
+def repair(paths: Sequence[Path], settings: Settings, *, unsafe: bool = False) -> Repair:
+    """Make the safe fixes (with `unsafe` all) of what reading finds, pass by pass until there is none left to make.
+
+    A fix that leaves its finding, makes another one or gives no Python is taken back.
+    Raises UsageError for a path that does not exist or a setting that cannot be read.
+    """
+    bench = Bench(paths, settings)
+    now = bench.read({})
+    made: list[Diagnostic] = []
+    left: dict[object, Left] = {}
+    for _ in range(PASSES):
+        fixable = [d for d in now.report.diagnostics if is_safe(d) or (unsafe and has_fix(d))]
+        wanted = [d for d in fixable if _key(d, now.edited) not in left]
+        after, trial = bench.settle(now, wanted)
+        left |= {_key(failed.finding, now.edited): failed for failed in trial.left}
+        made += trial.made
+        now = after
+        if not trial.made and not trial.left:
+            break
+    remaining = {_key(d, now.edited) for d in now.report.diagnostics if has_fix(d)}
+    return Repair(now.report, now.edited, tuple(made), tuple(left[key] for key in left if key in remaining))
+
+
+def has_fix(finding: Diagnostic) -> bool:
+    return finding.rewrite is not None and not (finding.location.path or "").endswith(".ipynb")
+
+
+def is_safe(finding: Diagnostic) -> bool:
+    """What is only suspected is never changed without being asked for."""
+    return finding.rewrite is not None and finding.rewrite.safe and finding.verdict.convicts and has_fix(finding)
+
+
+class Bench:
+    """The files below some paths, read again and again while they are being mended."""
+
+    def __init__(self, paths: Sequence[Path], settings: Settings) -> None:
+        self.settings = settings
+        self.rules = pipeline.chosen(settings)
+        self.files = files.find(paths, settings.exclude, settings.root)
+
+    def read(self, edited: Edited) -> Reading:
+        scripts = pipeline.read(self.files, self.rules, edited)
+        found = list(pipeline.suspicions(scripts, self.rules))
+        faults = Counter((d.location.path, d.rule) for d in found if isinstance(d, Diagnostic))
+        return Reading(edited, pipeline.report(found, scripts, None, self.rules, self.settings), faults)
+
+    def settle(self, now: Reading, wanted: Sequence[Diagnostic]) -> tuple[Reading, Trial]:
+        """As many of the fixes as go together; when they make it worse, half of them, down to the one to blame."""
+        trial = _tried(wanted, now.edited)
+        if not trial.made:
+            return now, trial
+        after = self.read(trial.edited)
+        reason = _worse(now.faults, after.faults, trial.made)
+        if not reason:
+            return after, trial
+        if len(trial.made) > 1:
+            return self.settle(now, trial.made[: len(trial.made) // 2])
+        return now, Trial(now.edited, left=(*trial.left, Left(trial.made[0], reason)))
+
+
+def _tried(wanted: Sequence[Diagnostic], edited: Edited) -> Trial:
+    """The files with the fixes, as far as these fit the source and each other."""
+    contents: dict[str, bytes] = {}
+    made: list[Diagnostic] = []
+    left: list[Left] = []
+    for path in dict.fromkeys(d.location.path for d in wanted):
+        trial = _file(str(path), [d for d in wanted if d.location.path == path], edited)
+        contents |= trial.edited
+        made += trial.made
+        left += trial.left
+    return Trial({**edited, **contents}, tuple(made), tuple(left))
+
+
+def _file(path: str, findings: Sequence[Diagnostic], edited: Edited) -> Trial:
+    try:
+        applied = fix.apply(_content(path, edited), [d.rewrite for d in findings if d.rewrite is not None])
+    except fix.UnreadableError as error:
+        return Trial({}, left=tuple(Left(finding, str(error)) for finding in findings))
+    except fix.FixError as error:
+        if len(findings) > 1:
+            return _file(path, findings[: len(findings) // 2], edited)
+        return Trial({}, left=(Left(findings[0], str(error)),))
+    made = tuple(findings[number] for number in applied.made)
+    left = tuple(Left(findings[number], reason) for number, reason in applied.refused.items())
+    return Trial({path: applied.data} if made else {}, made, left)
+
+
+def _worse(before: Faults, after: Faults, made: Sequence[Diagnostic]) -> str:
+    """What speaks against the fixes: a finding that stays or comes; nothing if it is the empty text."""
+    surplus = after - (before - Counter((d.location.path, d.rule) for d in made))
+    path, rule = next(iter(surplus), (None, ""))
+    if not rule:
+        return ""
+    if any((d.location.path, d.rule) == (path, rule) for d in made):
+        return "it would still be found"
+    return f"it would make a new finding ({rule} in {path})"
+
+
+def _content(path: str, edited: Edited) -> bytes:
+    return edited[path] if path in edited else Path(path).read_bytes()
+
+
+def _key(finding: Diagnostic, edited: Edited) -> object:
+    """What tells a finding from others while the lines above it come and go."""
+    path, line = finding.location.path or "", finding.location.line or 1
+    return path, finding.rule, tuple(_content(path, edited).splitlines()[line - 1 : line])

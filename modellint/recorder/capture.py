@@ -113,6 +113,9 @@ class Capture(TorchFunctionMode):
             self._guarded(self._leave, module, result)
 
     def _enter(self, module: torch.nn.Module, args: Any) -> None:
+        if type(module).__name__ == "OptimizedModule":
+            self.stop()  # the compiler would trace the recorder too, and cache what it saw
+            raise RuntimeError("a compiled model cannot be recorded")
         call = Call(module, self._call, frames.user_line())
         call.inputs = self._ledger.encode(args, self._call)
         if self._call is None:

@@ -82,7 +82,7 @@ def _plain(node: Node, region: List[Node], merged: Dict[Node, Node]) -> Dict[str
         "bounded": _bounded(node, role),
         "gradient": bool(node.meta["grad"]),
         "dim": _dimension(node) if "softmax" in role else None,
-        "std": None if node.meta["std"] is None else float(node.meta["std"]),
+        "std": _number(node.meta["std"]),
         "module_class": node.meta["module_class"],
         "location": {"path": path, "line": line, "module": node.meta["module"] or None},
     }
@@ -120,6 +120,13 @@ def _bounded(node: Node, role: str) -> bool:
 def _dimension(node: Node) -> Optional[int]:
     found = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     return found if isinstance(found, int) else None
+
+
+def _number(value: Any) -> Optional[float]:
+    try:
+        return None if value is None else float(value)
+    except RuntimeError:  # tensors without data
+        return None
 
 
 def _unique(names: Iterable[str]) -> List[str]:

@@ -113,4 +113,8 @@ def writes(function: Any) -> bool:
 
 
 def outline(path: Path, tensor: Tensor) -> Made:
-    return path, tuple(int(size) for size in tensor.shape), str(tensor.dtype)
+    try:
+        shape = tuple(int(size) for size in tensor.shape)
+    except RuntimeError:  # nested tensors and lazy parameters have none
+        shape = ()
+    return path, shape, str(tensor.dtype)

@@ -258,3 +258,25 @@ def test_the_recorded_graph_is_a_torch_fx_graph() -> None:
     capture.graph.lint()
     assert "scaled_dot_product_attention" in str(capture.graph)
     assert "def forward" in capture.graph.python_code("self").src
+
+
+@pytest.mark.filterwarnings("ignore:Using `torch.compile")
+def test_a_compiled_model_is_left_to_its_compiler() -> None:
+    capture, model = Capture(), nn.Linear(4, 2)
+    compiled = torch.compile(model, backend="eager")
+    capture.start()
+    loss = compiled(torch.randn(3, 4)).sum()
+    assert torch._C._len_torch_function_stack() == 0
+    assert capture.finish(loss, names(model), model) is None
+    assert "compiled" in str(capture.errors[0])
+
+
+def test_tensors_without_data_are_recorded() -> None:
+    capture = Capture()
+    with torch.device("meta"):
+        layer, x = nn.Linear(4, 2), torch.empty(3, 4)
+    capture.start()
+    loss = layer(x).sum()
+    graph = from_plain(Graph, capture.finish(loss, names(layer), layer))
+    assert readouts(graph)[0].shape == (3, 2)
+    assert graph.of_role(Role.INPUT)[0].std is None

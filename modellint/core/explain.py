@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from .rule import SECTIONS, Rule
 
-_TITLES = {
+TITLES = {
     "Why": "Why it hurts",
     "Fix": "What to do",
     "Ignore": "When to ignore it",
@@ -26,9 +26,9 @@ def _lines(rule: Rule) -> Iterator[str]:
     sure = "certain by reading" if rule.certain else "suspected until measured" if rule.code < "ML3" else "measured"
     yield f"{rule.name} ({rule.code}) · {rule.severity} · {sure}"
     yield f"\n{rule.summary()}"
-    yield from (f"\n{_TITLES[name]}\n{_wrapped(rule.section(name))}" for name in SECTIONS if rule.section(name))
-    yield from _example("Bad", rule.bad)
-    yield from _example("Good", rule.good)
+    yield from (f"\n{TITLES[name]}\n{_wrapped(rule.section(name))}" for name in SECTIONS if rule.section(name))
+    for title, text in examples(rule):
+        yield f"\n{title}\n{textwrap.indent(text, '    ')}"
     if options := rule.options():
         yield "\nOptions ([tool.modellint.rules." + rule.name + "])"
         yield from (f"  {name.replace('_', '-')} = {value!r}" for name, value in options.items())
@@ -38,10 +38,11 @@ def _lines(rule: Rule) -> Iterator[str]:
         yield f"\nRemedy that a re-run can try\n  {rule.remedy}"
 
 
-def _example(title: str, examples: object) -> Iterator[str]:
-    texts = [e for e in (examples if isinstance(examples, tuple) else (examples,)) if isinstance(e, str)]
-    for text in texts[:1] if title == "Bad" else texts[:2]:
-        yield f"\n{title}\n{textwrap.indent(inspect.cleandoc(text), '    ')}"
+def examples(rule: Rule) -> Iterator[tuple[str, str]]:
+    """The first example of the fault and two that are healthy, as code; a graph or a run is not shown."""
+    for title, written, most in (("Bad", rule.bad, 1), ("Good", rule.good, 2)):
+        texts = [e for e in (written if isinstance(written, tuple) else (written,)) if isinstance(e, str)]
+        yield from ((title, inspect.cleandoc(text)) for text in texts[:most])
 
 
 def _wrapped(text: str) -> str:

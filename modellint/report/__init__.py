@@ -16,7 +16,8 @@ FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(formats.__
 def render(report: Report, format: str = "full", **context: Any) -> str:  # noqa: A002
     """`report` as text that ends in a newline, or is empty.
 
-    `context` says how to draw for a terminal: `color` (None: ask the environment) and `width` in columns.
+    `context` says how to draw for a terminal: `color` (None: ask the environment) and `width` in columns; and which
+    `rules` were asked, for the formats that describe them.
     Raises ValueError for a format that does not exist.
     """
     if format not in FORMATS:

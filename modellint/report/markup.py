@@ -11,12 +11,14 @@ _CODE = re.compile(r"(`[^`]+`)")
 _MARKUP = re.compile(
     r"[\\*\[<$`~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|^(?=>|(?:#{1,6}|[+-])(?:\s|$))|(?<=^\d)(?=[.)]\s)"
 )
+_MENTION = re.compile(r"(?<![\w/])(@(?=\w)|#(?=\d))")  # of a person or an issue, outside of addresses
+_NOTHING = "&#8203;"  # a space of no width
 
 
 def prose(text: str) -> str:
-    """One line with all markup escaped, except that what stands in backticks stays code."""
+    """One line with all markup escaped, except that what stands in backticks stays code; nobody is notified."""
     parts = _CODE.split(one_line(text))
-    return "".join(code(part[1:-1]) if _CODE.fullmatch(part) else _MARKUP.sub(r"\\\g<0>", part) for part in parts)
+    return "".join(code(part[1:-1]) if _CODE.fullmatch(part) else _plain(part) for part in parts)
 
 
 def sentence(text: str) -> str:
@@ -47,6 +49,10 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
     for row in (titles, ["---"] * len(titles), *cells):
         yield f"| {' | '.join(row[place] for place in kept)} |"
     yield ""
+
+
+def _plain(text: str) -> str:
+    return _MENTION.sub(rf"\1{_NOTHING}", _MARKUP.sub(r"\\\g<0>", text))
 
 
 def _longest_fence(text: str) -> int:

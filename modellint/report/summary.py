@@ -46,17 +46,21 @@ def watched(run: Facts | None) -> str:
 
 def subject(run: Facts | None) -> str:
     """The script or module that a command runs; "the model" where there was no command."""
-    command = [str(word) for word in (run or {}).get("command") or ()]
-    script = next((word for word in command if word.endswith((".py", ".ipynb"))), None)
+    command = _command(run)
     module = next((name for flag, name in itertools.pairwise(command) if flag == "-m"), None)
-    return one_line(script or module or " ".join(command[:1]) or "the model")
+    return one_line(script(run) or module or " ".join(command[:1]) or "the model")
+
+
+def script(run: Facts | None) -> str | None:
+    """The file that a command names, as it names it."""
+    return next((word for word in _command(run) if word.endswith((".py", ".ipynb"))), None)
 
 
 def facts(run: Facts | None) -> Iterator[tuple[str, str]]:
     """What is known of the run, as labels and texts; what is not known is left out."""
     run = run or {}
     lines = {
-        "command": _code(shlex.join(str(word) for word in run.get("command") or ())),
+        "command": _code(shlex.join(_command(run))),
         "model": _model(run.get("model")),
         "loss": _loss(run.get("loss"), run.get("classes")),
         "optimizer": "; ".join(_optimizer(optimizer) for optimizer in run.get("optimizers") or ()),
@@ -66,6 +70,10 @@ def facts(run: Facts | None) -> Iterator[tuple[str, str]]:
         "record": _code(run.get("folder") or ""),
     }
     yield from ((label, one_line(text)) for label, text in lines.items() if text)
+
+
+def _command(run: Facts | None) -> list[str]:
+    return [str(word) for word in (run or {}).get("command") or ()]
 
 
 def _code(text: object) -> str:

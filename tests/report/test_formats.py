@@ -12,7 +12,7 @@ from modellint.report import FORMATS, render
 
 
 def test_formats_are_the_modules_of_the_folder():
-    assert {"full", "concise", "json", "markdown"} <= set(FORMATS)
+    assert {"full", "concise", "json", "markdown", "sarif", "github", "gitlab", "junit"} <= set(FORMATS)
 
 
 def test_an_unknown_format_names_the_known_ones():
@@ -23,8 +23,9 @@ def test_an_unknown_format_names_the_known_ones():
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "full"])
 def test_only_the_terminal_imports_rich(name):
     code = (
-        "import sys; from modellint.core.diagnostic import Report; from modellint.report import render;"
-        f"render(Report(), {name!r}); sys.exit('rich' in sys.modules)"
+        "import sys; from modellint.core.diagnostic import *; from modellint.report import render;"
+        "finding = Diagnostic('r', 'ML1', Severity.ERROR, 'm', Location('x.py', 1), Verdict.CERTAIN);"
+        f"render(Report((finding,)), {name!r}); sys.exit('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -42,9 +43,9 @@ def test_every_format_takes_any_report_and_says_the_same_twice(name, seed):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_nothing_steers_the_terminal(name):
-    report = example_reports.with_message("red \x1b[31malert\x1b[0m \x07 \x9b31m and \x1b]0;title\x07 done")
+    report = example_reports.with_message("red \x1b[31malert\x1b[0m \x07 \x9b31m and \x1b]0;title\x07 done\ufffe")
     text = render(report, name, color=False)
-    assert not any(character in text for character in "\x1b\x07\x9b")
+    assert not any(character in text for character in "\x1b\x07\x9b\ufffe")
     assert "alert" in text
 
 

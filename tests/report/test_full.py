@@ -11,7 +11,7 @@ import example_reports as examples
 import pytest
 from rich.cells import cell_len
 
-from modellint.core.diagnostic import Diagnostic, Evidence, Location, Report, Unchecked, Verdict
+from modellint.core.diagnostic import Diagnostic, Evidence, Location, Passed, Report, Unchecked, Verdict
 from modellint.report import render
 
 
@@ -102,6 +102,17 @@ def test_what_works_lists_every_check_with_its_number():
         "  ✓ parameters that receive a gradient              6 of 6",
         "  ✓ accuracy rose within the probe                  0 % .. 40 %",
     ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_a_long_check_does_not_run_into_its_number(width):
+    long = "the scale of the features suits the readout (standard deviation)"
+    works = block(full(Report(passed=(Passed(long, 0.999), *examples.PASSED)), width), "What works")
+    assert re.search(r"\)(  +|\n +)0\.999$", works, re.MULTILINE)
+    columns = {
+        line.index(value) for line in works.splitlines() for value in ("3.2 (", "38 (", "6 of 6") if value in line
+    }
+    assert len(columns) == 1
 
 
 def test_not_checked_names_each_reason_once():

@@ -112,6 +112,13 @@ def test_prose_shows_what_it_says_and_means_nothing(text):
     assert shown(tokens[0]) == text
 
 
+def test_nobody_is_notified_and_no_issue_is_linked():
+    assert prose("(@torch.no_grad) of #12 and `@code #1`") == "(@&#8203;torch.no_grad) of #&#8203;12 and `@code #1`"
+    untouched = "a @ b, me@example.org, https://example.org/@me/1#12, step # 3, C#"
+    assert prose(untouched) == untouched
+    assert "@&#8203;everyone" in audit(examples.with_message("ask @everyone"))
+
+
 @pytest.mark.parametrize("text", ["plain", "a`b", "``", "`", "a ``b`` c", "*x*", "<b>"])
 def test_code_cannot_be_left(text):
     (token,) = [child for child in inline(code(text)) if child.type == "code_inline"]

@@ -52,11 +52,15 @@ def _opening(report: Report) -> Iterator[Line]:
 
 
 def _what_works(passed: Sequence[Passed], width: int) -> Iterator[Line]:
-    if passed:
-        yield Line((("What works", "strong"),))
-    column = min(max((cells(one_line(check.check)) for check in passed), default=0), width * 3 // 5)
-    for check in passed:
-        padding = " " * (column - cells(one_line(check.check)) + 2)
+    """The outcomes in a column that leaves room for the longest one; a longer label moves its own outcome only."""
+    if not passed:
+        return
+    yield Line((("What works", "strong"),))
+    labels = [cells(one_line(check.check)) for check in passed]
+    room = min(width * 2 // 3, width - len("  ✓   ") - max(cells(outcome(check)) for check in passed))
+    column = max((label for label in labels if label <= room), default=0)
+    for check, label in zip(passed, labels, strict=True):
+        padding = " " * (max(column - label, 0) + 2)
         yield Line((*prose(check.check), (padding + outcome(check), "")), lead=(("  ✓ ", "good"),))
 
 

@@ -14,11 +14,13 @@ from torch.overrides import TorchFunctionMode
 
 from . import frames, modes
 from .assemble import assemble
-from .composites import BODIES, FUSED
+from .composites import BODIES, may_fuse
 from .intercept import after_custom_functions, after_indexing, before_backward
 from .ledger import Ledger
 from .lower import lower
 from .operation import Call, Op, tensors_in, writes
+
+MOST_ERRORS = 10
 
 
 class Capture(TorchFunctionMode):
@@ -61,7 +63,7 @@ class Capture(TorchFunctionMode):
             self.graph = assemble(found, parameter_names, model) if found is not None else None
             return lower(self.graph) if self.graph is not None else None
         except Exception as error:
-            self.errors.append(error)
+            self._failed(error)
             return None
         finally:
             self._ledger, self._call = Ledger(), None
@@ -87,7 +89,12 @@ class Capture(TorchFunctionMode):
             with torch._C.DisableTorchFunction():
                 action(*args)
         except Exception as error:
-            self.errors.append(error)
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if len(self.errors) < MOST_ERRORS:
+            error.__context__ = None
+            self.errors.append(error.with_traceback(None))  # its frames would keep tensors alive
 
     def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         made = tuple(tensors_in(result))
@@ -121,7 +128,7 @@ class Capture(TorchFunctionMode):
         if self._call is None:
             self._measure(args)
         self._call = call
-        call.suspended = isinstance(module, FUSED) and not module.training and modes.remove(self)
+        call.suspended = may_fuse(module) and modes.remove(self)
 
     def _leave(self, module: torch.nn.Module, result: Any) -> None:
         call = next((call for call in self._call or () if call.module() is module), None)
@@ -154,5 +161,6 @@ class Capture(TorchFunctionMode):
 
     def _measure(self, args: Any) -> None:
         for _, tensor in tensors_in(args):
-            if tensor.is_floating_point() and not tensor.requires_grad and tensor.numel() > 1:
+            plain = type(tensor) is Tensor and tensor.is_floating_point()
+            if plain and not tensor.requires_grad and tensor.numel() > 1:
                 self._ledger.ref(tensor).source.std = tensor.std()

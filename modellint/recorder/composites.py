@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any, Callable
 
+import torch
 from torch import nn
 from torch.nn import functional
 
@@ -20,5 +21,11 @@ def _body(function: Any) -> Callable[..., Any]:
 
 
 BODIES = {functional.multi_head_attention_forward: _body(functional.multi_head_attention_forward)}
-# With any function mode active these leave their fused path in eval mode, which changes the last bits of their results.
-FUSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+_FUSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+
+
+def may_fuse(module: nn.Module) -> bool:
+    """Whether a module may take a fused path, which it leaves when any mode is active: that changes its last bits."""
+    if not isinstance(module, _FUSED) or module.training:
+        return False
+    return not (torch.is_grad_enabled() and all(parameter.requires_grad for parameter in module.parameters()))

@@ -117,6 +117,14 @@ def interfaces() -> tuple[object, ...]:
     )
 
 
+def test_a_network_that_trains_in_eval_mode_is_recorded_from_inside() -> None:
+    case = architectures.transformer_encoder()
+    case.model.eval()
+    graph = record(case)
+    assert graph.of_role(Role.ATTENTION, Role.NORM)
+    assert learned_parameters(graph) == {name for name, _ in case.model.named_parameters()}
+
+
 def test_nothing_stays_after_finish() -> None:
     before = interfaces()
     record(architectures.mlp())
@@ -232,6 +240,8 @@ def test_an_error_of_the_recorder_never_reaches_the_run(monkeypatch: pytest.Monk
     capture, case = Capture(), architectures.mlp()
     assert step(case, capture) is None
     assert {str(error) for error in capture.errors} == {"recorder"}
+    assert len(capture.errors) <= 10
+    assert not any(error.__traceback__ for error in capture.errors), "frames would keep tensors alive"
     assert all(parameter.grad is not None for parameter in case.model.parameters())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ from .written import Written
 HERE = Path(__file__).resolve().parent
 RECORDER = HERE.parent / "recorder"
 CACHE = Path(".modellint_cache")
+_numbers = itertools.count()
 QUIET = {
     "TORCH_COMPILE_DISABLE": "1",
     "TORCHDYNAMO_DISABLE": "1",
@@ -89,7 +91,7 @@ def _cache() -> Path:
 
 
 def _new_folder(options: Options) -> Path:
-    folder = options.run_dir or _cache() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    folder = options.run_dir or _cache() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_numbers)}"
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("process-*.jsonl", "stacks-*.txt", merge.RUN_FILE):
         for old in folder.glob(pattern):

@@ -25,7 +25,8 @@ class Outcome:
     """`status` and `problem` as the Run has them."""
 
     def __init__(self, journals: Sequence[Records], ended: Ended, folder: Path, options: Options) -> None:
-        self._records, self._steps = records.together(journals), records.main(journals).steps()
+        self._records, self._main = records.together(journals), records.main(journals)
+        self._steps = self._main.steps()
         self._ended, self._options = ended, options
         self._log = _text(folder / LOG)
         self._stacks = [text for file in sorted(folder.glob("stacks-*.txt")) if (text := _text(file))]
@@ -38,17 +39,28 @@ class Outcome:
             return "failed", Problem(f"command not found: {ended.not_found}")
         if stopped := self._records.first("stopped"):
             return "stopped", self._stopped(stopped)
-        if self._records.of_kind("end", reason="steps") and not (self._options.finish and (ended.code or ended.hung)):
+        if self._came_to_its_end():
             return "completed", None
         if ended.interrupted:
             return "failed", self._problem(f"interrupted after {self._count()}")
         if ended.hung:
             return "hung", self._hung()
-        if crash := self._records.first("exception"):
+        if (
+            crash := self._main.first("exception")
+            or ((ended.code or not self._steps)
+            and self._records.first("exception"))
+        ):
             return "failed", self._crash(crash)
         if ended.code:
             return "failed", self._failed(ended.code)
         return self._short() if self._steps else self._no_step()
+
+    def _came_to_its_end(self) -> bool:
+        """Whether all steps were watched; once one rank has ended, what happens to the others is our doing."""
+        ends, crash = self._records.of_kind("end", reason="steps"), self._main.first("exception")
+        if not ends or (self._options.finish and (self._ended.code or self._ended.hung)):
+            return False
+        return crash is None or crash["at"] > ends[0]["at"]
 
     def _stopped(self, record: Record) -> Problem:
         what = f"{record['action']} {record['path']}, which existed before the run"

@@ -39,6 +39,7 @@ class ByHandWatch(Watch):
     def arm(self) -> None:
         """The gradients are there: from now on a change of the parameters is a step."""
         if self._track is not None and self._track.done < self.recorder.steps:
+            self.recorder.roster.note_zeros(self._track)
             self._track.begin_step()
 
     @guarded

@@ -28,10 +28,10 @@ class Roster:
         return self._models.note(module, {id(p) for track in tracks for p in track.parameters()})
 
     def note_zeros(self, track: Track) -> None:
-        """Which parameters are all zero before the first step."""
-        listed = track.parameters()
+        """Which parameters are all zero before their first step."""
+        listed = [parameter for parameter in track.parameters() if self.number(parameter) not in self._parameters.zero]
         for parameter, norm in zip(listed, Norms(listed).values()):
-            self._parameters.zero.setdefault(self.number(parameter), norm == 0)
+            self._parameters.zero[self.number(parameter)] = norm == 0
 
     def note_readout(self, found: Optional[walk.Readout]) -> None:
         if self._readout is None and found is not None:

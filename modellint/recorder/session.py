@@ -69,6 +69,7 @@ class Recorder:
             watch.apply(self._patches)
 
     def detach(self) -> None:
+        self.stepping_frame = None
         self._graph.abandon()
         self._patches.remove()
 
@@ -82,7 +83,6 @@ class Recorder:
     def end(self, reason: str) -> None:
         self.describe()
         self.detach()
-        self.stepping_frame = None
         self.write({"kind": "end", "reason": reason})
         if self._ended is not None:
             self._ended()
@@ -129,11 +129,10 @@ class Recorder:
 
     def complete(self) -> bool:
         """Whether every optimizer has had its steps; one that steps more rarely is waited for, within bounds."""
-        stepped = [track for track in self.tracks if track.done]
-        used = [parameter for track in stepped for parameter in track.parameters()]
-        waiting = any(track.reached and not track.done and not track.shares(used) for track in self.live())
-        enough = all(track.done >= self.steps for track in stepped) and not waiting
-        return enough or any(track.done >= 3 * self.steps for track in stepped)
+        most = max((track.done for track in self.tracks), default=0)
+        used = [parameter for track in self.tracks if track.done for parameter in track.parameters()]
+        waiting = [track for track in self.live() if track.done or (track.reached and not track.shares(used))]
+        return most >= 3 * self.steps or (most >= self.steps and not waiting)
 
     def found(self, root: Tensor, call: Optional[marks.LossCall], readout: Optional[walk.Readout]) -> None:
         """What the graph of a loss has told; the first of each kind stays."""

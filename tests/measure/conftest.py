@@ -72,6 +72,14 @@ class Project:
         lines = (self.folder / name).read_text().splitlines()
         return next(number for number, line in enumerate(lines, 1) if text in line)
 
+    @staticmethod
+    def is_alive(pid: int) -> bool:
+        """A zombie that nobody has collected yet is not."""
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
     def output(self, run) -> str:
         return (self.folder / run.folder / "output.log").read_text()
 

@@ -202,3 +202,23 @@ def test_python_without_torch(project):
         "import sys\nsys.path[:] = [path for path in sys.path if 'site-packages' not in path]\nimport torch\n"
     )
     assert "this Python has no torch" in run.problem.message
+
+
+def test_interrupt_ends_the_command_and_keeps_what_was_measured(project):
+    script = """
+        import os, subprocess, sys, time
+        from common import train
+
+        worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+        print(os.getpid(), worker.pid)
+        train(9, lambda step: time.sleep(30))
+    """
+
+    def interrupt(steps):
+        raise KeyboardInterrupt
+
+    run = project.probe(script, progress=interrupt)
+    assert run.status == "failed"
+    assert "interrupted after 1 training step" in run.problem.message
+    assert len(run.steps) == 1
+    assert [project.is_alive(int(pid)) for pid in project.output(run).split()] == [False, False]

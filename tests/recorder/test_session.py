@@ -466,3 +466,46 @@ def test_a_backward_before_the_optimizer_is_made():
     run = record(train)
     assert [(step.optimizer, step.index) for step in run.steps] == [(0, 0), (0, 1), (0, 2)]
     assert len(run.optimizers) == 1
+
+
+def test_gradients_cleared_before_the_step_are_not_applied():
+    model = Net()
+
+    def train():
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in batches(3):
+            F.cross_entropy(model(x), y).backward()
+            optimizer.zero_grad()
+            optimizer.step()
+
+    step = record(train).steps[0]
+    assert step.gradient_norm > 0 == step.gradient_norm_at_step
+    assert step.updates["head.weight"] == 0
+
+
+def test_an_optimizer_that_was_replaced_is_not_waited_for():
+    model = Net()
+
+    def train():
+        classify(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(2))
+        classify(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(9))
+
+    run = record(train)
+    assert [len(run.of(0)), len(run.of(1))] == [2, 3]
+
+
+def test_an_optimizer_that_steps_rarely_is_waited_for_within_bounds():
+    critic, actor = nn.Linear(4, 1), nn.Linear(3, 4)
+
+    def train(every):
+        fast, slow = torch.optim.SGD(critic.parameters(), lr=0.1), torch.optim.SGD(actor.parameters(), lr=0.1)
+        for index in range(40):
+            critic(actor(torch.randn(5, 3))).sum().backward()
+            fast.step()
+            if index % every == every - 1:
+                slow.step()
+
+    run = record(lambda: train(2))
+    assert [len(run.of(0)), len(run.of(1))] == [3, 3]
+    run = record(lambda: train(5))
+    assert [len(run.of(0)), len(run.of(1))] == [3, 1]

@@ -63,7 +63,7 @@ class ReadoutWithoutNorm(GraphRule):
     remedy = "normalize-readout"
     words = ("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss")
     growth, size, excess, left = 50.0, 10.0, 2.0, 1.5
-    additions, uses, input_std, depth = 4, 3, 10.0, 2
+    additions, uses, input_std, depth = 4, 3, 10.0, 1
     bad = (
         Graph.of("input x", "linear body", "activation relu", "linear readout", "loss cross_entropy"),
         Graph.of("input x", "norm n", "conv a", "activation relu", "pool p", "linear readout", "loss cross_entropy"),

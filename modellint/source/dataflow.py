@@ -49,7 +49,7 @@ class Dataflow:
             yield from self._module(callee, call, certain)
         else:
             name = callee.name if callee.name.startswith("torch.") or call.receiver is None else call.method
-            yield Operation(name, call.location, certain)
+            yield Operation(name, call.location, certain, call=call)
         given = _input(call, callee)
         yield from self._back(made.of(given), certain, seen) if given is not None else ()
 
@@ -57,7 +57,7 @@ class Dataflow:
         """What a module that is called does; a container's modules, the last one first."""
         assert callee.made is not None
         if callee.name not in CONTAINERS:
-            yield Operation(callee.name, call.location, certain, callee.made.value.location)
+            yield Operation(callee.name, call.location, certain, callee.made.value.location, callee.made.value)
             return
         for item in reversed(list(self.resolver.items.all(callee.made))):
             for made in self.resolver.of(item)[:1]:
@@ -65,7 +65,7 @@ class Dataflow:
                     if inner.class_ is not None:
                         yield from self._standalone(made, certain)
                     else:
-                        yield Operation(inner.name, call.location, certain, made.value.location)
+                        yield Operation(inner.name, call.location, certain, made.value.location, made.value)
 
     def _standalone(self, made: Source, certain: bool) -> Iterator[Operation]:
         """What a project's module does when its input is the output of the module before it."""

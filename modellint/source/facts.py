@@ -97,6 +97,7 @@ class Operation:
     location: Location = Location()  # where it is applied
     certain: bool = True  # False: only on some paths through the code
     made: Location = Location()  # where a layer is constructed
+    call: Value | None = None  # what sets it up: the call that constructs the layer, else the call of the function
 
     @property
     def short(self) -> str:
@@ -110,10 +111,18 @@ class Loss:
     kind: str
     call: Value
     inputs: tuple[tuple[Operation, ...], ...] = ()  # what made the first argument, last operation first, on each path
+    targets: tuple[tuple[Operation, ...], ...] = ()  # what made the second
+    made: Value | None = None  # the call that constructs it, in the form of a layer
+    certain: bool = True  # False: another loss or function may be called here
 
     @property
     def location(self) -> Location:
         return self.call.location
+
+    @property
+    def settings(self) -> Value:
+        """The call that holds its options, such as `reduction`."""
+        return self.made or self.call
 
 
 @dataclass(frozen=True, slots=True)

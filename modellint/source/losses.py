@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .code import Value
 from .dataflow import Dataflow
-from .facts import Loss
+from .facts import Loss, Operation
 from .resolve import Resolver
 from .scope import Callee, Source
 from .script import Script
@@ -19,6 +19,8 @@ FUNCTIONS = {
     "kl_div": "KLDivLoss",
     "mse_loss": "MSELoss",
     "l1_loss": "L1Loss",
+    "smooth_l1_loss": "SmoothL1Loss",
+    "huber_loss": "HuberLoss",
 }
 LAYERS = frozenset(FUNCTIONS.values())
 MOST = 4  # alternatives of one input
@@ -36,11 +38,18 @@ class Losses:
                     yield from self._loss(Source(event.value, self.resolver.frame(script, function), at))
 
     def _loss(self, source: Source) -> Iterator[Loss]:
-        kinds = [kind for callee in self.resolver.calls.callees(source) if (kind := _kind(callee))]
-        given = source.value.argument(0, "input")
-        if kinds and given is not None:
-            chains = [self.dataflow.back(made) for made in self.resolver.of(source.of(given))[:MOST]]
-            yield Loss(kinds[0], source.value, tuple(chains))
+        call, callees = source.value, self.resolver.calls.callees(source)
+        losses = [(kind, callee.made) for callee in callees if (kind := _kind(callee))]
+        given = call.argument(0, "input")
+        if losses and given is not None:
+            (kind, made), targets = losses[0], self._paths(source, call.argument(1, "target"))
+            certain = len(losses) == len(callees) and all(other == kind for other, _ in losses)
+            yield Loss(kind, call, self._paths(source, given), targets, made.value if made else None, certain)
+
+    def _paths(self, source: Source, given: Value | None) -> tuple[tuple[Operation, ...], ...]:
+        """What made an argument, on each path."""
+        alternatives = self.resolver.of(source.of(given))[:MOST] if given is not None else ()
+        return tuple([self.dataflow.back(made) for made in alternatives])
 
 
 def _may_be_loss(call: Value) -> bool:

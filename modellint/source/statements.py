@@ -8,6 +8,7 @@ from typing import Any
 
 from .code import Attribute, Class, Value
 from .expressions import OPERATORS, assign, parameters, target_name, value, values
+from .vocabulary import IN_PLACE
 from .walker import Body, Walker
 
 STATIC = ("staticmethod",)
@@ -22,7 +23,14 @@ def read(walker: Walker, statements: Iterable[ast.stmt]) -> None:
 
 def _expression(walker: Walker, node: ast.Expr) -> None:
     if not isinstance(node.value, ast.Constant):
-        value(walker, node.value)
+        _changed_in_place(walker, value(walker, node.value))
+
+
+def _changed_in_place(walker: Walker, call: Value) -> None:
+    """`x.sigmoid_()` as a statement binds `x` anew."""
+    head, _, method = call.name.rpartition(".")
+    if call.kind == "call" and method in IN_PLACE and head in walker.body.bound:
+        walker.bind(head, call, call.location)
 
 
 def _assign(walker: Walker, node: ast.Assign) -> None:

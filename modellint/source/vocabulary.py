@@ -41,6 +41,10 @@ TENSOR_METHODS = frozenset(
     "softmax log_softmax sigmoid tanh relu relu_ mean sum max amax norm exp log logsumexp clamp clamp_ pow sqrt rsqrt matmul "
     "mm bmm einsum cumsum detach masked_fill masked_fill_ scatter_add scatter_add_ index_add".split()
 )
+# Methods that change the tensor on which they are called.
+IN_PLACE = frozenset(
+    "sigmoid_ tanh_ relu_ clamp_ exp_ log_ add_ sub_ mul_ div_ sqrt_ abs_ neg_ squeeze_ unsqueeze_ t_ detach_".split()
+)
 # Calls that are given an optimizer and leave its gradients alone.
 HARMLESS = re.compile(
     r"lr|learning_rate|sched|save|load|checkpoint|log|print|state|info|len|isinstance|iter|next|append", re.IGNORECASE

@@ -1,0 +1,48 @@
+"""What a model's output is when it enters a loss: raw scores, probabilities, or logarithms of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+from modellint.core.diagnostic import Location
+
+from .facts import Operation
+
+# Operations that only arrange the values that they are given.
+KEEPS = frozenset(
+    "view reshape flatten squeeze unsqueeze permute transpose contiguous float double half to cuda cpu clone type t movedim "
+    "Flatten Identity Unflatten rearrange".split()
+)
+SCORES = re.compile(r"torch\.nn\.((Lazy)?(Linear|Conv\w+|Bilinear)|functional\.(linear|conv\w+|bilinear))")
+KINDS = {
+    "softmax": "softmax", "Softmax": "softmax", "Softmax2d": "softmax",
+    "log_softmax": "log-softmax", "LogSoftmax": "log-softmax", "logsigmoid": "log-sigmoid", "LogSigmoid": "log-sigmoid",
+    "sigmoid": "sigmoid", "sigmoid_": "sigmoid", "Sigmoid": "sigmoid", "expit": "sigmoid",
+}  # fmt: skip
+
+
+def head(path: Iterable[Operation]) -> Operation | None:
+    """The last operation on the way that does more than arrange its values."""
+    return next((operation for operation in path if operation.short not in KEEPS), None)
+
+
+def kind(operation: Operation | None) -> str:
+    """ "scores" (of a layer with weights), "softmax", "log-softmax", "sigmoid", "log-sigmoid", or "" for anything else."""
+    if operation is None:
+        return ""
+    return "scores" if SCORES.fullmatch(operation.name) else KINDS.get(operation.short, "")
+
+
+def ending(paths: Sequence[Sequence[Operation]], kinds: Collection[str]) -> tuple[Operation, bool] | None:
+    """The first head that is of one of the kinds, and whether it is so for certain: on every path."""
+    heads = [head(path) for path in paths]
+    found = next((operation for operation in heads if operation is not None and kind(operation) in kinds), None)
+    sure = found is not None and found.certain and all(kind(other) in kinds for other in heads)
+    return (found, sure) if found is not None else None
+
+
+def written(operation: Operation, beside: Location) -> str:
+    """The operation and where it is applied, as a message about another place says it."""
+    place = operation.location
+    return f"`{operation.short}` of " + (f"line {place.line}" if place.path == beside.path else str(place))

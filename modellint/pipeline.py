@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -178,4 +179,4 @@ def summary(run: Run) -> dict[str, Any]:
     )
     for optimizer in plain["optimizers"]:
         optimizer["parameters"] = len(optimizer["parameters"])
-    return {**plain, "steps": max((len(run.of(i)) for i in range(len(run.optimizers))), default=0)}
+    return {**plain, "steps": max(Counter(step.optimizer for step in run.steps).values(), default=0)}

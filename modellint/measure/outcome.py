@@ -45,10 +45,8 @@ class Outcome:
             return "failed", self._problem(f"interrupted after {self._count()}")
         if ended.hung:
             return "hung", self._hung()
-        if (
-            crash := self._main.first("exception")
-            or ((ended.code or not self._steps)
-            and self._records.first("exception"))
+        if crash := self._main.first("exception") or (
+            (ended.code or not self._steps) and self._records.first("exception")
         ):
             return "failed", self._crash(crash)
         if ended.code:

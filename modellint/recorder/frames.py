@@ -42,7 +42,7 @@ def user_line(frame: Optional[FrameType] = None) -> Optional[Tuple[str, int]]:
         path = user_path(found.f_code.co_filename)
         if path is not None:
             return path, found.f_lineno
-    return None
+    return (otherwise["path"], otherwise["line"]) if otherwise else None
 
 
 def user_frame(frame: Optional[FrameType] = None) -> Optional[FrameType]:
@@ -82,8 +82,8 @@ def place_of_error(error: BaseException, trace: Optional[TracebackType]) -> Dict
         return {"path": shown(error.filename), "line": error.lineno}
     if trace is None:
         return {}
-    outer = user_frame(trace.tb_frame) or trace.tb_frame  # caught on its way: the user may be further out
-    where = {"path": shown(outer.f_code.co_filename), "line": outer.f_lineno}
+    outer = user_frame(trace.tb_frame)  # caught on its way: the user may be further out
+    where = {"path": shown(outer.f_code.co_filename), "line": outer.f_lineno} if outer is not None else dict(otherwise)
     while trace is not None:
         if user_path(trace.tb_frame.f_code.co_filename) is not None:
             where = {"path": shown(trace.tb_frame.f_code.co_filename), "line": trace.tb_lineno}

@@ -21,11 +21,13 @@ def load(name: str) -> Any:
     frames = importlib.import_module("modellint_recorder.frames")
     module, colon, function = name.partition(":")
     if not colon:
-        raise SystemExit("a target is named pkg.module:factory, not %r" % name)
+        sys.exit("a target is named pkg.module:factory, not %r" % name)
     sys.path[0] = os.getcwd()  # it was the folder of this file
     factory: Any = importlib.import_module(module)
     for part in function.split("."):
-        factory = getattr(factory, part)
+        factory = getattr(factory, part, None)
+    if not callable(factory):
+        sys.exit("%s has no factory %r" % (module, function))
     code = getattr(inspect.unwrap(factory), "__code__", None)
     if code is not None:
         frames.otherwise.update(path=frames.shown(code.co_filename), line=code.co_firstlineno)
@@ -34,8 +36,10 @@ def load(name: str) -> Any:
 
 def parts(target: Any) -> Tuple[Any, ...]:
     """(model, batch, loss, optimizer) of a mapping or of an object with such attributes."""
-    known = target if isinstance(target, Mapping) else vars(target)
-    return tuple(known.get(name) for name in ("model", "batch", "loss", "optimizer"))
+    names = ("model", "batch", "loss", "optimizer")
+    if isinstance(target, Mapping):
+        return tuple(target.get(name) for name in names)
+    return tuple(getattr(target, name, None) for name in names)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A user's command, unchanged, to a filled Run; and to the very same numbers as without a probe."""
 
-import json
 import os
 import subprocess
 import sys
@@ -128,8 +127,15 @@ TARGET = """
         return {"model": model, "batch": batch, "loss": nn.CrossEntropyLoss(), "optimizer": optimizer}
 
 
+    class Parts:
+        __slots__ = ("batch", "loss", "model", "optimizer")
+
+
     def without_optimizer():
-        return {**factory(), "optimizer": None}
+        parts = Parts()
+        for name, value in factory().items():
+            setattr(parts, name, None if name == "optimizer" else value)
+        return parts
 """
 
 
@@ -151,4 +157,8 @@ def test_a_target_that_is_not_there(project, monkeypatch):
     run = target("targets:factory", Options(steps=3))
     assert run.status == "failed"
     assert (run.problem.location.path, run.problem.location.line) == ("targets.py", 2)
-    assert json.dumps(run.problem.message)
+    run = target("targets:absent", Options(steps=3))
+    assert "No module named 'nothing_there'" in run.problem.message
+    run = target("targets", Options(steps=3))
+    assert "pkg.module:factory" in run.problem.message
+    assert run.problem.location.path is None

@@ -140,13 +140,22 @@ class Calls:
         function = frame.function
         made = function.name.rpartition(".")[2] == "__init__"
         name = (function.owner or "").rpartition(".")[2] if made else function.name.rpartition(".")[2]
-        sites = (site for site in self._calls_of(name) if _may_reach(site, frame))
+        sites = (site for site in self._calls_of(name) if self._may_reach(site, frame))
         for place, _ in zip(sites, range(MOST_SITES), strict=False):
             for callee in self.callees(place):
                 if made and callee.class_ is not None and callee.class_.name == function.owner:
                     yield self.resolver.members.method(frame.script, function, place)
                 elif callee.function is function and (entered := self.enter(callee, place)) is not None:
                     yield entered
+
+    def _may_reach(self, site: Source, frame: Frame) -> bool:
+        """Whether a call of the right name may call the function: by its bare name only in its file or where imported."""
+        script, call = site.frame.script, site.value
+        if site.frame.function is frame.function:
+            return False
+        if script is frame.script or "." in call.name or call.base is not None:
+            return True
+        return self.resolver.project.imported(script, call.name) or any(name.startswith("*") for name in script.imports)
 
     def _calls_of(self, name: str) -> list[Source]:
         scripts = self.resolver.project.scripts
@@ -159,16 +168,6 @@ class Calls:
         return [
             Source(call, self.resolver.frame(script, function), i) for script, function, i, call in self._sites[name]
         ]
-
-
-def _may_reach(site: Source, frame: Frame) -> bool:
-    """Whether a call of the right name may call the function: by its bare name only in its file or where it is imported."""
-    script, call = site.frame.script, site.value
-    if site.frame.function is frame.function:
-        return False
-    if script is frame.script or "." in call.name or call.base is not None:
-        return True
-    return script.imported(call.name) or any(name.startswith("*") for name in script.imports)
 
 
 def _bound(callee: Callee) -> int:

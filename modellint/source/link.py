@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,13 @@ from .script import Script
 from .training import training_loops
 
 
+DEEPEST = 4000  # calls within calls, of values through functions, attributes and files
+
+
 def together(scripts: Iterable[Script], load: Callable[[Path], Script | None]) -> Iterator[Script]:
     """Each of `scripts` with its linked facts; files that they import are loaded when a name in them is needed."""
     given = list(scripts)
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST))
     project = Project((script for script in given if not script.problem), load)
     resolver = Resolver(project)
     loops = list(training_loops(resolver))

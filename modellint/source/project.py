@@ -22,6 +22,7 @@ class Project:
         self._scripts: dict[str, Script | None] = {os.path.abspath(script.path): script for script in self.scripts}
         self._load = load
         self._files: dict[tuple[str, str], str | None] = {}
+        self._imports: dict[int, frozenset[str]] = {}
         self._functions: dict[int, dict[str, Function]] = {}
         self._classes: dict[int, dict[str, Class]] = {}
 
@@ -36,6 +37,13 @@ class Project:
         if table is None:
             table = self._classes[id(script)] = {c.name: c for c in script.classes}
         return table.get(name)
+
+    def imported(self, script: Script, name: str) -> bool:
+        """Whether a dotted name starts with one that the file imports."""
+        full = self._imports.get(id(script))
+        if full is None:
+            full = self._imports[id(script)] = frozenset(script.imports.values())
+        return name in full or any(name[:i] in full for i, letter in enumerate(name) if letter == "." and i)
 
     def locate(self, script: Script, name: str) -> tuple[Script, str] | None:
         """The script that an imported dotted name lives in, and the rest of the name within that script."""

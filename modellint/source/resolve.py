@@ -14,7 +14,7 @@ from .project import Project
 from .scope import Frame, Source, reaching
 from .script import Script
 
-DEEPEST = 40  # values followed one through another
+DEEPEST = 25  # values followed one through another
 LONGEST = 3000  # values looked at for one question
 
 Key = tuple[object, Frame, int | None]
@@ -134,7 +134,7 @@ class Resolver:
         return table
 
     def _imported(self, name: str, script: Script) -> list[Source]:
-        if script.imported(name):
+        if self.project.imported(script, name):
             located = self.project.locate(script, name)
         else:
             stars = (module for key, module in script.imports.items() if key.startswith("*"))

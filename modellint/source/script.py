@@ -32,7 +32,3 @@ class Script:
     @property
     def calls(self) -> Iterator[Value]:
         return (call for function in self.functions for call in function.calls)
-
-    def imported(self, name: str) -> bool:
-        """Whether a dotted name starts with one that the file imports."""
-        return any(name == full or name.startswith(f"{full}.") for full in self.imports.values())

@@ -48,12 +48,12 @@ class Tracer:
             self._left -= 1
             if self._left < 0:
                 return
-            branches = spot.branches + arms(frame.function, event.block)
             if event.kind == "call" and event.value is not None and self.relevance.call(event.value, frame.script):
-                here = Spot(branches, spot.loops, chain)
+                here = Spot(spot.branches + arms(frame.function, event.block), spot.loops, chain)
                 yield from self._called(Source(event.value, frame, index), here)
             elif event.name.endswith(".grad") and _forgets(event):
                 cleared = Value("name", event.name, location=event.location)
+                branches = spot.branches + arms(frame.function, event.block)
                 yield Act("clear", cleared, branches=branches, loops=spot.loops + loops(frame, event.block))
 
     def _called(self, source: Source, spot: Spot) -> Iterator[Act]:
@@ -73,7 +73,7 @@ class Tracer:
         elif (
             id(entered.function) not in spot.chain
             and len(spot.chain) < DEEPEST
-            and self.relevance.function(entered.function)
+            and self.relevance.function(entered.function, entered.script)
         ):
             yield from self._run(entered, self._inside(source, spot))
 

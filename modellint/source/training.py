@@ -19,7 +19,7 @@ def training_loops(resolver: Resolver) -> Iterator[TrainingLoop]:
     seen: set[tuple[str | None, int | None]] = set()
     for script in resolver.project.scripts:
         for function in script.functions:
-            if function.kind not in ("function", "module") or not tracer.relevance.function(function):
+            if function.kind not in ("function", "module") or not tracer.relevance.trains(function, script):
                 continue
             frame = resolver.frame(script, function)
             if function.kind == "function" and next(resolver.calls.callers(frame), None) is not None:

@@ -32,7 +32,7 @@ class ClipBeforeBackward(SourceRule):
     code, severity, certain, topic = "ML105", Severity.ERROR, True, "gradients"
     explains, twins = ("exploding-gradients",), ("clip-without-effect",)
     remedy = "clip"
-    words = ("clip",)
+    words = ("clip_grad", ".backward(")
     bad = (
         """
         for x, y in loader:

@@ -33,7 +33,7 @@ class ClipThreshold(SourceRule):
     code, severity, topic = "ML107", Severity.WARNING, "gradients"
     explains, twins = ("exploding-gradients",), ("clip-never-binds", "clip-without-effect")
     remedy = "clip"
-    words = ("clip",)
+    words = ("clip_grad", ".backward(")
     largest = 1000.0
     binding = 1000.0
     bad = (

@@ -38,7 +38,7 @@ class LargeLearningRate(SourceRule):
     code, severity = "ML140", Severity.WARNING
     explains = ("update-too-large", "exploding-gradients", "loss-not-falling")
     remedy = "lower-lr"
-    words = ("optim", "Adam", "SGD", "RMSprop", "Adagrad")
+    words = ("Adam", "SGD", "RMSprop", "Adagrad", "LAMB", "Lamb")
     adam, rmsprop, sgd, adagrad = 0.03, 0.03, 3.0, 0.3
     ratio = 0.1
     bad = (

@@ -36,7 +36,7 @@ class MissingGradientClip(SourceRule):
     code, severity, topic = "ML109", Severity.WARNING, "gradients"
     explains = ("exploding-gradients",)
     remedy = "clip"
-    words = ("backward", "add_argument")
+    words = (".backward(",)
     depth = 10
     bad = (
         """

@@ -31,7 +31,7 @@ class MissingZeroGrad(SourceRule):
     code, severity, certain, topic = "ML101", Severity.ERROR, True, "gradients"
     explains, twins = ("update-too-large", "exploding-gradients"), ("stale-gradients",)
     remedy = "zero-grad"
-    words = ("backward",)
+    words = (".backward(", "manual_backward(")
     steps = 2
     bad = (
         """

@@ -38,7 +38,7 @@ class Repair:
 
     report: Report
     edited: Edited
-    made: tuple[Diagnostic, ...]
+    solved: int  # findings; one fix may solve several
     left: tuple[Left, ...]
 
     @property
@@ -62,20 +62,19 @@ def repair(paths: Sequence[Path], settings: Settings, *, unsafe: bool = False) -
     Raises UsageError for a path that does not exist or a setting that cannot be read.
     """
     bench = Bench(paths, settings)
-    now = bench.read({})
-    made: list[Diagnostic] = []
+    now = start = bench.read({})
     left: dict[object, Left] = {}
     for _ in range(PASSES):
         fixable = [d for d in now.report.diagnostics if is_safe(d) or (unsafe and has_fix(d))]
         wanted = [d for d in fixable if _key(d, now.edited) not in left]
         after, trial = bench.settle(now, wanted)
         left |= {_key(failed.finding, now.edited): failed for failed in trial.left}
-        made += trial.made
         now = after
         if not trial.made and not trial.left:
             break
     remaining = {_key(d, now.edited) for d in now.report.diagnostics if has_fix(d)}
-    return Repair(now.report, now.edited, tuple(made), tuple(left[key] for key in left if key in remaining))
+    solved = start.faults.total() - now.faults.total()
+    return Repair(now.report, now.edited, solved, tuple(left[key] for key in left if key in remaining))
 
 
 def has_fix(finding: Diagnostic) -> bool:

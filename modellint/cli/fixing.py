@@ -60,7 +60,7 @@ def _told(mended: Repair, done: str) -> Iterator[str]:
         yield f"modellint: {left.finding.location} {left.finding.rule} is not fixed: {left.reason}"
     where = f" in {_count(len(mended.edited), 'file')}" if mended.edited else ""
     more = f", {mended.unsafe} more with --unsafe-fixes" if mended.unsafe else ""
-    yield f"modellint: {_count(len(mended.made), 'finding')} {done}{where}{more}"
+    yield f"modellint: {_count(mended.solved, 'finding')} {done}{where}{more}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -23,11 +23,12 @@ class Filled:
 
 def fill(tree: Tree, of: cst.CSTNode, text: str) -> Filled:
     parts = {hole: part(of, hole) for hole in HOLE.findall(text)}
-    alone = HOLE.fullmatch(text) is not None
 
     def written(hole: re.Match[str]) -> str:
         code = tree.code(parts[hole.group(1)])
-        return code if alone or names.is_atom(code) else f"({code})"
+        before, after = text[: hole.start()].rstrip(), text[hole.end() :].lstrip()
+        enclosed = before[-1:] in ("", "(", ",") and after[:1] in ("", ")", ",")
+        return code if enclosed or names.is_atom(code) else f"({code})"
 
     return Filled(HOLE.sub(written, text), tuple(parts.values()))
 
@@ -60,12 +61,12 @@ def _keyword(call: cst.Call, name: str) -> cst.BaseExpression | None:
 
 
 def dropped(of: cst.CSTNode, kept: tuple[cst.CSTNode, ...]) -> Iterator[cst.BaseExpression]:
-    """The parts of a call that are not among `kept`; of a function that is called by its name, not the name."""
+    """The values that get lost when only `kept` remains of a call; that the function itself may go, the rule knows."""
     if of in kept:
         return
     assert isinstance(of, cst.Call)
-    if not isinstance(of.func, cst.Attribute):
-        yield of.func
-    elif of.func.value not in kept:
+    if isinstance(of.func, cst.Attribute) and of.func.value not in kept:
         yield of.func.value
+    if isinstance(of.func, cst.Call):  # `nn.Softmax(dim=1)(x)`
+        yield from (argument.value for argument in of.func.args)
     yield from (argument.value for argument in of.args if argument.value not in kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from modellint.core.diagnostic import Location
@@ -23,7 +23,7 @@ class Act:
     """One step of the training ritual, as a loop performs it itself or through a helper.
 
     `kind` is "clear" (of gradients), "backward", "clip", "unscale", "step", "update" (of a scaler), "schedule",
-    "model" (a call of a model), "loss", "unknown" (a helper that was not found and is given the model or an optimizer).
+    "model" (a call of a model), "unknown" (a helper that was not found and is given an optimizer, or may clear gradients).
     """
 
     kind: str
@@ -35,6 +35,8 @@ class Act:
     bound: tuple[float, ...] = ()  # of a clip: max_norm or clip_value, as far as they can be read
     branches: tuple[tuple[str, str], ...] = ()  # (which branching, which arm), outermost first
     loops: tuple[str, ...] = ()  # loops within the training loop that enclose it
+    parameters: tuple[str, ...] = ()  # the modules whose parameters it touches, or that are called; none: not known
+    origins: tuple[Value, ...] = ()  # of a backward(): all calls and operations that its loss was computed from
 
     @property
     def location(self) -> Location:
@@ -47,7 +49,18 @@ class Act:
 
     def concerns(self, other: Act) -> bool:
         """Whether both may touch the same object."""
-        return not self.subjects or not other.subjects or not set(self.subjects).isdisjoint(other.subjects)
+        if self.subjects and other.subjects:
+            return not set(self.subjects).isdisjoint(other.subjects)
+        return not self.parameters or not other.parameters or self.shares(other.parameters)
+
+    def shares(self, parameters: Iterable[str]) -> bool:
+        """Whether it touches parameters of one of the modules, or of a part or a whole of it."""
+        return any(_within(a, b) or _within(b, a) for a in self.parameters for b in parameters)
+
+
+def _within(part: str, whole: str) -> bool:
+    """Modules are called after the module in which they are made, or whose attribute they are."""
+    return part == whole or part.startswith((f"{whole}>", f"{whole}."))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,144 @@
+"""What one call of a library does to gradients, weights and their schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .code import Value
+from .facts import Act
+from .lineage import Lineage
+from .numbers import Numbers
+from .parameters import Parameters
+from .relevance import CLEARING
+from .resolve import Resolver
+from .roles import Roles
+from .scope import Source
+from .vocabulary import CLIP_METHODS, CLIPS, HARMLESS, sounds_like_optimizer
+
+BOUNDS = ((1, "max_norm"), (None, "clip_value"), (None, "clip_val"))
+
+
+class Acts:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self.roles = Roles(resolver)
+        self.numbers = Numbers(resolver)
+        self.parameters = Parameters(resolver)
+        self.lineage = Lineage(resolver)
+
+    def of(self, source: Source, roles: set[str]) -> Act | None:
+        """`roles` are those of the object whose method is called."""
+        call, receiver = source.value, source.value.receiver
+        first = call.arguments[0] if call.arguments else None
+        if call.name in CLIPS or call.method in CLIP_METHODS:
+            return self._clip(source, roles)
+        if call.method in ("backward", "manual_backward"):
+            return self._backward(source, roles)
+        if call.method == "zero_grad" and receiver is not None:
+            return self._clear(source, receiver, roles)
+        if call.method == "zero_" and receiver is not None and ".grad" in f".{receiver}":
+            return self._act("clear", source)
+        if call.method == "unscale_" and first is not None:
+            return self._act("unscale", source, subjects=self._subjects(source.of(first)))
+        if call.method in ("step", "optimizer_step") and first is not None and self._is_optimizer(first, source):
+            return self.step(source, first, scaled="scaler" in roles)
+        if call.method == "step" and "framework" in roles:
+            return self._act("step", source, owner="framework")
+        if call.method == "step" and "scheduler" in roles and receiver is not None:
+            return self._act("schedule", source, subjects=self._subjects(source.of(receiver)))
+        return self._act("unknown", source) if self._may_clear(source) else None
+
+    def step(self, source: Source, optimizer: Value, *, scaled: bool = False) -> Act:
+        asked = source.of(optimizer)
+        held = self.parameters.of_optimizer(asked)
+        return self._act("step", source, subjects=self._subjects(asked), parameters=held, scaled=scaled)
+
+    def model(self, source: Source) -> Act | None:
+        """The call of a model, if it is one."""
+        call = source.value
+        called = source.of(Value("name", call.name, location=call.location))
+        if call.base is not None or call.name.startswith(("torch.", "numpy.")) or "model" not in self.roles.of(called):
+            return None
+        return self._act("model", source, parameters=self.parameters.of_module(called))
+
+    def _clip(self, source: Source, roles: set[str]) -> Act:
+        call = source.value
+        given = call.argument(0, "parameters") if call.name in CLIPS else None
+        held = self.parameters.of(source.of(given)) if given is not None else ()
+        return self._act("clip", source, owner=_owner(call, roles), parameters=held, bound=tuple(self._bound(source)))
+
+    def _backward(self, source: Source, roles: set[str]) -> Act:
+        call, owner = source.value, _owner(source.value, roles)
+        of_argument = owner or call.name.startswith("torch.")
+        loss = call.argument(0, "loss") if of_argument else call.receiver
+        origins = self.lineage.of(source.of(loss)) if loss is not None else ()
+        scaled = any(self._is_scaling(made) for made in origins)
+        return self._act(
+            "backward", source, owner=owner, scaled=scaled, origins=tuple([made.value for made in origins])
+        )
+
+    def _clear(self, source: Source, receiver: Value, roles: set[str]) -> Act:
+        asked, owner = source.of(receiver), _owner(source.value, roles)
+        if "optimizer" in roles:
+            held = self.parameters.of_optimizer(asked)
+            return self._act("clear", source, owner=owner, subjects=self._subjects(asked), parameters=held)
+        held = self.parameters.of_module(asked) if roles == {"model"} else ()
+        return self._act("clear", source, owner=owner, parameters=held)
+
+    def _is_scaling(self, made: Source) -> bool:
+        call = made.value
+        receiver = call.receiver if call.method == "scale" else None
+        return receiver is not None and "scaler" in self.roles.of(made.of(receiver))
+
+    def _may_clear(self, source: Source) -> bool:
+        call = source.value
+        if call.name.startswith(("torch.", "numpy.")) or HARMLESS.search(call.method):
+            return False
+        return CLEARING.fullmatch(call.method) is not None or any(self._is_optimizer(a, source) for a in call.arguments)
+
+    def _is_optimizer(self, value: Value, source: Source) -> bool:
+        named = value.kind in ("name", "item") and sounds_like_optimizer(str(value))
+        return named and "optimizer" in self.roles.of(source.of(value))
+
+    def _bound(self, source: Source) -> Iterator[float]:
+        given = next((v for place, name in BOUNDS if (v := source.value.argument(place, name)) is not None), None)
+        yield from (s.value for s in self.numbers.of(source.of(given))) if given is not None else ()
+
+    def _act(
+        self,
+        kind: str,
+        source: Source,
+        *,
+        subjects: tuple[str, ...] = (),
+        parameters: tuple[str, ...] = (),
+        origins: tuple[Value, ...] = (),
+        scaled: bool = False,
+        owner: str = "",
+        bound: tuple[float, ...] = (),
+    ) -> Act:
+        kept = _is_kept(source)
+        return Act(kind, source.value, subjects, scaled, owner, kept, bound, parameters=parameters, origins=origins)
+
+    def _subjects(self, source: Source) -> tuple[str, ...]:
+        """What tells the objects apart that a value may be: where each is made, else its name and function."""
+        found = [made for made in self.resolver.of(source) if made.value.kind != "constant"]
+        return tuple([made.place if made.value.kind == "call" else _named(made) for made in found])
+
+
+def _named(made: Source) -> str:
+    return f"{made.frame.path}>{made.frame.script.path}:{made.frame.function.name}:{made.value}"
+
+
+def _is_kept(source: Source) -> bool:
+    """Whether something uses what the call returns."""
+    later = source.frame.function.events[(source.at or 0) + 1 :]
+    line = source.value.location.end_line or 0
+    statement = (e.value for e, _ in zip(later, range(8), strict=False) if (e.location.line or 0) <= line)
+    return any(part is source.value for value in statement if value is not None for part in value.within())
+
+
+def _owner(call: Value, roles: set[str]) -> str:
+    """The framework that a call belongs to, if it is not torch's own."""
+    if "framework" in roles or call.method == "manual_backward":
+        return "framework"
+    return "distributed autograd" if "dist_autograd" in call.name or "distributed.autograd" in call.name else ""

@@ -1,0 +1,124 @@
+"""Back from a value to all that it was computed from, as far as gradients flow: a tree where `dataflow` is a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .code import Function, Value
+from .resolve import Resolver
+from .scope import Frame, Source, reaching
+
+LONGEST = 400  # values of one lineage
+# Where gradients end: methods and functions that give numbers, positions or a copy without a graph.
+CUTS = frozenset(
+    {
+        "detach", "detach_", "item", "tolist", "numpy", "float", "int", "bool", "len", "range", "str", "size", "dim",
+        "argmax", "argmin", "argsort", "numel", "zeros", "zeros_like", "ones", "ones_like", "rand", "rand_like",
+        "randn", "randn_like", "tensor", "as_tensor", "arange", "randint", "multinomial", "sample",
+    }
+)  # fmt: skip
+PLAIN = frozenset({"data", "shape", "device", "dtype", "grad"})  # attributes without a graph
+GROWING = ("append", "extend", "insert", "add")
+NO_GRADIENT = ("no_grad", "inference_mode")
+
+
+class Lineage:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+
+    def of(self, source: Source) -> tuple[Source, ...]:
+        """The calls and operations that the value was computed from, each once, those nearest to it first."""
+        found: dict[tuple[int, Frame], Source] = {}
+        waiting = [source]
+        while waiting and len(found) < LONGEST:
+            made = waiting.pop()
+            key = id(made.value), made.frame
+            if key not in found:
+                found[key] = made
+                waiting.extend(reversed(list(self._parts(made))))
+        return tuple(made for made in found.values() if made.value.kind in ("call", "operation"))
+
+    def _parts(self, made: Source) -> Iterator[Source]:
+        value = made.value
+        if value.kind == "name":
+            yield from self._name(made)
+        elif value.kind == "call":
+            yield from self._call(made) if value.method not in CUTS else ()
+        elif value.kind == "attribute" and value.name in PLAIN:
+            return
+        else:
+            parts = (value.base, *value.arguments, *(item for _, item in value.keywords))
+            yield from (made.of(part) for part in parts if part is not None)
+
+    def _call(self, made: Source) -> Iterator[Source]:
+        """Through a function of the project; a module and a library's function depend on all that they are given."""
+        call = made.value
+        for callee in self.resolver.calls.callees(made):
+            frame = self.resolver.calls.enter(callee, made) if callee.made is None else None
+            if frame is not None:
+                yield from _results(frame)
+                return
+        receiver = call.receiver
+        if receiver is not None and not receiver.name.startswith("torch"):
+            yield made.of(receiver)
+        yield from (made.of(part) for part in (*call.arguments, *(item for _, item in call.keywords)))
+
+    def _name(self, made: Source) -> Iterator[Source]:
+        name = made.value.name
+        bound = list(self._bound(name, made))
+        head, _, attribute = name.rpartition(".")
+        if not bound and head not in ("", "self") and attribute not in PLAIN:
+            yield made.of(Value("name", head, location=made.value.location))
+        yield from bound
+
+    def _bound(self, name: str, made: Source) -> Iterator[Source]:
+        at = made.at
+        for scope in made.frame.around:
+            places = reaching(scope.function, self.resolver.assignments(scope.function).get(name, []), at)
+            if places:
+                yield from _assigned(scope, places)
+                yield from _grown(scope, name)
+                return
+            if name in scope.arguments:
+                yield scope.arguments[name]
+                return
+            at = None
+        if name.startswith("self."):
+            yield from self._attribute(name, made.frame)
+
+    def _attribute(self, name: str, frame: Frame) -> Iterator[Source]:
+        """What the other methods of the object assign to the attribute, or append to it."""
+        method = frame.method
+        own = method.function.owner if method is not None else None
+        for function in method.script.functions if method is not None else ():
+            if function.owner == own and method is not None:
+                scope = self.resolver.members.method(method.script, function, method.receiver)
+                yield from _assigned(scope, self.resolver.assignments(function).get(name, []))
+                yield from _grown(scope, name)
+
+
+def without_gradient(function: Function, block: int) -> bool:
+    """Whether a block lies in a context, or its function under a decorator, in which no graph is built."""
+    around = (function.blocks[b] for b in function.enclosing(block))
+    contexts = [b.value for b in around if b.kind == "with" and b.value is not None]
+    return any(value.method in NO_GRADIENT for value in (*contexts, *function.decorators))
+
+
+def _assigned(scope: Frame, places: list[int]) -> Iterator[Source]:
+    for place in places:
+        event = scope.function.events[place]
+        if event.value is not None and not without_gradient(scope.function, event.block):
+            yield Source(event.value, scope, place)
+
+
+def _grown(scope: Frame, name: str) -> Iterator[Source]:
+    """What is appended to the list of this name."""
+    growing = {f"{name}.{method}" for method in GROWING}
+    for at, event in enumerate(scope.function.events):
+        if event.kind == "call" and event.value is not None and event.value.name in growing:
+            yield Source(event.value, scope, at)
+
+
+def _results(frame: Frame) -> Iterator[Source]:
+    returns = [at for at, event in enumerate(frame.function.events) if event.kind == "return"]
+    yield from _assigned(frame, returns)

@@ -1,0 +1,142 @@
+"""Whose parameters a value holds: `net.parameters()`, groups of them, filtered, chained, or those of an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .code import Value
+from .resolve import Resolver
+from .roles import Roles
+from .scope import Source
+from .vocabulary import is_optimizer
+
+PARAMETERS = ("parameters", "named_parameters")
+GATHERS = ("list", "tuple", "iter", "set", "sorted", "chain", "from_iterable")
+DEEPEST = 12  # values within values
+UNKNOWN = ""
+
+
+class Parameters:
+    """Tells modules apart by where they are made; a part of a module is called after the whole."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self.roles = Roles(resolver)
+
+    def of(self, source: Source) -> tuple[str, ...]:
+        """The modules whose parameters the value holds; none where that cannot be read in full."""
+        return _known(self._held(source, DEEPEST))
+
+    def of_optimizer(self, source: Source) -> tuple[str, ...]:
+        """The modules whose parameters an optimizer holds."""
+        return _known(found for made in self.resolver.of(source) for found in self._optimized(made, DEEPEST))
+
+    def of_module(self, source: Source) -> tuple[str, ...]:
+        """The module itself, and those that it is made of."""
+        return _known(self._modules(source, DEEPEST))
+
+    def _held(self, source: Source, left: int) -> Iterator[str]:
+        if left == 0 or self._grows(source):
+            yield UNKNOWN
+            return
+        for made in self.resolver.of(source):
+            yield from self._part(made, left - 1)
+
+    def _part(self, made: Source, left: int) -> Iterator[str]:
+        value = made.value
+        if value.kind == "call":
+            yield from self._called(made, left)
+        elif value.kind == "name" and value.method == "param_groups" and value.receiver is not None:
+            yield from (f for s in self.resolver.of(made.of(value.receiver)) for f in self._optimized(s, left))
+        elif value.kind in ("item", "element", "starred") and value.base is not None:
+            yield from self._held(made.of(value.base), left)
+        elif value.kind == "comprehension" and value.base is not None:
+            whole = set(self._held(made.of(value.base), left))
+            yield from whole if UNKNOWN not in whole else self._all(made, value.arguments, left)
+        elif value.kind == "dict":
+            yield from self._all(made, [v for key, v in value.keywords if key == "params"], left)
+        elif value.kind in ("list", "tuple", "set", "operation"):
+            yield from self._all(made, value.arguments, left)
+        else:
+            yield UNKNOWN
+
+    def _all(self, made: Source, parts: Iterable[Value], left: int) -> Iterator[str]:
+        parts = list(parts)
+        yield from (found for part in parts for found in self._held(made.of(part), left))
+        if not parts:
+            yield UNKNOWN
+
+    def _called(self, made: Source, left: int) -> Iterator[str]:
+        call = made.value
+        if call.method in PARAMETERS and call.receiver is not None:
+            yield from self._modules(made.of(call.receiver), left)
+        elif call.name == "filter" and len(call.arguments) == 2:
+            yield from self._held(made.of(call.arguments[1]), left)
+        elif call.method in GATHERS:
+            yield from self._all(made, call.arguments, left)
+        elif call.method == "master_params" and call.arguments:
+            yield from (f for s in self.resolver.of(made.of(call.arguments[0])) for f in self._optimized(s, left))
+        elif call.name == "torch.nn.Parameter":
+            yield made.place
+        else:
+            yield UNKNOWN
+
+    def _optimized(self, made: Source, left: int) -> Iterator[str]:
+        given = made.value.argument(0, "params") if made.value.kind == "call" else None
+        if given is None or not is_optimizer(made.value.name):
+            yield UNKNOWN
+        else:
+            yield from self._held(made.of(given), left)
+
+    def _modules(self, source: Source, left: int) -> Iterator[str]:
+        for made in self.resolver.of(source) if left else ():
+            value = made.value
+            if value.kind == "call":
+                yield made.place
+                yield from (found for part in value.arguments for found in self._wrapped(made.of(part), left - 1))
+                yield from (found for _, part in value.keywords for found in self._wrapped(made.of(part), left - 1))
+            elif value.kind == "name":
+                yield from self._named(made, left - 1)
+            elif value.kind == "item" and value.base is not None and value.arguments[0].constant is not None:
+                yield from (f"{s.place}.{value.arguments[0].constant}" for s in self.resolver.of(made.of(value.base)))
+            else:
+                yield UNKNOWN
+
+    def _wrapped(self, source: Source, left: int) -> Iterator[str]:
+        """The modules among the arguments with which a module is made."""
+        if source.value.kind in ("list", "tuple", "starred", "dict"):
+            parts = (*source.value.arguments, *(value for _, value in source.value.keywords), source.value.base)
+            yield from (found for part in parts if part is not None for found in self._wrapped(source.of(part), left))
+        elif source.value.kind in ("name", "call") and {"model", ""} & self.roles.of(source):
+            yield from filter(None, self._modules(source, left))
+
+    def _named(self, made: Source, left: int) -> Iterator[str]:
+        """A name that nothing binds, or an attribute of a module that is made elsewhere."""
+        head, _, attribute = made.value.name.rpartition(".")
+        if not head or head == "self":
+            yield _place(made)
+        else:
+            for whole in self._modules(made.of(Value("name", head, location=made.value.location)), left):
+                yield whole if attribute == "module" or whole == UNKNOWN else f"{whole}.{attribute}"
+
+    def _grows(self, source: Source) -> bool:
+        """A list that is appended to: not all that it holds can be read."""
+        name = source.value.name
+        if source.value.kind != "name" or name.startswith("torch."):
+            return False
+        growing = {f"{name}.append", f"{name}.extend", f"{name}.insert"}
+        return any(call.name in growing for call in source.frame.function.calls)
+
+
+def _known(found: Iterable[str]) -> tuple[str, ...]:
+    names = sorted(set(found))
+    return () if UNKNOWN in names else tuple(names)
+
+
+def _place(made: Source) -> str:
+    """Of a name that nothing binds; a parameter whose callers are not known may be anything."""
+    name, frame = made.value.name, made.frame
+    if any(p.name == name for scope in frame.around for p in scope.function.parameters):
+        return UNKNOWN
+    owner = frame.method.function.owner if name.startswith("self.") and frame.method else ""
+    return f"{frame.script.path}:{owner}>{name}"

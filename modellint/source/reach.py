@@ -111,7 +111,7 @@ def _optimizer_names(script: Script) -> Iterator[str]:
 def _used(function: Function) -> Iterator[str]:
     """The names that it calls, and those of the functions that it defines, perhaps to hand them on."""
     for event in function.events:
-        if event.value is not None and event.kind == "call":
+        if event.value is not None and event.kind == "call" and event.value.method:
             yield event.value.method
         elif event.value is not None and event.value.kind == "function":
             yield event.value.name.rpartition(".")[2]

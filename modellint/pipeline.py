@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .core import registry, suppress
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unchecked, Verdict
+from .core.errors import UsageError
 from .core.plain import from_plain, to_plain
 from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
 from .correlate import correlate
@@ -32,7 +33,7 @@ def check(paths: Sequence[Path], settings: Settings) -> Report:
 
     Raises UsageError for a path that does not exist or a setting that cannot be read.
     """
-    rules = chosen(settings)
+    rules = reading(settings)
     scripts = read(files.find(paths, settings.exclude, settings.root), rules)
     return report(list(suspicions(scripts, rules)), scripts, None, rules, settings)
 
@@ -63,7 +64,20 @@ def known(settings: Settings) -> tuple[Rule, ...]:
 
 
 def chosen(settings: Settings) -> tuple[Rule, ...]:
-    return registry.select(known(settings), settings.select, settings.ignore, settings.extend_select)
+    return select(known(settings), settings)
+
+
+def select(rules: Iterable[Rule], settings: Settings) -> tuple[Rule, ...]:
+    return registry.select(rules, settings.select, settings.ignore, settings.extend_select)
+
+
+def reading(settings: Settings) -> tuple[Rule, ...]:
+    """The chosen rules that read source; others are only loaded where the settings name what these do not know."""
+    paths = [settings.root / path for path in settings.rule_paths]
+    try:
+        return tuple(readers(select(registry.load(paths, settings.rules, reading=True), settings)))
+    except UsageError:
+        return tuple(readers(chosen(settings)))
 
 
 def readers(rules: Iterable[Rule]) -> list[Rule]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +46,13 @@ def load(start: Path) -> Settings:
 
 
 def _table(path: Path) -> Mapping[str, Any] | None:
+    data = path.read_bytes()
+    if b"modellint" not in data:
+        return None
+    import tomllib
+
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("modellint")
+        table = tomllib.loads(data.decode("utf-8")).get("tool", {}).get("modellint")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     if table is not None and not isinstance(table, dict):

@@ -47,7 +47,7 @@ class Rule:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         """`options` override the public attributes; raises ValueError for an unknown name or another type."""
-        known = self.options()
+        known = self.options() if options else {}
         for key, value in (options or {}).items():
             attribute = key.replace("-", "_")
             if attribute not in known:

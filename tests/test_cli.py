@@ -101,7 +101,7 @@ def test_a_comment_silences_and_an_unused_one_is_reported(sick: Path) -> None:
 
 
 def test_a_file_that_cannot_be_parsed_is_a_diagnostic_and_the_rest_is_linted(sick: Path) -> None:
-    (sick / "broken.py").write_text("import torch\ndef backward(:\n")
+    (sick / "broken.py").write_text("loss.backward()\ndef step(:\n")
     result = modellint(sick, "check", "--output-format", "concise", ".")
     assert result.returncode == 1
     assert "broken.py:2:" in result.stdout

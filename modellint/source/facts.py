@@ -72,6 +72,7 @@ class TrainingLoop:
     whole: bool = True
     outer: tuple[Act, ...] = ()  # what the loops around it do besides
     location: Location = Location()
+    around: int = 0  # how many loops are around it, in its function and in those that call it
 
     def of(self, kind: str) -> Iterator[Act]:
         return (act for act in self.acts if act.kind == kind)
@@ -202,6 +203,37 @@ class Optimizer:
         """Whether `act` concerns this optimizer."""
         place = self.location
         return any(subject.endswith(f">{place.path}:{place.line}:{place.column}") for subject in act.subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """What a loader is given as its sampler; `name` is the full name of its class, empty if that cannot be read."""
+
+    name: str
+    call: Value
+    shuffled: bool | None = None  # by its argument `shuffle`; None: cannot be read
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """A call that makes a DataLoader, with what it is given where a training loop goes over it."""
+
+    call: Value
+    shuffled: bool | None = False  # None: cannot be read
+    samplers: tuple[Sampler, ...] = ()  # what may be its sampler or batch sampler
+    sometimes: bool = False  # on some paths it has no sampler
+    datasets: tuple[str, ...] = ()  # the classes its dataset may be of, and those that they derive from; "": unknown
+    loop: TrainingLoop | None = None  # the training loop that goes over it
+    reseeded: bool = False  # something calls `set_epoch`
+    owned: bool = False  # a framework prepares the loaders of the file
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
 
 
 @dataclass(frozen=True, slots=True)

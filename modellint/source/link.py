@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .facts import TrainingLoop
+from .loaders import Loaders
 from .losses import Losses
 from .models import Models
 from .optimizers import Optimizers
@@ -28,17 +29,18 @@ def together(scripts: Iterable[Script], load: Callable[[Path], Script | None]) -
     project = Project((script for script in given if not script.problem), load)
     resolver = Resolver(project)
     loops = list(training_loops(resolver))
-    facts = _Facts(resolver)
+    facts = _Facts(resolver, loops)
     for script in given:
         yield script if script.problem else facts.added(script, loops)
 
 
 class _Facts:
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, loops: Iterable[TrainingLoop]) -> None:
         self.models = Models(resolver)
         self.optimizers = Optimizers(resolver, self.models)
         self.losses = Losses(resolver)
         self.options = Options(resolver.project)
+        self.loaders = Loaders(resolver, loops)
 
     def added(self, script: Script, loops: Iterable[TrainingLoop]) -> Script:
         return replace(
@@ -48,4 +50,5 @@ class _Facts:
             optimizers=tuple(self.optimizers.of(script)),
             losses=tuple(self.losses.of(script)),
             options=tuple(self.options.of(script)),
+            loaders=tuple(self.loaders.of(script)),
         )

@@ -9,7 +9,7 @@ from modellint.core.diagnostic import Problem
 from modellint.core.suppress import Ignore
 
 from .code import Class, Function, Value
-from .facts import Loss, Model, Optimizer, Option, TrainingLoop
+from .facts import Loader, Loss, Model, Optimizer, Option, TrainingLoop
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Script:
     losses: tuple[Loss, ...] = ()
     models: tuple[Model, ...] = ()
     options: tuple[Option, ...] = ()
+    loaders: tuple[Loader, ...] = ()
 
     @property
     def calls(self) -> Iterator[Value]:

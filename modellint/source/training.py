@@ -38,7 +38,9 @@ def _loops(acts: list[Act], project: Project, function: str, location: Location)
             act for act in acts if loops and act.loops[: len(loops)] != loops and act.loops[:1] == loops[:1]
         )
         if loops:
-            yield TrainingLoop(inside, _function(loops[-1]), True, outside, _location(loops[-1], project))
+            yield TrainingLoop(
+                inside, _function(loops[-1]), True, outside, _location(loops[-1], project), len(loops) - 1
+            )
         else:
             yield TrainingLoop(inside, function, False, (), location)
 

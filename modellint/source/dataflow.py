@@ -44,7 +44,8 @@ class Dataflow:
 
     def _called(self, made: Source, certain: bool, seen: tuple[tuple[Value, Frame], ...]) -> Iterator[Operation]:
         call = made.value
-        callee = next(iter(self.resolver.calls.callees(made)), Callee(""))
+        callees = self.resolver.calls.callees(made)
+        callee, certain = next(iter(callees), Callee("")), certain and len(callees) <= 1
         if callee.made is not None:
             yield from self._module(callee, call, certain)
         else:
@@ -59,6 +60,7 @@ class Dataflow:
         if callee.name not in CONTAINERS:
             yield Operation(callee.name, call.location, certain, callee.made.value.location, callee.made.value)
             return
+        certain = certain and not self.resolver.items.vary(callee.made)
         for item in reversed(list(self.resolver.items.all(callee.made))):
             for made in self.resolver.of(item)[:1]:
                 for inner in self.resolver.calls.callees(made)[:1]:

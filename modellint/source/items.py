@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .code import Value
+from .branches import arms
+from .code import Event, Value
 from .scope import Frame, Source
 from .vocabulary import PASSES_TUPLE
 
@@ -46,11 +47,9 @@ class Items:
             return []
         self._active.append(key)
         try:
-            found = [item for made in self.resolver.of(source) for item in self._written(made, index)]
-            added = (
-                self._added(source.value.name, source.frame) if source.value.kind == "name" and index is None else ()
-            )
-            return [*found, *added]
+            lists = self.resolver.of(source)
+            written = (item for made in lists for item in self._written(made, index))
+            return [*written, *(item for made in lists if index is None for item in self._added(made))]
         finally:
             self._active.pop()
 
@@ -108,24 +107,41 @@ class Items:
         else:
             yield from self._listed(made, index)
 
-    def _added(self, name: str, frame: Frame) -> Iterator[Source]:
-        """What is appended to the list of this name, in the function or in the one that makes the attribute."""
-        scopes = [frame]
-        if name.startswith("self.") and (method := frame.method) is not None:
-            class_ = method.function.owner
-            functions = [f for f in method.script.functions if f.owner == class_]
-            scopes = [self.resolver.members.method(method.script, f, method.receiver) for f in functions]
-        for scope in scopes:
-            for at, event in enumerate(scope.function.events):
-                call = event.value
-                if event.kind == "call" and call is not None and call.name.rpartition(".")[0] == name:
-                    yield from self._grown(Source(call, scope, at))
+    def _added(self, made: Source) -> Iterator[Source]:
+        """What is appended to a list that was bound to a name, until the name is bound anew."""
+        for name, start, end in self._lives(made):
+            scopes = [made.frame]
+            if name.startswith("self.") and (method := made.frame.method) is not None:
+                others = (f for f in method.script.functions if f.owner == method.function.owner)
+                frames = (self.resolver.members.method(method.script, f, method.receiver) for f in others)
+                scopes += [frame for frame in frames if frame.function is not made.frame.function]
+            for scope in scopes:
+                for at, event in enumerate(scope.function.events):
+                    inside = start < at < end or scope is not made.frame
+                    if inside and event.kind == "call" and event.value is not None and _grows(event) == name:
+                        yield from self._grown(Source(event.value, scope, at))
+
+    def _lives(self, made: Source) -> Iterator[tuple[str, int, int]]:
+        """The names that a value is bound to, and between which events."""
+        function = made.frame.function
+        for name, places in self.resolver.assignments(function).items():
+            for start, end in zip(places, [*places[1:], len(function.events)], strict=True):
+                if function.events[start].value is made.value:
+                    yield name, start, end
 
     def _grown(self, source: Source) -> Iterator[Source]:
         position = GROWING.get(source.value.method)
         item = source.value.argument(position) if position is not None else None
         if item is not None:
             yield from self.all(source.of(item)) if source.value.method == "extend" else (source.of(item),)
+
+    def vary(self, made: Source) -> bool:
+        """Whether some items of a container are put into it, or into the list that it is made of, on some paths only."""
+        function = made.frame.function
+        names = {e.name for e in function.events if e.kind == "assign" and e.value is made.value}
+        names |= {part.name for argument in made.value.arguments for part in argument.within() if part.kind == "name"}
+        changes = (e for e in function.events if _grows(e) in names and e.value is not made.value)
+        return any(arms(function, event.block) for event in changes)
 
     def named(self, made: Source, name: str) -> list[Source]:
         """What `made.name` is, where it is an item: of a ModuleDict, or an option of the command line."""
@@ -156,6 +172,14 @@ class Items:
                     default = call.argument(None, "default")
                     if default is not None:
                         yield from self.resolver.sources(default, self.resolver.frame(script, function), at)
+
+
+def _grows(event: Event) -> str:
+    """The name of the collection that an event gives its items."""
+    if event.kind in ("assign", "augment"):
+        return event.name
+    call = event.value if event.kind == "call" else None
+    return call.name.rpartition(".")[0] if call is not None and call.method in GROWING else ""
 
 
 def destination(call: Value) -> str:

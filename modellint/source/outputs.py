@@ -11,8 +11,8 @@ from .facts import Operation
 
 # Operations that only arrange the values that they are given.
 KEEPS = frozenset(
-    "view reshape flatten squeeze unsqueeze permute transpose contiguous float double half to cuda cpu clone type t movedim "
-    "Flatten Identity Unflatten rearrange".split()
+    "view reshape flatten squeeze unsqueeze permute transpose contiguous float double half to cuda cpu clone type t "
+    "movedim Flatten Identity Unflatten rearrange".split()
 )
 SCORES = re.compile(r"torch\.nn\.((Lazy)?(Linear|Conv\w+|Bilinear)|functional\.(linear|conv\w+|bilinear))")
 KINDS = {
@@ -28,7 +28,7 @@ def head(path: Iterable[Operation]) -> Operation | None:
 
 
 def kind(operation: Operation | None) -> str:
-    """ "scores" (of a layer with weights), "softmax", "log-softmax", "sigmoid", "log-sigmoid", or "" for anything else."""
+    """ "scores" (of a layer with weights), "softmax", "log-softmax", "sigmoid", "log-sigmoid", or "" for all else."""
     if operation is None:
         return ""
     return "scores" if SCORES.fullmatch(operation.name) else KINDS.get(operation.short, "")

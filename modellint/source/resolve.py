@@ -11,7 +11,7 @@ from .code import Function, Value
 from .items import Items
 from .members import Members
 from .project import Project
-from .scope import Frame, Source, reaching
+from .scope import Frame, Source, always, reaching
 from .script import Script
 
 DEEPEST = 25  # values followed one through another
@@ -108,13 +108,17 @@ class Resolver:
     def bound(self, name: str, frame: Frame, at: int | None = None) -> list[Source]:
         """What a dotted name is bound to as a whole: in the function, around it, in the module, in another file."""
         for scope in frame.around:
-            places = reaching(scope.function, self.assignments(scope.function).get(name, []), at)
-            if places:
-                return [found for place in places for found in self.assigned(place, scope)]
+            known = name in scope.arguments or any(p.name == name for p in scope.function.parameters)
+            indices = self.assignments(scope.function).get(name, [])
+            places = reaching(scope.function, indices, at) or ([] if known else indices)
+            found = [found for place in places for found in self.assigned(place, scope)]
+            if always(scope.function, places, at) or name == "self" or (places and not known):
+                return found
             if name in scope.arguments:
-                return self.of(scope.arguments[name])
-            if any(p.name == name for p in scope.function.parameters):
-                return [] if name == "self" else self.calls.given(name, scope)
+                return found + self.of(scope.arguments[name])
+            if known:
+                given = self.calls.given(name, scope)
+                return found + given if given or not found else [*found, Source(Value("unknown", name), scope)]
             at = None
         return self._imported(name, frame.script)
 

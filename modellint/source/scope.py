@@ -71,7 +71,10 @@ class Callee:
 
 
 def reaching(function: Function, indices: list[int], at: int | None) -> list[int]:
-    """The assignments among `indices` that may hold at event `at`: back to the one that cannot be passed by, else all."""
+    """The assignments among `indices` that may hold at event `at`: back to the one that cannot be passed by.
+
+    If there is none before it, those of an earlier pass of a loop around it.
+    """
     if at is None or at >= len(function.events):
         return indices
     around, found = set(function.enclosing(function.events[at].block)), []
@@ -81,7 +84,16 @@ def reaching(function: Function, indices: list[int], at: int | None) -> list[int
             found.append(index)
             if block in around:
                 return found
-    return found or indices
+    loops = {block for block in around if function.blocks[block].is_loop}
+    return found or [i for i in indices if not loops.isdisjoint(function.enclosing(function.events[i].block))]
+
+
+def always(function: Function, indices: list[int], at: int | None) -> bool:
+    """Whether one of the assignments is made on every way to event `at`."""
+    if at is None or at >= len(function.events):
+        return bool(indices)
+    around = set(function.enclosing(function.events[at].block))
+    return any(i < at and function.events[i].block in around for i in indices)
 
 
 def _other_arm(function: Function, block: int, around: set[int]) -> bool:

@@ -1,0 +1,126 @@
+"""ML113."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
+from modellint.measure.run import Logits
+from modellint.source import lookup, outputs
+from modellint.source.facts import Loss
+
+
+def _run(rows_sum_to_one: bool) -> Run:
+    return Run(tuple(Step(i, logits=Logits(10, 5, rows_sum_to_one=rows_sum_to_one)) for i in range(3)))
+
+
+class NllInputNotLogProbabilities(SourceRule):
+    """The negative log likelihood is given probabilities or raw scores, where it takes log-probabilities.
+
+    Why: `nll_loss` takes no logarithm; it returns the input at the label with the sign turned. Over probabilities the
+        loss is an accuracy between -1 and 0, whose gradient vanishes where the model is confidently wrong; over raw
+        scores it falls without end, since every score may grow.
+    Fix: apply `log_softmax` instead of `softmax`, or give the raw scores to `cross_entropy`.
+    Ignore: when the expected accuracy itself is meant to be maximised.
+    Reported: https://github.com/AnubhavGupta3377/Text-Classification-Models-Pytorch/issues/9,
+        https://github.com/yanx27/Pointnet_Pointnet2_pytorch/issues/30
+    """
+
+    code, severity, certain, topic = "ML113", Severity.ERROR, True, "structure"
+    twins = ("softmax-before-loss",)
+    words = ("NLLLoss", "nll_loss")
+    bad = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Linear(20, 64)
+                self.head = nn.Linear(64, 10)
+                self.softmax = nn.Softmax(dim=1)
+
+            def forward(self, x):
+                return self.softmax(self.head(F.relu(self.body(x))))
+
+        net = Net()
+        criterion = nn.NLLLoss()
+        for x, y in loader:
+            loss = criterion(net(x), y)
+        """,
+        """
+        def step(self, x, y):
+            probabilities = torch.softmax(self.model(x), dim=1).view(-1, 10)
+            return F.nll_loss(probabilities, y)
+        """,
+        """
+        model = nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
+        loss = F.nll_loss(model(x), y)
+        """,
+    )
+    good = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.head = nn.Linear(64, 10)
+
+            def forward(self, x):
+                return F.log_softmax(self.head(x), dim=1)
+
+        loss = F.nll_loss(Net()(x), y)
+        """,
+        """
+        probabilities = torch.softmax(model(x), dim=1)
+        loss = F.nll_loss(torch.log(probabilities + 1e-9), y)
+        """,
+        """
+        loss = nn.NLLLoss()(model(x), y)  # the model is in another file
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.head = nn.Linear(64, 10)
+
+            def forward(self, x):
+                x = self.head(x)
+                if not self.training:
+                    return F.softmax(x, dim=1)
+                return F.log_softmax(x, dim=1)
+
+        loss = F.nll_loss(Net()(x), y)
+        """,
+    )
+    confirmed_by = _run(True)
+    not_confirmed_by = _run(False)
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for loss in (loss for loss in script.losses if loss.kind == "NLLLoss"):
+            found = outputs.ending(loss.inputs, ("softmax", "scores", "sigmoid"))
+            if found is not None:
+                operation, sure = found
+                given = "raw scores" if outputs.kind(operation) == "scores" else "probabilities"
+                message = f"takes log-probabilities and is given the {given} of the "
+                yield self.at(loss, message + outputs.written(operation, loss.location), certain=sure and loss.certain)
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        seen = [s.logits.rows_sum_to_one for s in run.steps if s.logits and s.logits.rows_sum_to_one is not None]
+        if not seen or "raw scores" in finding.message:
+            return None
+        return Evidence("share of steps whose rows into the loss sum to 1", sum(seen) / len(seen), 1.0, holds=all(seen))
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """The loss takes raw scores, or the softmax that nothing else reads takes the logarithm."""
+        for loss in _at(script, finding):
+            found = outputs.ending(loss.inputs, ("softmax", "scores"))
+            if found is None or not found[1]:
+                return None
+            if outputs.kind(found[0]) == "scores" and loss.made is None:
+                return Fix((edit.rename(loss, "cross_entropy"),), safe=False)
+            if found[0].short == "softmax" and lookup.share_function(script, loss, found[0]):
+                return Fix((edit.rename(found[0], "log_softmax"),), safe=False)
+        return None
+
+
+def _at(script: Script, finding: Diagnostic) -> Iterator[Loss]:
+    return (loss for loss in script.losses if loss.location == finding.location)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .code import Value
+from .branches import arms
+from .code import Event, Value
 from .scope import Frame, Source
 from .vocabulary import PASSES_TUPLE
 
@@ -117,7 +118,7 @@ class Items:
             for scope in scopes:
                 for at, event in enumerate(scope.function.events):
                     inside = start < at < end or scope is not made.frame
-                    if inside and event.kind == "call" and event.value is not None and _grows(event.value, name):
+                    if inside and event.kind == "call" and event.value is not None and _grows(event) == name:
                         yield from self._grown(Source(event.value, scope, at))
 
     def _lives(self, made: Source) -> Iterator[tuple[str, int, int]]:
@@ -133,6 +134,14 @@ class Items:
         item = source.value.argument(position) if position is not None else None
         if item is not None:
             yield from self.all(source.of(item)) if source.value.method == "extend" else (source.of(item),)
+
+    def vary(self, made: Source) -> bool:
+        """Whether some items of a container are put into it, or into the list that it is made of, on some paths only."""
+        function = made.frame.function
+        names = {e.name for e in function.events if e.kind == "assign" and e.value is made.value}
+        names |= {part.name for argument in made.value.arguments for part in argument.within() if part.kind == "name"}
+        changes = (e for e in function.events if _grows(e) in names and e.value is not made.value)
+        return any(arms(function, event.block) for event in changes)
 
     def named(self, made: Source, name: str) -> list[Source]:
         """What `made.name` is, where it is an item: of a ModuleDict, or an option of the command line."""
@@ -165,8 +174,12 @@ class Items:
                         yield from self.resolver.sources(default, self.resolver.frame(script, function), at)
 
 
-def _grows(call: Value, name: str) -> bool:
-    return call.method in GROWING and call.name.rpartition(".")[0] == name
+def _grows(event: Event) -> str:
+    """The name of the collection that an event gives its items."""
+    if event.kind in ("assign", "augment"):
+        return event.name
+    call = event.value if event.kind == "call" else None
+    return call.name.rpartition(".")[0] if call is not None and call.method in GROWING else ""
 
 
 def destination(call: Value) -> str:

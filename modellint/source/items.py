@@ -17,7 +17,6 @@ DEEPEST = 30  # collections within collections
 LISTS = ("tuple", "list", "set")
 CONTAINERS = ("torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.ParameterList")
 GROWING = {"append": 0, "add": 0, "insert": 1, "add_module": 1, "extend": 0}
-CONFIGURATIONS = ("cli", "parse", "parse_args", "parse_args_into_dataclasses", "HfArgumentParser", "Namespace")
 
 
 class Items:
@@ -143,36 +142,6 @@ class Items:
         changes = (e for e in function.events if _grows(e) in names and e.value is not made.value)
         return any(arms(function, event.block) for event in changes)
 
-    def named(self, made: Source, name: str) -> list[Source]:
-        """What `made.name` is, where it is an item: of a ModuleDict, or an option of the command line."""
-        if made.value.name in CONTAINERS:
-            return [found for item in self.all(made, name) for found in self.resolver.of(item)]
-        return self._option(made, name)
-
-    def _option(self, parsed: Source, name: str) -> list[Source]:
-        """An option of the command line, by its default: `parser.parse_args()` or `tyro.cli(Args)` with `.name`."""
-        call = parsed.value
-        if call.method not in CONFIGURATIONS:
-            return []
-        classes = [s for a in call.arguments for s in self.resolver.of(parsed.of(a)) if s.value.kind == "class"]
-        fields = [found for class_ in classes for found in self.resolver.members.of(class_, name)]
-        return fields or list(self._default(parsed, name))
-
-    def _default(self, parsed: Source, name: str) -> Iterator[Source]:
-        script = parsed.frame.script
-        for function in script.functions:
-            for at, event in enumerate(function.events):
-                call = event.value
-                if (
-                    event.kind == "call"
-                    and call is not None
-                    and call.method == "add_argument"
-                    and name == destination(call)
-                ):
-                    default = call.argument(None, "default")
-                    if default is not None:
-                        yield from self.resolver.sources(default, self.resolver.frame(script, function), at)
-
 
 def _grows(event: Event) -> str:
     """The name of the collection that an event gives its items."""
@@ -180,13 +149,3 @@ def _grows(event: Event) -> str:
         return event.name
     call = event.value if event.kind == "call" else None
     return call.name.rpartition(".")[0] if call is not None and call.method in GROWING else ""
-
-
-def destination(call: Value) -> str:
-    """The attribute that an `add_argument` call fills."""
-    given = call.argument(None, "dest")
-    if given is not None and isinstance(given.constant, str):
-        return given.constant
-    flags = [a.constant for a in call.arguments if isinstance(a.constant, str)]
-    long = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")
-    return long.lstrip("-").replace("-", "_")

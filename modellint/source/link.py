@@ -18,7 +18,6 @@ from .resolve import Resolver
 from .script import Script
 from .training import training_loops
 
-
 DEEPEST = 4000  # calls within calls, of values through functions, attributes and files
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .code import Class, Function
+from .items import CONTAINERS
 from .scope import Frame, Source
 from .script import Script
 
@@ -25,7 +26,9 @@ class Members:
             return list(self._inherited(base.frame, name))
         if value.kind == "call":
             found = [part for owner, class_ in self.classes(base) for part in self.member(owner, class_, name, base)]
-            return found or self.resolver.items.named(base, name)
+            if base.value.name in CONTAINERS:
+                found = [part for item in self.resolver.items.all(base, name) for part in self.resolver.of(item)]
+            return found or self.resolver.configuration.of(base, name)
         if value.kind == "class" and (class_ := self.resolver.project.class_(script, value.name)) is not None:
             return list(self.member(script, class_, name, None))
         return self.of_self(base.frame, name) if value.kind == "name" and value.name == "self" else []

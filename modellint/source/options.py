@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .code import Value
+from .configuration import destination
 from .facts import Option
-from .items import destination
 from .project import Project
 from .script import Script
 

@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
+from .callers import Callers
 from .calls import Calls
 from .code import Function, Value
+from .configuration import Configuration
 from .items import Items
 from .members import Members
 from .project import Project
@@ -29,6 +31,8 @@ class Resolver:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.calls = Calls(self)
+        self.callers = Callers(self)
+        self.configuration = Configuration(self)
         self.items = Items(self)
         self.members = Members(self)
         self._bindings: dict[int, dict[str, list[int]]] = {}
@@ -117,7 +121,7 @@ class Resolver:
             if name in scope.arguments:
                 return found + self.of(scope.arguments[name])
             if known:
-                given = self.calls.given(name, scope)
+                given = self.callers.given(name, scope)
                 return found + given if given or not found else [*found, Source(Value("unknown", name), scope)]
             at = None
         return self._imported(name, frame.script)

@@ -36,6 +36,8 @@ class Roles:
         value = source.value
         if value.kind == "call":
             callees = self.resolver.calls.callees(source)
+            if (enabled := value.argument(None, "enabled")) is not None and enabled.constant is False:
+                return "other"
             return next((role for callee in callees if (role := self._made_by(callee, asked))), "")
         if value.kind == "name":
             return self._unbound(source, asked)

@@ -22,7 +22,7 @@ def training_loops(resolver: Resolver) -> Iterator[TrainingLoop]:
             if function.kind not in ("function", "module") or not tracer.relevance.trains(function, script):
                 continue
             frame = resolver.frame(script, function)
-            if function.kind == "function" and next(resolver.calls.callers(frame), None) is not None:
+            if function.kind == "function" and next(resolver.callers.of(frame), None) is not None:
                 continue
             for loop in _loops(list(tracer.trace(frame)), resolver.project, function.name, function.location):
                 if (loop.location.path, loop.location.line) not in seen:

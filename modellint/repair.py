@@ -45,7 +45,7 @@ class Repair:
     def unsafe(self) -> int:
         """How many of the remaining findings have a fix that was not asked for."""
         tried = [left.finding for left in self.left]
-        return sum(d.rewrite is not None and not is_safe(d) and d not in tried for d in self.report.diagnostics)
+        return sum(d.mended_by == "--unsafe-fixes" and d not in tried for d in self.report.diagnostics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +65,16 @@ def repair(paths: Sequence[Path], settings: Settings, *, unsafe: bool = False) -
     now = start = bench.read({})
     left: dict[object, Left] = {}
     for _ in range(PASSES):
-        fixable = [d for d in now.report.diagnostics if is_safe(d) or (unsafe and has_fix(d))]
+        fixable = [d for d in now.report.diagnostics if d.mended_by == "--fix" or (unsafe and d.mended_by)]
         wanted = [d for d in fixable if _key(d, now.edited) not in left]
         after, trial = bench.settle(now, wanted)
         left |= {_key(failed.finding, now.edited): failed for failed in trial.left}
         now = after
         if not trial.made and not trial.left:
             break
-    remaining = {_key(d, now.edited) for d in now.report.diagnostics if has_fix(d)}
+    remaining = {_key(d, now.edited) for d in now.report.diagnostics if d.mended_by}
     solved = start.faults.total() - now.faults.total()
     return Repair(now.report, now.edited, solved, tuple(left[key] for key in left if key in remaining))
-
-
-def has_fix(finding: Diagnostic) -> bool:
-    return finding.rewrite is not None and not (finding.location.path or "").endswith(".ipynb")
-
-
-def is_safe(finding: Diagnostic) -> bool:
-    """What is only suspected is never changed without being asked for."""
-    return finding.rewrite is not None and finding.rewrite.safe and finding.verdict.convicts and has_fix(finding)
 
 
 class Bench:

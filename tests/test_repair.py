@@ -105,6 +105,12 @@ def test_unsafe_fixes_are_made_when_asked_for_and_all_on_a_line() -> None:
     assert "3 findings fixed" in result.stderr
 
 
+def test_a_report_names_the_option_that_mends() -> None:
+    written("train.py", LATE + HIGH)
+    fixes = [line.split()[-1] for line in check("train.py").stdout.splitlines() if "= fix:" in line]
+    assert fixes == ["--fix", "--unsafe-fixes"]
+
+
 def test_unsafe_fixes_alone_are_a_usage_error() -> None:
     written("train.py", LATE)
     result = check("--unsafe-fixes", "train.py")
@@ -240,4 +246,4 @@ def test_the_fixtures_compile_and_are_quiet_for_what_was_fixed(style: str, unsaf
     again = repair([Path("sick")], Settings(root=Path().resolve()), unsafe=unsafe)
     assert not again.edited
     assert again.report.diagnostics == first.report.diagnostics
-    assert not [d for d in again.report.diagnostics if d.rewrite and (unsafe or d.rewrite.safe) and d.verdict.convicts]
+    assert not [d for d in again.report.diagnostics if d.mended_by == "--fix" or (unsafe and d.mended_by)]

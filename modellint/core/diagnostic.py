@@ -116,6 +116,13 @@ class Diagnostic:
     def level(self) -> Severity:
         return self.severity if self.verdict.convicts else Severity.NOTE
 
+    @property
+    def mended_by(self) -> str:
+        """The option that makes the rewrite, empty if there is none: what is only suspected is not changed unasked."""
+        if self.rewrite is None or (self.location.path or "").endswith(".ipynb"):
+            return ""
+        return "--fix" if self.rewrite.safe and self.verdict.convicts else "--unsafe-fixes"
+
     def with_evidence(self, *evidence: Evidence) -> Diagnostic:
         return replace(self, evidence=self.evidence + evidence)
 

@@ -36,7 +36,7 @@ def insert(
     after: Placed | None = None,
     first_in: Placed | None = None,
 ) -> Edit:
-    """A statement with parts of the call `of`: into its suite beside the statement that holds a place, or into a loop."""
+    """A statement with parts of the call `of`: into its suite, by the statement that holds a place, or into a loop."""
     sides = {"before": before, "after": after, "first in": first_in}
     side, target = next((side, place) for side, place in sides.items() if place is not None)
     return Edit("insert", of.location, target.location, side, text)

@@ -33,7 +33,8 @@ def _lines(finding: Finding, width: int) -> Iterator[Line]:
     room = width - RAIL - LABEL
     yield from labelled("measured", (row for evidence in diagnostic.evidence for row in reading(evidence, room)))
     yield from explained(finding, width)
-    yield from labelled("fix", [Line(prose(diagnostic.fix))] if diagnostic.fix else ())
+    option: Spans = ((diagnostic.mended_by, "faint"),) if diagnostic.mended_by else ()
+    yield from labelled("fix", [Line(prose(diagnostic.fix), right=option)] if diagnostic.fix else ())
     yield from labelled("proven", [Line(prose(diagnostic.proof))] if diagnostic.proof else ())
 
 
@@ -68,7 +69,7 @@ def labelled(label: str, rows: Iterable[Line]) -> Iterator[Line]:
     """`rows` hung on the rail, the first of them behind the label."""
     lead: Spans = ((" " * RAIL + "= ", "rail"), (f"{label}:".ljust(LABEL - 2), "label"))
     for row in rows:
-        yield Line(row.text, lead=(*lead, *row.lead))
+        yield Line(row.text, lead=(*lead, *row.lead), right=row.right)
         lead = ((" " * (RAIL + LABEL), ""),)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .branches import arms
 from .code import Value
 from .facts import Act
 from .lineage import Lineage
@@ -72,7 +73,7 @@ class Acts:
         of_argument = owner or call.name.startswith("torch.")
         loss = call.argument(0, "loss") if of_argument else call.receiver
         origins = self.lineage.of(source.of(loss)) if loss is not None else ()
-        scaled = any(self._is_scaling(made) for made in origins)
+        scaled = any(self._is_scaling(made) and _always(made, source) for made in origins)
         return self._act(
             "backward", source, owner=owner, scaled=scaled, origins=tuple([made.value for made in origins])
         )
@@ -82,8 +83,7 @@ class Acts:
         if "optimizer" in roles:
             held = self.parameters.of_optimizer(asked)
             return self._act("clear", source, owner=owner, subjects=self._subjects(asked), parameters=held)
-        held = self.parameters.of_module(asked) if roles == {"model"} else ()
-        return self._act("clear", source, owner=owner, parameters=held)
+        return self._act("clear", source, owner=owner, parameters=self.parameters.of_module(asked))
 
     def _is_scaling(self, made: Source) -> bool:
         call = made.value
@@ -127,6 +127,12 @@ class Acts:
 
 def _named(made: Source) -> str:
     return f"{made.frame.path}>{made.frame.script.path}:{made.frame.function.name}:{made.value}"
+
+
+def _always(made: Source, source: Source) -> bool:
+    """Whether a value that was made on the way to another is made on every way that leads there."""
+    arms_made = arms(made.frame.function, made.frame.function.events[made.at or 0].block)
+    return set(arms_made) <= set(arms(source.frame.function, source.frame.function.events[source.at or 0].block))
 
 
 def _is_kept(source: Source) -> bool:

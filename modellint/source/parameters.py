@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from .code import Value
 from .resolve import Resolver
-from .roles import Roles
 from .scope import Source
 from .vocabulary import is_optimizer
 
@@ -14,6 +14,8 @@ PARAMETERS = ("parameters", "named_parameters")
 GATHERS = ("list", "tuple", "iter", "set", "sorted", "chain", "from_iterable")
 DEEPEST = 12  # values within values
 UNKNOWN = ""
+# Classes whose objects modules are made with, and that hold no parameters.
+PLAIN = re.compile(r"config|args|option|hparam|namespace|token|vocab|space|data|env|path|device|size", re.IGNORECASE)
 
 
 class Parameters:
@@ -21,7 +23,6 @@ class Parameters:
 
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
-        self.roles = Roles(resolver)
 
     def of(self, source: Source) -> tuple[str, ...]:
         """The modules whose parameters the value holds; none where that cannot be read in full."""
@@ -107,8 +108,9 @@ class Parameters:
         if source.value.kind in ("list", "tuple", "starred", "dict"):
             parts = (*source.value.arguments, *(value for _, value in source.value.keywords), source.value.base)
             yield from (found for part in parts if part is not None for found in self._wrapped(source.of(part), left))
-        elif source.value.kind in ("name", "call") and {"model", ""} & self.roles.of(source):
-            yield from filter(None, self._modules(source, left))
+        elif source.value.kind in ("name", "call"):
+            made = [s for s in self.resolver.of(source) if _may_be_module(s.value)]
+            yield from (found for s in made for found in self._modules(s, left) if found != UNKNOWN)
 
     def _named(self, made: Source, left: int) -> Iterator[str]:
         """A name that nothing binds, or an attribute of a module that is made elsewhere."""
@@ -126,6 +128,11 @@ class Parameters:
             return False
         growing = {f"{name}.append", f"{name}.extend", f"{name}.insert"}
         return any(call.name in growing for call in source.frame.function.calls)
+
+
+def _may_be_module(value: Value) -> bool:
+    """A name that nothing binds, or an object of a class that is not called as options and data are."""
+    return value.kind == "name" or (value.method[:1].isupper() and PLAIN.search(value.method) is None)
 
 
 def _known(found: Iterable[str]) -> tuple[str, ...]:

@@ -1,0 +1,148 @@
+"""ML108."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure import clipping
+from modellint.measure.run import Clip
+from modellint.measure.statistics import norm
+from modellint.source.facts import Act, TrainingLoop
+
+
+def _run(critic: float) -> Run:
+    gradients = {"actor.weight": 0.4, "critic.weight": critic}
+    clip = Clip(bound=1.0, norm=0.4, parameters=("actor.weight",))
+    return Run(tuple(Step(i, gradients_at_step=gradients, clips=(clip,)) for i in range(3)))
+
+
+class ClipWrongParameters(SourceRule):
+    """The gradients that are clipped are not those of the parameters that the optimizer then updates.
+
+    Why: the gradients of another model are shortened, often of one that this step does not even train, and those that
+        the optimizer applies stay unbounded.
+    Fix: give the clip the parameters that the optimizer holds.
+    Ignore: when the other model's gradients are kept for a step in a later pass.
+    Reported: https://github.com/google-deepmind/open_spiel/issues/827
+    """
+
+    code, severity, certain, topic = "ML108", Severity.ERROR, True, "gradients"
+    explains, twins = ("exploding-gradients",), ("clip-without-effect",)
+    remedy = "clip"
+    words = ("clip",)
+    bad = (
+        """
+        actor, critic = Actor(), Critic()
+        actor_optimizer = torch.optim.Adam(actor.parameters())
+        critic_optimizer = torch.optim.Adam(critic.parameters())
+        for batch in loader:
+            actor_optimizer.zero_grad()
+            actor_loss(actor, critic, batch).backward()
+            torch.nn.utils.clip_grad_norm_(actor.parameters(), 0.5)
+            actor_optimizer.step()
+            critic_optimizer.zero_grad()
+            critic_loss(critic, batch).backward()
+            torch.nn.utils.clip_grad_norm_(actor.parameters(), 0.5)
+            critic_optimizer.step()
+        """,
+        """
+        class Agent:
+            def __init__(self):
+                self.local = QNetwork()
+                self.target = QNetwork()
+                self.optimizer = torch.optim.Adam(self.local.parameters())
+
+            def learn(self, batch):
+                self.optimizer.zero_grad()
+                self.loss(batch).backward()
+                torch.nn.utils.clip_grad_norm_(self.target.parameters(), 1.0)
+                self.optimizer.step()
+        """,
+    )
+    good = (
+        """
+        encoder, decoder = Encoder(), Decoder()
+        optimizer = torch.optim.Adam(list(encoder.parameters()) + list(decoder.parameters()))
+        for batch in loader:  # group by group
+            optimizer.zero_grad()
+            loss(batch).backward()
+            torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(decoder.parameters(), 0.25)
+            optimizer.step()
+        """,
+        """
+        net = Net()
+        model = torch.nn.parallel.DistributedDataParallel(net.to(device))
+        optimizer = torch.optim.Adam([{"params": net.head.parameters()}, {"params": net.body.parameters(), "lr": 1e-4}])
+        for batch in loader:  # two names of one model
+            optimizer.zero_grad()
+            loss(model(batch)).backward()
+            torch.nn.utils.clip_grad_norm_(model.module.parameters(), 1.0)
+            optimizer.step()
+        """,
+        """
+        class Wrapper(nn.Module):
+            def __init__(self, body):
+                super().__init__()
+                self.body = body
+
+        body = Body()
+        model = Wrapper(body)
+        optimizer = torch.optim.Adam(filter(lambda p: p.requires_grad, model.parameters()))
+        for batch in loader:
+            optimizer.zero_grad()
+            loss(model(batch)).backward()
+            torch.nn.utils.clip_grad_norm_(body.parameters(), 1.0)
+            optimizer.step()
+        """,
+        """
+        actor, critic = Actor(), Critic()
+        actor_optimizer = torch.optim.Adam(actor.parameters())
+        critic_optimizer = torch.optim.Adam(critic.parameters())
+        for batch in loader:  # both are clipped before both step
+            (actor_loss(batch) + critic_loss(batch)).backward()
+            torch.nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(critic.parameters(), 1.0)
+            critic_optimizer.step()
+            actor_optimizer.step()
+            actor_optimizer.zero_grad()
+            critic_optimizer.zero_grad()
+        """,
+        """
+        def update(model, optimizer, parameters):  # what the caller gives cannot be read
+            optimizer.zero_grad()
+            loss(model).backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+        """,
+    )
+    confirmed_by = _run(7.5)
+    not_confirmed_by = _run(0.3)
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for loop in script.training_loops:
+            for clip in loop.clips:
+                steps = list(_steps(loop, clip))
+                if clip.parameters and steps and all(s.parameters and not s.shares(clip.parameters) for s in steps):
+                    yield self.at(clip, "clips the gradients of other parameters than those that `step()` updates")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        clipped = {name for step in run.steps for clip in step.clips for name in clip.parameters}
+        bound = next((clip.bound for _, clip in clipping.calls(run, finding.location)), None)
+        applied = (step.gradients_at_step.items() for step in run.steps)
+        others = [[g for name, g in items if g is not None and name not in clipped] for items in applied]
+        series = tuple(norm(gradients) for gradients in others if gradients)
+        if bound is None or not series:
+            return None
+        claim = "gradient norm of the parameters that no clip bounds"
+        return Evidence(claim, max(series), bound, holds=max(series) > bound, series=series)
+
+
+def _steps(loop: TrainingLoop, clip: Act) -> Iterator[Act]:
+    """The steps that may use what is clipped: up to the next backward(), which another step may belong to."""
+    for act in loop.after(clip):
+        if act.kind in ("backward", "unknown"):
+            return
+        if act.kind == "step":
+            yield act

@@ -29,9 +29,10 @@ class LargeLearningRate(SourceRule):
         warm-up only while the loss falls.
     Ignore: when the optimizer moves pixels, latent vectors or a single scale rather than a network, and for language
         models under SGD with a clip, where 20 or 30 is usual: a suspicion until a run shows it.
-    Thresholds: `adam` = 0.03, `rmsprop` = 0.03, `sgd` = 3, `adagrad` = 0.3: three to ten times the largest default or
-        recipe of torch.optim and torchvision. A run confirms it when the median update of the weight matrices exceeds
-        `ratio` = 0.1 of the weights in steps 3 to 10 and the loss is no better than guessing (0 of 129 healthy runs).
+    Thresholds: above `adam` = 0.03, `rmsprop` = 0.03, `sgd` = 3 or `adagrad` = 0.3: thirty times the default of Adam and
+        Adagrad and the customary 0.1 of SGD, three times the default of RMSprop. A run confirms it when the median
+        update of the weight matrices exceeds `ratio` = 0.1 of the weights in steps 3 to 10 and the loss is no better
+        than guessing (0 of 129 healthy runs).
     Reported: https://github.com/OpenNMT/OpenNMT-py/issues/253, https://github.com/facebookresearch/detr/issues/285
     """
 
@@ -78,7 +79,7 @@ class LargeLearningRate(SourceRule):
         for made in script.optimizers:
             limit = self._limit(made.family)
             largest = max((rate.value for rate in made.rates), default=0.0)
-            if limit is not None and largest >= limit and made.of_modules and "LambdaLR" not in made.schedulers:
+            if limit is not None and largest > limit and made.of_modules and "LambdaLR" not in made.schedulers:
                 yield self.at(made, f"gives {made.family} a learning rate of {largest:g}; below {limit:g} is usual")
 
     def _limit(self, family: str) -> float | None:

@@ -27,7 +27,8 @@ class MissingGradientClip(SourceRule):
         factors; one unlucky batch then makes a step that undoes the training so far.
     Fix: call `torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)` between `backward()` and `step()`; where the
         script has an option for it, use its value.
-    Ignore: when the run shows calm gradients. Only an option that is parsed and never read is certain.
+    Ignore: when the run shows calm gradients, and for optimizers with a line search (LBFGS is left out already). Only an
+        option that is parsed and never read is certain.
     Thresholds: `depth` = 10 layers with weights and no normalisation, about where the default initialisation of
         PyTorch no longer carries a signal; a run confirms it when gradients grew 50-fold and the loss did not fall.
     Reported: https://github.com/asappresearch/sru/issues/2, https://github.com/msalhab96/SpeeQ/issues/50
@@ -129,7 +130,8 @@ class MissingGradientClip(SourceRule):
 
     def _prone(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
         for step in {step.subjects: step for step in loop.steps}.values():
-            models = (model for made in script.optimizers if made.made(step) for model in made.models)
+            made = (made for made in script.optimizers if made.made(step) and made.family != "LBFGS")
+            models = (model for optimizer in made for model in optimizer.models)
             reason = next((reason for model in models if (reason := self._reason(model))), None)
             if reason:
                 yield self.at(step, f"trains {reason}, and no gradient is ever clipped")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
 from modellint.measure.trajectory import each_optimizer
 from modellint.source import lookup
-from modellint.source.facts import Act, TrainingLoop
+from modellint.core.diagnostic import Location
+from modellint.source.facts import Act, Optimizer, TrainingLoop
 
 
 def _run(*norms: float) -> Run:
@@ -144,6 +145,13 @@ class MissingZeroGrad(SourceRule):
             engine.step()
         """,
         """
+        for trial in range(3):  # a new optimizer for each trial takes a single step
+            loss(model(x), y).backward()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            optimizer.step()
+            compare(model, reference)
+        """,
+        """
         def closure():
             optimizer.zero_grad()
             output = loss(model(x), y)
@@ -161,11 +169,12 @@ class MissingZeroGrad(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
             if loop.whole and any(act.kind == "backward" for act in loop.acts):
-                yield from self._uncleared(loop)
+                fresh = [made for made in script.optimizers if _is_inside(made.location, loop.location)]
+                yield from self._uncleared(loop, fresh)
 
-    def _uncleared(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
+    def _uncleared(self, loop: TrainingLoop, fresh: Sequence[Optimizer]) -> Iterator[Diagnostic]:
         for step in {step.subjects: step for step in loop.steps}.values():
-            if any(act.owner or _clears(act, step) for act in loop.acts):
+            if any(act.owner or _clears(act, step) for act in loop.acts) or any(made.made(step) for made in fresh):
                 continue
             if any(_clears(act, step) for act in loop.outer):
                 message = "clears the gradients of the optimizer only outside the loop in which it steps"
@@ -200,6 +209,12 @@ class MissingZeroGrad(SourceRule):
 def _as_often(backward: Act, step: Act) -> bool:
     """Not so with gradient accumulation, which steps after several backward() calls only."""
     return backward.branches[: len(step.branches)] == step.branches
+
+
+def _is_inside(place: Location, loop: Location) -> bool:
+    """Whether something is made anew in each pass of a loop."""
+    first, last = loop.line or 0, loop.end_line or 0
+    return place.path == loop.path and first <= (place.line or 0) <= last
 
 
 def _clears(act: Act, step: Act) -> bool:

@@ -129,26 +129,24 @@ class SoftmaxIntoCrossEntropy(SourceRule):
     not_confirmed_by = _run(False)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for loss in script.losses:
-            if loss.kind == "CrossEntropyLoss":
-                yield from self._judge(loss)
+        seen: set[Operation] = set()
+        for loss in (loss for loss in script.losses if loss.kind == "CrossEntropyLoss"):
+            heads = [_head(path) for path in loss.inputs]
+            normalised = [head for head in heads if head is not None and head.short in SOFTMAX | LOG_SOFTMAX]
+            if normalised and normalised[0] not in seen:  # one head may meet several losses: that is one fault
+                seen.add(normalised[0])
+                sure = normalised[0].certain and len(normalised) == len(heads)
+                yield self._finding(loss, normalised[0], sure)
 
-    def _judge(self, loss: Loss) -> Iterator[Diagnostic]:
-        heads = [_head(path) for path in loss.inputs]
-        found = next((head for head in heads if head is not None and head.short in SOFTMAX | LOG_SOFTMAX), None)
-        if found is None:
-            return
-        sure = found.certain and all(head is not None and head.short in SOFTMAX | LOG_SOFTMAX for head in heads)
-        where = (
-            f" of line {found.location.line}" if found.location.path == loss.location.path else f" of {found.location}"
+    def _finding(self, loss: Loss, head: Operation, sure: bool) -> Diagnostic:
+        place = head.made if head.made.line is not None else head.location
+        where = f"line {place.line}" if place.path == loss.location.path else f"{place.path}:{place.line}"
+        if head.short in LOG_SOFTMAX:
+            message = f"repeats the `{head.short}` of {where}, which changes nothing"
+            return self.at(loss, message, severity=Severity.NOTE, certain=sure)
+        return self.at(
+            loss, f"applies cross entropy to the probabilities of the `{head.short}` of {where}", certain=sure
         )
-        if found.short in LOG_SOFTMAX:
-            message = f"repeats the `{found.short}`{where}, which changes nothing"
-            yield self.at(loss, message, severity=Severity.NOTE, certain=sure)
-        else:
-            yield self.at(
-                loss, f"applies cross entropy to the probabilities of the `{found.short}`{where}", certain=sure
-            )
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         seen = [s.logits.rows_sum_to_one for s in run.steps if s.logits and s.logits.rows_sum_to_one is not None]

@@ -19,6 +19,21 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """A call that makes a learning rate scheduler; `name` is that of its class."""
+
+    name: str
+    call: Value
+    optimizers: tuple[str, ...] = ()  # whose rate it moves, by where they are made
+    counts: str = ""  # "batches" or "epochs", as far as its horizon tells
+    certain: bool = False  # the horizon is computed so, not only called so
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
     """One step of the training ritual, as a loop performs it itself or through a helper.
 
@@ -37,6 +52,7 @@ class Act:
     loops: tuple[str, ...] = ()  # loops within the training loop that enclose it
     parameters: tuple[str, ...] = ()  # the modules whose parameters it touches, or that are called; none: not known
     origins: tuple[Value, ...] = ()  # of a backward(): all calls and operations that its loss was computed from
+    schedules: tuple[Schedule, ...] = ()  # that a "schedule" moves on; none: not known
 
     @property
     def location(self) -> Location:
@@ -71,6 +87,8 @@ class TrainingLoop:
     function: str = ""
     whole: bool = True
     outer: tuple[Act, ...] = ()  # what the loops around it do besides
+    ahead: tuple[Act, ...] = ()  # of these, what comes before it in each pass of a loop around it
+    over: tuple[Value | None, ...] = ()  # what the loops around it go over, outermost first, and it itself
     location: Location = Location()
     around: int = 0  # how many loops are around it, in its function and in those that call it
 
@@ -128,6 +146,7 @@ class Loss:
     targets: tuple[tuple[Operation, ...], ...] = ()  # what made the second
     made: Value | None = None  # the call that constructs it, in the form of a layer
     certain: bool = True  # False: another loss or function may be called here
+    batched: bool = False  # the target is surely that of a batch
 
     @property
     def location(self) -> Location:
@@ -177,6 +196,7 @@ class Model:
     layers: tuple[Layer, ...] = ()
     returns: tuple[Operation, ...] = ()
     made: tuple[Layer, ...] = ()
+    hidden: tuple[Layer, ...] = ()  # of each plain list or dict of layers that forward uses and nothing registers, one
     location: Location = Location()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .batches import Batches
 from .code import Value
 from .dataflow import Dataflow
 from .facts import Loss, Operation
@@ -30,6 +31,7 @@ class Losses:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self.dataflow = Dataflow(resolver)
+        self.batches = Batches(resolver)
 
     def of(self, script: Script) -> Iterator[Loss]:
         for function in script.functions:
@@ -42,9 +44,11 @@ class Losses:
         losses = [(kind, callee.made) for callee in callees if (kind := _kind(callee))]
         given = call.argument(0, "input")
         if losses and given is not None:
-            (kind, made), targets = losses[0], self._paths(source, call.argument(1, "target"))
+            (kind, made), target = losses[0], call.argument(1, "target")
             certain = len(losses) == len(callees) and all(other == kind for other, _ in losses)
-            yield Loss(kind, call, self._paths(source, given), targets, made.value if made else None, certain)
+            batched = target is not None and self.batches.hold(source.of(target))
+            paths = self._paths(source, given), self._paths(source, target)
+            yield Loss(kind, call, *paths, made.value if made else None, certain, batched)
 
     def _paths(self, source: Source, given: Value | None) -> tuple[tuple[Operation, ...], ...]:
         """What made an argument, on each path."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from .branches import arms
 from .code import Value
@@ -13,6 +14,7 @@ from .parameters import Parameters
 from .relevance import CLEARING
 from .resolve import Resolver
 from .roles import Roles
+from .schedules import Schedules
 from .scope import Source
 from .vocabulary import CLIP_METHODS, CLIPS, HARMLESS, sounds_like_optimizer
 
@@ -26,6 +28,7 @@ class Acts:
         self.numbers = Numbers(resolver)
         self.parameters = Parameters(resolver)
         self.lineage = Lineage(resolver)
+        self.schedules = Schedules(resolver)
 
     def of(self, source: Source, roles: set[str]) -> Act | None:
         """`roles` are those of the object whose method is called."""
@@ -46,7 +49,8 @@ class Acts:
         if call.method == "step" and "framework" in roles:
             return self._act("step", source, owner="framework")
         if call.method == "step" and "scheduler" in roles and receiver is not None:
-            return self._act("schedule", source, subjects=self._subjects(source.of(receiver)))
+            moved = tuple(self.schedules.of(source.of(receiver)))
+            return replace(self._act("schedule", source, subjects=self._subjects(source.of(receiver))), schedules=moved)
         return self._act("unknown", source) if self._may_clear(source) else None
 
     def step(self, source: Source, optimizer: Value, *, scaled: bool = False) -> Act:

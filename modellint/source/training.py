@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from modellint.core.diagnostic import Location
 
+from .code import Block
 from .facts import Act, TrainingLoop
 from .project import Project
 from .resolve import Resolver
@@ -34,23 +35,36 @@ def _loops(acts: list[Act], project: Project, function: str, location: Location)
     innermost = dict.fromkeys(act.loops for act in acts if act.kind == "step")
     for loops in innermost:
         inside = tuple(replace(act, loops=act.loops[len(loops) :]) for act in acts if act.loops[: len(loops)] == loops)
-        outside = tuple(
-            act for act in acts if loops and act.loops[: len(loops)] != loops and act.loops[:1] == loops[:1]
-        )
         if loops:
+            blocks = [_block(loop, project) for loop in loops]
             yield TrainingLoop(
-                inside, _function(loops[-1]), True, outside, _location(loops[-1], project), len(loops) - 1
+                inside,
+                _function(loops[-1]),
+                outer=tuple(act for act in acts if act.loops[: len(loops)] != loops and act.loops[:1] == loops[:1]),
+                ahead=tuple(_ahead(acts, loops)),
+                over=tuple(block.value for block in blocks),
+                location=blocks[-1].location,
+                around=len(loops) - 1,
             )
         else:
-            yield TrainingLoop(inside, function, False, (), location)
+            yield TrainingLoop(inside, function, whole=False, location=location)
+
+
+def _ahead(acts: list[Act], loops: tuple[str, ...]) -> Iterator[Act]:
+    """What the loops around the innermost one do before it, without that of other loops within them."""
+    for act in acts:
+        if act.loops[: len(loops)] == loops:
+            return
+        if act.loops and act.loops == loops[: len(act.loops)]:
+            yield act
 
 
 def _function(loop: str) -> str:
     return loop.split("|")[2]
 
 
-def _location(loop: str, project: Project) -> Location:
+def _block(loop: str, project: Project) -> Block:
     _, path, name, block = loop.split("|")
     script = next(script for script in project.scripts if script.path == path)
     function = project.function(script, name)
-    return function.blocks[int(block)].location if function else Location(path)
+    return function.blocks[int(block)] if function else Block("for", -1, None, location=Location(path))

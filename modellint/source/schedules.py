@@ -1,0 +1,64 @@
+"""Learning rate schedules: what a scheduler counts by the horizon that it is given, and whose rate it moves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .facts import Schedule
+from .resolve import Resolver
+from .scope import Source
+
+TORCH = "torch.optim.lr_scheduler."
+# Where a scheduler is told how long the schedule is: position and name.
+HORIZONS: dict[str, tuple[tuple[int | None, str], ...]] = {
+    "OneCycleLR": ((2, "total_steps"),),
+    "CosineAnnealingLR": ((1, "T_max"),),
+    "PolynomialLR": ((1, "total_iters"),),
+    "LinearLR": ((3, "total_iters"),),
+    "ConstantLR": ((2, "total_iters"),),
+    "StepLR": ((1, "step_size"),),
+    "MultiStepLR": ((1, "milestones"),),
+}
+WARMUP = re.compile(r"get_\w*schedule\w*")
+BATCHES = re.compile(r"(?<![a-z])(steps?|iters?|iterations?|batch(es)?)(?![a-z])")
+EPOCHS = re.compile(r"epochs?(?![a-z])")
+DEEPEST = 3  # names that stand for others
+
+
+class Schedules:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+
+    def of(self, source: Source) -> Iterator[Schedule]:
+        """The schedules that a scheduler may follow, as far as it is PyTorch's own or one of transformers'."""
+        for made in self.resolver.of(source):
+            for callee in self.resolver.calls.callees(made) if made.value.kind == "call" else ():
+                name = callee.name.rpartition(".")[2]
+                if callee.name.startswith(TORCH) or WARMUP.fullmatch(name):
+                    given = made.value.argument(0, "optimizer")
+                    held = tuple(s.place for s in self.resolver.of(made.of(given))) if given is not None else ()
+                    yield Schedule(name, made.value, held, *self._counts(made, name))
+
+    def _counts(self, made: Source, name: str) -> tuple[str, bool]:
+        """What the horizon counts, and whether that is more than a name's word."""
+        horizons = ((None, "num_training_steps"),) if WARMUP.fullmatch(name) else HORIZONS.get(name, ())
+        given = [value for place, keyword in horizons if (value := made.value.argument(place, keyword)) is not None]
+        words = {word for value in given for word in self._words(made.of(value), DEEPEST)}
+        if "len()" in words or made.value.argument(None, "steps_per_epoch") is not None:
+            return "batches", True
+        if any(BATCHES.search(word) for word in words):
+            return "batches", False
+        return ("epochs", True) if any(EPOCHS.search(word) for word in words) else ("", False)
+
+    def _words(self, source: Source, left: int) -> Iterator[str]:
+        """The names in a computation, those that they stand for, and "len()" for the length of anything."""
+        for part in source.value.within() if left else ():
+            if part.kind == "call" and part.name == "len":
+                yield "len()"
+            elif part.kind == "name":
+                yield part.method.lower()
+                yield from (word for s in self._meant(source.of(part)) for word in self._words(s, left - 1))
+
+    def _meant(self, source: Source) -> Iterator[Source]:
+        yield from (made for made in self.resolver.of(source) if made.value.kind in ("operation", "call", "name"))

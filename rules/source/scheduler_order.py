@@ -1,0 +1,237 @@
+"""ML117."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.source.code import Value
+from modellint.source.facts import Act, Schedule, TrainingLoop
+
+SHORT = {"StepLR": (1, "step_size"), "MultiStepLR": (1, "milestones")}
+
+
+def _run(*rates: float) -> Run:
+    return Run(tuple(Step(i, learning_rate=rate) for i, rate in enumerate(rates)))
+
+
+class SchedulerOrder(SourceRule):
+    """A learning rate scheduler is stepped before the optimizer, or in another rhythm than its horizon counts.
+
+    Why: stepped before the optimizer, the schedule loses its first value. One that counts epochs and is stepped for
+        each batch has run down within the first epoch, and the model stops learning; one that counts batches and is
+        stepped for each epoch never leaves its warm-up.
+    Fix: step the scheduler after the optimizer: after each batch if its horizon counts batches (`OneCycleLR`,
+        `T_max=epochs * len(loader)`), else after each epoch.
+    Ignore: when the horizon is meant as it is written; what only its name or a small number tells is a suspicion.
+    Thresholds: a `step_size` or first milestone up to `batches` = 100 inside a loop over batches is suspected, and an
+        `ExponentialLR` that halves the rate within as many; a run confirms it when the rate fell by half within it.
+    Reported: https://github.com/sthalles/SimCLR/issues/8, https://github.com/automl/Auto-PyTorch/issues/211
+    """
+
+    code, severity, topic = "ML117", Severity.WARNING, "schedule"
+    explains = ("loss-not-falling",)
+    words = ("lr_scheduler", "_schedule", "LR(")
+    batches = 100
+    bad = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=30)
+        for epoch in range(90):
+            scheduler.step()
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+        """,
+        """
+        from torch.optim.lr_scheduler import CosineAnnealingLR
+
+        class Trainer:
+            def __init__(self, model, epochs):
+                self.epochs = epochs
+                self.optimizer = torch.optim.AdamW(model.parameters())
+                self.scheduler = CosineAnnealingLR(self.optimizer, T_max=epochs)
+
+            def train_epoch(self):
+                for x, y in self.loader:
+                    self.optimizer.zero_grad()
+                    self.loss(x, y).backward()
+                    self.optimizer.step()
+                    self.scheduler.step()
+
+            def fit(self):
+                for epoch in range(self.epochs):
+                    self.train_epoch()
+        """,
+        """
+        optimizer = torch.optim.AdamW(model.parameters())
+        steps = len(loader) * args.epochs
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
+        for epoch in range(args.epochs):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+            schedule.step()
+        """,
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.9)
+        for epoch in range(20):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+                scheduler.step()
+        """,
+    )
+    good = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=30)
+        for epoch in range(90):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+            scheduler.step()
+        """,
+        """
+        optimizer = torch.optim.AdamW(model.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, epochs=20, steps_per_epoch=len(loader))
+        for epoch in range(20):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+                schedule.step()
+        """,
+        """
+        scheduler = DDPMScheduler(num_train_timesteps=1000)
+        optimizer = torch.optim.AdamW(unet.parameters())
+        for epoch in range(20):
+            for x in loader:  # a diffusion scheduler moves a sample, not a learning rate
+                sample = scheduler.step(unet(x), t, x).prev_sample
+                optimizer.zero_grad()
+                loss(sample).backward()
+                optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+        for _ in range(start):  # a run that is taken up again
+            scheduler.step()
+        for epoch in range(start, epochs):
+            if epoch > start:
+                scheduler.step()
+            for i, (x, y) in enumerate(loader):
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=10)
+        for epoch in range(epochs):
+            for i, (x, y) in enumerate(loader):
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+                scheduler.step(epoch + i / len(loader))
+        """,
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=30)
+        for epoch in range(90):
+            for i, (x, y) in enumerate(loader):
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+                if i + 1 == len(loader):
+                    scheduler.step()
+        """,
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=30)
+        for epoch in range(90):  # one pass is one epoch
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            optimizer.step()
+            scheduler.step()
+        """,
+    )
+    confirmed_by = _run(*(0.1 * 0.9**i for i in range(10)))
+    not_confirmed_by = _run(*[0.1] * 10)
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for loop in script.training_loops:
+            for act in (*loop.ahead, *loop.acts):
+                if act.kind == "schedule" and _is_early(loop, act):
+                    message = (
+                        "steps the scheduler before the optimizer, so that the first value of its schedule is skipped"
+                    )
+                    yield self.at(act, message, certain=True)
+            yield from self._rhythm(loop)
+
+    def _rhythm(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
+        """Schedules that are stepped for each batch and count epochs, or the other way round."""
+        batch = [act for act in loop.of("schedule") if _is_each_pass(loop, act)]
+        moved = {schedule.call for act in loop.of("schedule") for schedule in act.schedules}
+        for act in batch if loop.around else ():
+            yield from (finding for schedule in act.schedules for finding in self._per_batch(act, schedule))
+        for act in loop.outer:
+            for schedule in act.schedules:
+                if schedule.counts == "batches" and schedule.call not in moved and _is_plain(act.call):
+                    message = f"steps for each epoch the {schedule.name} whose horizon counts batches"
+                    yield self.at(act, message, certain=schedule.certain)
+
+    def _per_batch(self, act: Act, schedule: Schedule) -> Iterator[Diagnostic]:
+        if schedule.counts == "epochs":
+            message = f"steps for each batch the {schedule.name} whose horizon counts epochs"
+            yield self.at(act, message, certain=schedule.certain)
+        elif schedule.counts == "" and self._is_short(schedule):
+            yield self.at(act, f"steps for each batch the {schedule.name} of line {schedule.location.line}")
+
+    def _is_short(self, schedule: Schedule) -> bool:
+        """Whether it lowers the rate within so few steps that epochs are meant."""
+        if schedule.name == "ExponentialLR":
+            gamma = _number(schedule.call.argument(1, "gamma"))
+            return gamma is not None and 0 < gamma**self.batches < 0.5
+        given = schedule.call.argument(*SHORT[schedule.name]) if schedule.name in SHORT else None
+        first = given.arguments[0] if given is not None and given.arguments else given
+        number = _number(first)
+        return number is not None and number <= self.batches
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        series = tuple(step.learning_rate for step in run.steps)
+        rates = [rate for rate in series if rate is not None]
+        if len(rates) < 3 or not rates[0]:
+            return None
+        left = rates[-1] / rates[0]
+        return Evidence("last learning rate / first", left, 0.5, holds=left < 0.5, series=series)
+
+
+def _is_early(loop: TrainingLoop, act: Act) -> bool:
+    """Whether a scheduler of PyTorch's own is stepped in each pass before the optimizer whose rate it moves."""
+    acts = loop.acts if act in loop.acts else loop.outer
+    earlier = acts[: next(i for i, other in enumerate(acts) if other is act)]
+    moved = {made for schedule in act.schedules for made in schedule.optimizers}
+    steps = [step for step in loop.steps if step not in earlier and not step.owner and moved & set(step.subjects)]
+    first = bool(steps) and not any(other.kind in ("step", "unknown") or other.owner for other in earlier)
+    return first and set(act.branches) <= set(steps[0].branches) and _is_plain(act.call)
+
+
+def _is_each_pass(loop: TrainingLoop, act: Act) -> bool:
+    steps = [step for step in loop.steps if not step.loops]
+    return not act.loops and any(set(act.branches) <= set(step.branches) for step in steps) and _is_plain(act.call)
+
+
+def _is_plain(call: Value) -> bool:
+    """Without an epoch or a metric as its argument."""
+    return not call.arguments and not call.keywords
+
+
+def _number(value: Value | None) -> float | None:
+    constant = value.constant if value is not None else None
+    return float(constant) if isinstance(constant, int | float) and not isinstance(constant, bool) else None

@@ -9,13 +9,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .core.errors import UsageError
-from .source.fix import Text
+
+if TYPE_CHECKING:
+    from .source.fix import Text
 
 
 def diff(edited: Mapping[str, bytes]) -> Iterator[bytes]:
     """A unified diff of each file against the disk, in the file's own encoding."""
+    from .source.fix import Text
+
     for path in sorted(edited):
         old, new = Text.of(Path(path).read_bytes()), Text.of(edited[path])
         for line in difflib.unified_diff(_lines(old), _lines(new), path, path):

@@ -15,6 +15,7 @@ from .core import registry, suppress
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unchecked, Verdict
 from .core.errors import UsageError
+from .core.nearest import Nearest
 from .core.plain import from_plain, to_plain
 from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
 from .correlate import correlate
@@ -34,7 +35,7 @@ def check(paths: Sequence[Path], settings: Settings) -> Report:
     Raises UsageError for a path that does not exist or a setting that cannot be read.
     """
     rules = reading(settings)
-    scripts = read(files.find(paths, settings.exclude, settings.root), rules)
+    scripts = read(files.find(paths, Nearest(settings)), rules)
     return report(list(suspicions(scripts, rules)), scripts, None, rules, settings)
 
 
@@ -60,7 +61,7 @@ def together(reports: Sequence[Report]) -> Report:
 
 
 def known(settings: Settings) -> tuple[Rule, ...]:
-    return registry.load([settings.root / path for path in settings.rule_paths], settings.rules)
+    return registry.load(settings.rule_files, settings.rules)
 
 
 def chosen(settings: Settings) -> tuple[Rule, ...]:
@@ -73,9 +74,8 @@ def select(rules: Iterable[Rule], settings: Settings) -> tuple[Rule, ...]:
 
 def reading(settings: Settings) -> tuple[Rule, ...]:
     """The chosen rules that read source; others are only loaded where the settings name what these do not know."""
-    paths = [settings.root / path for path in settings.rule_paths]
     try:
-        return tuple(readers(select(registry.load(paths, settings.rules, reading=True), settings)))
+        return tuple(readers(select(registry.load(settings.rule_files, settings.rules, reading=True), settings)))
     except UsageError:
         return tuple(readers(chosen(settings)))
 
@@ -176,11 +176,12 @@ def heeded(
 def _ignored_in_file(place: Location, finding: Diagnostic, settings: Settings) -> bool:
     if place.path is None:
         return False
-    relative = os.path.relpath(Path(place.path).resolve(), settings.root)
+    full = Path(place.path).resolve()
     return any(
         finding.rule == name or finding.code.startswith(name)
-        for glob, names in settings.per_file_ignores.items()
-        if fnmatch.fnmatch(relative, glob)
+        for level in settings.lineage
+        for glob, names in level.per_file_ignores.items()
+        if fnmatch.fnmatch(os.path.relpath(full, level.root), glob)
         for name in names
     )
 

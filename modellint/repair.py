@@ -10,7 +10,8 @@ from pathlib import Path
 from . import pipeline
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Report
-from .source import files, fix
+from .core.nearest import Nearest
+from .source import files
 
 PASSES = 100
 Edited = Mapping[str, bytes]  # what files hold instead of what is on the disk
@@ -82,8 +83,8 @@ class Bench:
 
     def __init__(self, paths: Sequence[Path], settings: Settings) -> None:
         self.settings = settings
-        self.rules = pipeline.chosen(settings)
-        self.files = files.find(paths, settings.exclude, settings.root)
+        self.rules = pipeline.reading(settings)
+        self.files = files.find(paths, Nearest(settings))
 
     def read(self, edited: Edited) -> Reading:
         scripts = pipeline.read(self.files, self.rules, edited)
@@ -119,6 +120,8 @@ def _tried(wanted: Sequence[Diagnostic], edited: Edited) -> Trial:
 
 
 def _file(path: str, findings: Sequence[Diagnostic], edited: Edited) -> Trial:
+    from .source import fix  # importing LibCST takes longer than reading a file
+
     try:
         applied = fix.apply(_content(path, edited), [d.rewrite for d in findings if d.rewrite is not None])
     except fix.UnreadableError as error:

@@ -1,9 +1,9 @@
-"""`[tool.modellint]` of the nearest pyproject.toml, as frozen Settings."""
+"""`[tool.modellint]` of the nearest pyproject.toml, and of what that extends, as frozen Settings."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ from typing import Any
 from .errors import UsageError
 
 _LISTS = ("select", "ignore", "extend-select", "exclude", "rule-paths", "targets")
+_OTHERS = ("extend", "per-file-ignores", "rules")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to look for, where, and how loudly. `root` is the folder of the pyproject.toml that was read."""
+    """What to look for, where, and how loudly. `root` is the folder of the pyproject.toml that was read.
+
+    Patterns and paths are relative to their own `root`; those of the settings that these extend hold besides.
+    """
 
     root: Path = Path()
     select: tuple[str, ...] = ()
@@ -26,11 +30,25 @@ class Settings:
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rule_paths: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    extended: Settings | None = None
 
     def but(self, **changes: tuple[str, ...]) -> Settings:
         """These settings with the non-empty `changes`: the command line wins over the file."""
         given: dict[str, Any] = {name: value for name, value in changes.items() if value}
         return dataclasses.replace(self, **given)
+
+    @property
+    def lineage(self) -> Iterator[Settings]:
+        """These settings and those that they extend."""
+        settings: Settings | None = self
+        while settings is not None:
+            yield settings
+            settings = settings.extended
+
+    @property
+    def rule_files(self) -> list[Path]:
+        """The files and folders with rules of the user."""
+        return [settings.root / path for settings in self.lineage for path in settings.rule_paths]
 
 
 def load(start: Path) -> Settings:
@@ -38,11 +56,15 @@ def load(start: Path) -> Settings:
 
     Raises UsageError, with the file and the key, for a table that cannot be read.
     """
-    for folder in (start.resolve(), *start.resolve().parents):
-        path = folder / "pyproject.toml"
-        if path.is_file() and (table := _table(path)) is not None:
-            return _settings(path, table)
-    return Settings(root=start.resolve())
+    here = start.resolve()
+    return next((found for folder in (here, *here.parents) if (found := inside(folder))), Settings(root=here))
+
+
+def inside(folder: Path) -> Settings | None:
+    """The settings of the pyproject.toml in a folder; None if there is none or it has no table for us."""
+    path = folder / "pyproject.toml"
+    table = _table(path) if path.is_file() else None
+    return None if table is None else _settings(path, table)
 
 
 def _table(path: Path) -> Mapping[str, Any] | None:
@@ -60,17 +82,44 @@ def _table(path: Path) -> Mapping[str, Any] | None:
     return table
 
 
-def _settings(path: Path, table: Mapping[str, Any]) -> Settings:
-    unknown = set(table) - {*_LISTS, "per-file-ignores", "rules"}
+def _settings(path: Path, table: Mapping[str, Any], below: tuple[Path, ...] = ()) -> Settings:
+    unknown = set(table) - {*_LISTS, *_OTHERS}
     if unknown:
         raise UsageError(f"{path}: [tool.modellint] has no setting {', '.join(sorted(unknown))}")
-    lists = {key.replace("-", "_"): _strings(path, key, table[key]) for key in _LISTS if key in table}
+    lists: dict[str, Any] = {key.replace("-", "_"): _strings(path, key, table[key]) for key in _LISTS if key in table}
     ignores = _tables(path, "per-file-ignores", table)
-    return Settings(
+    own = Settings(
         root=path.parent,
         per_file_ignores={glob: _strings(path, f"per-file-ignores.{glob}", value) for glob, value in ignores.items()},
         rules={name: _options(path, name, value) for name, value in _tables(path, "rules", table).items()},
         **lists,
+    )
+    return _inherited(own, _extended(path, table["extend"], (*below, path))) if "extend" in table else own
+
+
+def _extended(path: Path, value: object, below: tuple[Path, ...]) -> Settings:
+    if not isinstance(value, str):
+        raise UsageError(f"{path}: [tool.modellint] extend must be the path of a pyproject.toml")
+    other = (path.parent / value).resolve()
+    if other in below:
+        raise UsageError(f"{path}: [tool.modellint] extend leads back to {other}")
+    table = _table(other) if other.is_file() else None
+    if table is None:
+        raise UsageError(f"{path}: [tool.modellint] extends {value}, where there is no [tool.modellint]")
+    return _settings(other, table, below)
+
+
+def _inherited(own: Settings, other: Settings) -> Settings:
+    """What is set here wins; rules that are added, and the options of rules, are joined."""
+    options = {name: {**other.rules.get(name, {}), **own.rules.get(name, {})} for name in {**other.rules, **own.rules}}
+    return dataclasses.replace(
+        own,
+        select=own.select or other.select,
+        ignore=own.ignore or other.ignore,
+        extend_select=other.extend_select + own.extend_select,
+        targets=own.targets or other.targets,
+        rules=options,
+        extended=other,
     )
 
 

@@ -51,3 +51,34 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     found = settings(tmp_path, "[tool.modellint]\nselect = ['ML1']\nignore = ['ML140']\n")
     assert found.but(select=("ML3",), ignore=()).select == ("ML3",)
     assert found.but(select=("ML3",), ignore=()).ignore == ("ML140",)
+
+
+def test_extend_takes_over_what_is_not_set_here(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.modellint]\nselect = ['ML1']\nignore = ['ML140']\nextend-select = ['ML201']\nexclude = ['old/*']\n"
+        "[tool.modellint.rules.clip-threshold]\nlargest = 10.0\nsmallest = 1.0\n"
+        "[tool.modellint.per-file-ignores]\n'inner/*' = ['ML104']\n"
+    )
+    found = settings(
+        tmp_path / "inner",
+        "[tool.modellint]\nextend = '../pyproject.toml'\nignore = ['ML107']\nextend-select = ['ML301']\n"
+        "[tool.modellint.rules.clip-threshold]\nlargest = 20.0\n",
+    )
+    assert (found.select, found.ignore, found.extend_select) == (("ML1",), ("ML107",), ("ML201", "ML301"))
+    assert found.rules == {"clip-threshold": {"largest": 20.0, "smallest": 1.0}}
+    assert [(level.root, level.exclude) for level in found.lineage] == [
+        (tmp_path / "inner", ()),
+        (tmp_path, ("old/*",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("extended", "named"),
+    [("pyproject.toml", "leads back"), ("../absent.toml", "absent.toml"), ("../pyproject.toml", "no \\[tool.modell")],
+)
+def test_extend_must_lead_to_other_settings(tmp_path: Path, extended: str, named: str) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'modellint is only named here'\n")
+    (tmp_path / "inner").mkdir()
+    with pytest.raises(UsageError, match=named):
+        settings(tmp_path / "inner", f"[tool.modellint]\nextend = '{extended}'\n")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modellint.core.errors import UsageError
+from modellint.core.nearest import Nearest
+from modellint.source import files
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    for name in ("train.py", "notes.ipynb", "notes.txt", "out/a.py", "out/keep.py", "lib/b.py", "venv/c.py", ".x/d.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def found(*paths: str) -> list[str]:
+    return [path.as_posix() for path in files.find(map(Path, paths), Nearest())]
+
+
+def test_a_folder_gives_its_scripts_and_notebooks_in_order(tree: Path) -> None:
+    assert found(".") == ["notes.ipynb", "train.py", "lib/b.py", "out/a.py", "out/keep.py"]
+    assert found("train.py", ".", "train.py").count("train.py") == 1
+
+
+def test_git_leaves_out_what_it_ignores(tree: Path) -> None:
+    (tree / ".gitignore").write_text("out/*\n*.ipynb\n!out/keep.py\n")
+    (tree / "lib" / ".gitignore").write_text("/b.py\n")
+    assert found(".") == ["train.py", "out/keep.py"]
+    (tree / "lib" / ".gitignore").write_text("!/b.py\n")
+    (tree / ".gitignore").write_text("b.py\n")
+    assert "lib/b.py" in found(".")
+
+
+def test_what_the_user_names_is_read(tree: Path) -> None:
+    (tree / ".gitignore").write_text("out/\nlib/b.py\n")
+    assert found("out", "lib/b.py") == ["out/a.py", "out/keep.py", "lib/b.py"]
+    assert found("lib") == []
+
+
+def test_a_gitignore_above_the_repository_says_nothing_of_it(tree: Path) -> None:
+    (tree / "lib" / ".git").mkdir()
+    (tree / ".gitignore").write_text("b.py\n")
+    assert found("lib") == ["lib/b.py"]
+
+
+def test_exclude_is_relative_to_its_own_pyproject(tree: Path) -> None:
+    (tree / "pyproject.toml").write_text("[tool.modellint]\nexclude = ['/b.py', 'out/']\n")
+    assert found(".") == ["notes.ipynb", "train.py", "lib/b.py"]
+    (tree / "lib" / "pyproject.toml").write_text("[tool.modellint]\nextend = '..'\n")
+    with pytest.raises(UsageError, match="extends"):
+        found(".")
+    (tree / "lib" / "pyproject.toml").write_text(
+        "[tool.modellint]\nextend = '../pyproject.toml'\nexclude = ['/b.py']\n"
+    )
+    assert found(".") == ["notes.ipynb", "train.py"]
+
+
+def test_a_path_that_does_not_exist(tree: Path) -> None:
+    with pytest.raises(UsageError, match="absent"):
+        found("absent")

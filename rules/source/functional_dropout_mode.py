@@ -1,0 +1,156 @@
+"""ML120."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint.core import edit
+from modellint.source import lookup
+from modellint.source.code import Function, Value
+
+FUNCTIONAL = "torch.nn.functional."
+ON = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d"})  # `training` defaults to True
+OFF = frozenset({"alpha_dropout", "feature_alpha_dropout"})  # to False
+LAYERS = re.compile(r"torch\.nn\.(Feature)?(Alpha)?Dropout([123]d)?")
+MEANT = re.compile(r"mc|monte|bayes|uncertain|prenet|stochastic|augment|always", re.IGNORECASE)
+
+
+class FunctionalDropoutMode(SourceRule):
+    """A functional dropout is not told whether the model is training.
+
+    Why: `F.dropout` drops by default, and `model.eval()` does not reach it: the model keeps dropping units when it is
+        evaluated, so that its predictions are noisy and worse than what it has learned. A `nn.Dropout` that is made
+        within `forward` is new, and so in training mode, at every call. `F.alpha_dropout` never drops by default.
+    Fix: pass `training=self.training`, or make a `nn.Dropout` in `__init__`.
+    Ignore: when dropout is meant to stay active, as in Monte Carlo dropout; `training=True` says so.
+    Reported: https://github.com/rixwew/pytorch-fm/issues/21, https://github.com/pytorch/pytorch/issues/26338
+    """
+
+    code, severity, certain, topic = "ML120", Severity.WARNING, True, "structure"
+    words = ("dropout", "Dropout")
+    bad = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc1, self.fc2 = nn.Linear(8, 64), nn.Linear(64, 2)
+
+            def forward(self, x):
+                x = F.dropout(F.relu(self.fc1(x)), 0.5)
+                return self.fc2(x)
+        """,
+        """
+        from torch.nn.functional import dropout2d
+
+        class Block(nn.Module):
+            def forward(self, image):
+                return dropout2d(self.conv(image), p=self.p)
+        """,
+        """
+        class Net(nn.Module):
+            def forward(self, x):
+                return nn.Dropout(0.5)(self.fc(x))
+        """,
+        """
+        class Attention(nn.Module):
+            def forward(self, query, key, value):
+                return F.scaled_dot_product_attention(query, key, value, dropout_p=0.1)
+        """,
+        """
+        class Selu(nn.Module):
+            def forward(self, x):
+                return F.alpha_dropout(F.selu(self.fc(x)), 0.1)
+        """,
+    )
+    good = (
+        """
+        class Net(nn.Module):
+            def forward(self, x):
+                x = F.dropout(F.relu(self.fc1(x)), training=self.training)
+                return F.dropout(self.fc2(x), self.p, self.training)
+        """,
+        """
+        class Net(nn.Module):
+            def forward(self, x):
+                if self.training:
+                    x = F.dropout(x, 0.5)
+                return self.fc(x)
+        """,
+        """
+        class Net(nn.Module):
+            def forward(self, x):
+                if not self.training:
+                    return self.fc(x)
+                return self.fc(F.dropout(x, 0.5))
+        """,
+        """
+        class Attention(nn.Module):
+            def forward(self, query, key, value):
+                p = self.dropout if self.training else 0.0
+                return F.scaled_dot_product_attention(query, key, value, dropout_p=p)
+        """,
+        """
+        class MonteCarloNet(nn.Module):
+            def forward(self, x):
+                return self.fc(F.dropout(x, 0.5))
+
+        class Prenet(nn.Module):
+            def forward(self, x):
+                return F.dropout(self.fc(x), 0.5, training=True)
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.drop = nn.Dropout(0.5)
+
+            def forward(self, x, options):
+                return F.dropout(self.drop(x), **options)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        models = {model.name for model in script.models}
+        for function in script.functions:
+            if function.owner in models and not MEANT.search(function.name) and not _knows_mode(function):
+                forward = function.name.endswith(".forward")
+                yield from (found for call in function.calls for found in self._judge(call, forward))
+
+    def _judge(self, call: Value, forward: bool) -> Iterator[Diagnostic]:
+        name = call.name.removeprefix(FUNCTIONAL)
+        if name == call.name:
+            if forward and LAYERS.fullmatch(call.name):
+                yield self.at(call, f"makes a new `{call.method}` at every call, which `eval()` does not reach")
+        elif call.unpacks:
+            return
+        elif name == "scaled_dot_product_attention":
+            yield from self._judge_attention(call, forward)
+        elif name in ON | OFF and call.argument(2, "training") is None and not _is_zero(call.argument(1, "p")):
+            what = "drops in evaluation too" if name in ON else "never drops"
+            yield self.at(call, f"`{name}` without `training=` {what}", certain=forward)
+
+    def _judge_attention(self, call: Value, forward: bool) -> Iterator[Diagnostic]:
+        given = call.argument(4, "dropout_p")
+        if given is not None and not _is_zero(given):
+            message = "the attention's `dropout_p` drops in evaluation too"
+            yield self.at(given, message, certain=forward and given.kind == "constant")
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        function = lookup.function(script, finding.location)
+        call = next((call for call in script.calls if call.location == finding.location), None)
+        if function is None or call is None or not call.name.startswith(FUNCTIONAL) or not function.parameters:
+            return None
+        return Fix((edit.add(call, "training", f"{function.parameters[0].name}.training"),))
+
+
+def _knows_mode(function: Function) -> bool:
+    """Whether the function asks in any way if the model is training."""
+    written = [event.value for event in function.events] + [block.value for block in function.blocks]
+    names = (part.name for value in written if value is not None for part in value.within())
+    return any("train" in name for name in (*names, *(p.name for p in function.parameters)))
+
+
+def _is_zero(given: Value | None) -> bool:
+    return given is not None and given.kind == "constant" and given.constant in (0, None)

@@ -6,6 +6,7 @@ import inspect
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,15 @@ def test_a_second_run_changes_nothing() -> None:
     before = path.stat().st_mtime_ns
     assert "0 findings fixed" in check("--fix", "train.py").stderr
     assert path.stat().st_mtime_ns == before
+
+
+def test_libcst_is_not_loaded_when_there_is_nothing_to_fix() -> None:
+    written("train.py", EARLY)
+    code = "import sys; from modellint.cli import cli; cli(sys.argv[1:], standalone_mode=False)"
+    ended = f"import atexit, sys; atexit.register(lambda: print('libcst' in sys.modules)); {code}"
+    command = [sys.executable, "-c", ended, "check", "--isolated", "--fix", "train.py"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "False")
 
 
 def test_mode_and_link_stay() -> None:

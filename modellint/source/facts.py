@@ -38,7 +38,8 @@ class Act:
     """One step of the training ritual, as a loop performs it itself or through a helper.
 
     `kind` is "clear" (of gradients), "backward", "clip", "unscale", "step", "update" (of a scaler), "schedule",
-    "model" (a call of a model), "unknown" (a helper that was not found and is given an optimizer, or may clear gradients).
+    "model" (a call of a model), "eval" and "train" (the modes of a model), "mode" (either of them),
+    "unknown" (a helper that was not found and is given an optimizer, or may clear gradients).
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Act:
     parameters: tuple[str, ...] = ()  # the modules whose parameters it touches, or that are called; none: not known
     origins: tuple[Value, ...] = ()  # of a backward(): all calls and operations that its loss was computed from
     schedules: tuple[Schedule, ...] = ()  # that a "schedule" moves on; none: not known
+    recorded: bool | None = True  # whether autograd builds a graph of what it computes; None: not known
 
     @property
     def location(self) -> Location:
@@ -91,6 +93,8 @@ class TrainingLoop:
     over: tuple[Value | None, ...] = ()  # what the loops around it go over, outermost first, and it itself
     location: Location = Location()
     around: int = 0  # how many loops are around it, in its function and in those that call it
+    nest: tuple[str, ...] = ()  # these loops and it itself, outermost first, as acts name them
+    places: tuple[Location, ...] = ()  # of the same
 
     def of(self, kind: str) -> Iterator[Act]:
         return (act for act in self.acts if act.kind == kind)
@@ -115,6 +119,24 @@ class TrainingLoop:
 
     def _place(self, act: Act) -> int:
         return next(i for i, a in enumerate(self.acts) if a is act)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A loop that calls a model and trains nothing."""
+
+    call: Value  # of the model
+    function: str
+    models: tuple[Model, ...] = ()  # the project's models that it may be
+    modes: tuple[str, ...] = ()  # which mode it is in: "eval", "train", "mode" (either), "" (never set where it is seen)
+    recorded: tuple[bool | None, ...] = ()  # whether autograd builds a graph, on each way that leads there
+    whole: bool = True  # all ways that lead there are known
+    over: Value | None = None  # what the loop goes over
+    loop: Location = Location()
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +232,8 @@ class Optimizer:
     models: tuple[Model, ...] = ()  # the project's models whose parameters it is given
     of_modules: bool = True  # False if it is given tensors one by one: pixels, latent vectors
     schedulers: tuple[str, ...] = ()  # the classes of the schedulers that are made for it
+    stepped: bool = True  # False only if nothing in the project may step it
+    clears: tuple[Value, ...] = ()  # the calls that clear its gradients where a backward() makes them
 
     @property
     def location(self) -> Location:

@@ -8,6 +8,7 @@ from .code import Class
 from .dataflow import Dataflow
 from .facts import Model, Operation
 from .layers import Layers
+from .registration import Registration
 from .resolve import Resolver
 from .roles import Roles
 from .scope import Frame, Source
@@ -20,6 +21,7 @@ class Models:
         self.roles = Roles(resolver)
         self.layers = Layers(resolver)
         self.dataflow = Dataflow(resolver)
+        self.registration = Registration(resolver)
         self._known: dict[int, Model] = {}
 
     def of(self, script: Script) -> Iterator[Model]:
@@ -46,6 +48,7 @@ class Models:
             self.layers.applied(forward) if forward else (),
             self.returns(forward) if forward else (),
             tuple(self.layers.made(script, init)) if init else (),
+            tuple(self.registration.hidden(script, class_)),
             class_.location,
         )
 

@@ -1,0 +1,150 @@
+"""ML125."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+
+
+class UnregisteredModules(SourceRule):
+    """Layers or parameters lie in a plain list or dict: the model does not know that it has them.
+
+    Why: `parameters()` finds attributes, not what lies in a Python list. The optimizer never trains these layers,
+        `.to(device)` leaves them behind, `state_dict()` does not save them, and `eval()` does not reach them.
+    Fix: use `nn.ModuleList` or `nn.ModuleDict`; `nn.ParameterList` or `nn.ParameterDict` for parameters.
+    Ignore: for a module that is hidden on purpose, such as a teacher; a list of that one module alone is not reported.
+    Reported: https://github.com/pytorch/pytorch/issues/715, https://github.com/twitter/the-algorithm-ml/pull/136
+    """
+
+    code, severity, certain, topic = "ML125", Severity.ERROR, True, "structure"
+    words = ("Module",)
+    bad = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = [nn.Linear(64, 64) for _ in range(4)]
+                self.head = nn.Linear(64, 10)
+
+            def forward(self, x):
+                for layer in self.layers:
+                    x = torch.relu(layer(x))
+                return self.head(x)
+        """,
+        """
+        class Block(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.conv = nn.Conv1d(width, width, 3, padding=1)
+
+            def forward(self, x):
+                return x + self.conv(x)
+
+        class Net(nn.Module):
+            def __init__(self, depth):
+                super(Net, self).__init__()
+                self.blocks = []
+                for i in range(depth):
+                    block = Block(64)
+                    self.blocks.append(block)
+
+            def forward(self, x):
+                for i, block in enumerate(self.blocks):
+                    x = block(x)
+                return x
+        """,
+        """
+        from torch import nn
+
+        class Heads(nn.Module):
+            def __init__(self, widths):
+                super().__init__()
+                heads = {"age": nn.Linear(64, 1), "kind": nn.Sequential(nn.ReLU(), nn.Linear(64, 9))}
+                self.heads = heads
+                self.scales = [nn.Parameter(torch.ones(w)) for w in widths]
+
+            def forward(self, x, kind):
+                return self.heads[kind](x)
+        """,
+    )
+    good = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = nn.ModuleList([nn.Linear(64, 64) for _ in range(4)])
+                self.shapes = [nn.ReLU(), nn.MaxPool2d(2)]
+
+            def forward(self, x):
+                for layer in self.layers:
+                    x = self.shapes[0](layer(x))
+                return x
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = []
+                for i in range(4):
+                    layer = nn.Linear(64, 64)
+                    self.add_module(f"layer{i}", layer)
+                    self.layers.append(layer)
+
+            def forward(self, x):
+                for layer in self.layers:
+                    x = layer(x)
+                return x
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+                self.layers = [self.first, self.second]
+
+            def forward(self, x):
+                for layer in self.layers:
+                    x = layer(x)
+                return x
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                layers = [nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)]
+                self.layers = layers
+                self.net = nn.Sequential(*layers)
+
+            def forward(self, x):
+                self.kept = [layer for layer in self.layers]
+                return self.net(x)
+        """,
+        """
+        class Distilled(nn.Module):
+            def __init__(self, student):
+                super().__init__()
+                self.student = student
+                self.teacher = [nn.Linear(64, 10)]  # not to be trained or saved
+
+            def forward(self, x):
+                return self.student(x), self.teacher[0](x)
+        """,
+        """
+        class Ensemble:
+            def __init__(self):
+                self.members = [nn.Linear(8, 1) for _ in range(5)]
+                self.optimizers = [torch.optim.Adam(m.parameters()) for m in self.members]
+
+            def __call__(self, x):
+                return torch.stack([member(x) for member in self.members]).mean(0)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for model in script.models:
+            for layer in model.hidden:
+                name, kind = layer.path.removesuffix("[]"), layer.short
+                what = "parameters" if kind == "Parameter" else f"`{kind}` layers"
+                message = f"keeps {what} of `{model.name}` in a plain collection: `parameters()` does not find them"
+                yield self.at(layer.made or layer, message.replace("collection", f"collection, `self.{name}`"))

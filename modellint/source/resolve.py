@@ -151,4 +151,4 @@ class Resolver:
             return []
         other, rest = located
         found = self.sources(Value("name", rest), self.module(other))
-        return [s for s in found if s.value.name != rest]
+        return [s for s in found if s.value.kind != "name" or s.value.name != rest]

@@ -17,17 +17,26 @@ from modellint.core.diagnostic import Diagnostic, Severity
 from modellint.core.rule import SourceRule
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-SICK, HEALTHY = (sorted((FIXTURES / folder).glob("*.py")) for folder in ("sick", "healthy"))
+SICK, HEALTHY = (
+    sorted(path for form in ("*.py", "*/train.py") for path in (FIXTURES / folder).glob(form))
+    for folder in ("sick", "healthy")
+)
 READ = {rule.name for rule in registry.load() if isinstance(rule, SourceRule)}
 PROBED_SICK = ("adding_problem", "char_tagger", "fraud", "residual_tower", "siamese", "spirals")
 PROBED_HEALTHY = ("bandit", "dqn", "gan", "gradient_accumulation", "lbfgs_fit", "tiny_lm", "wgan")
 
 
-def expectations(script: Path) -> list[tuple[int, str, str]]:
-    """(line, rule, verdict after a probe) of each comment `# expect: RULE VERDICT, RULE VERDICT`."""
-    lines = script.read_text(encoding="utf-8").splitlines()
-    marks = ((number, line.partition("# expect: ")[2]) for number, line in enumerate(lines, 1))
-    return [(number, *mark.split(" ", 1)) for number, text in marks for mark in text.split(", ") if mark]
+def twin(script: Path) -> str:
+    """NAME of `sick/NAME.py`, and of `sick/NAME/train.py`, whose modules lie beside it."""
+    return script.relative_to(FIXTURES).with_suffix("").parts[1]
+
+
+def expectations(script: Path) -> list[tuple[str, int, str, str]]:
+    """(file, line, rule, verdict after a probe) of each comment `# expect: RULE VERDICT, RULE VERDICT`."""
+    files = sorted(script.parent.glob("*.py")) if script.stem == "train" else [script]
+    lines = ((file, *row) for file in files for row in enumerate(file.read_text(encoding="utf-8").splitlines(), 1))
+    marks = ((file.name, number, line.partition("# expect: ")[2]) for file, number, line in lines)
+    return [(file, number, *mark.split(" ", 1)) for file, number, text in marks for mark in text.split(", ") if mark]
 
 
 def check(script: Path) -> tuple[Diagnostic, ...]:
@@ -41,20 +50,20 @@ def probe(script: Path) -> Any:
 
 
 def test_every_sick_script_says_what_is_wrong_and_has_a_twin() -> None:
-    assert len(SICK) >= 10
+    assert len(SICK) >= 30
     for script in SICK:
         assert expectations(script), script
-        assert FIXTURES / "healthy" / script.name in HEALTHY
+        assert FIXTURES / "healthy" / script.relative_to(FIXTURES / "sick") in HEALTHY
     assert [script for script in HEALTHY if expectations(script)] == []
 
 
-@pytest.mark.parametrize("script", SICK, ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", SICK, ids=twin)
 def test_reading_finds_what_can_be_read(script: Path) -> None:
-    found = {(d.location.line, d.rule) for d in check(script)}
-    assert {(line, rule) for line, rule, _ in expectations(script) if rule in READ} <= found
+    found = {(Path(d.location.path).name, d.location.line, d.rule) for d in check(script)}
+    assert {(file, line, rule) for file, line, rule, _ in expectations(script) if rule in READ} <= found
 
 
-@pytest.mark.parametrize("script", HEALTHY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", HEALTHY, ids=twin)
 def test_reading_lets_healthy_scripts_go(script: Path) -> None:
     assert [d for d in check(script) if d.level.rank >= Severity.WARNING.rank] == []
 
@@ -62,7 +71,8 @@ def test_reading_lets_healthy_scripts_go(script: Path) -> None:
 @pytest.mark.parametrize("name", PROBED_SICK)
 def test_the_probe_convicts(name: str) -> None:
     script = FIXTURES / "sick" / f"{name}.py"
-    found = {(d["location"]["line"], d["rule"], d["verdict"]) for d in probe(script)["diagnostics"]}
+    places = ((d["location"], d["rule"], d["verdict"]) for d in probe(script)["diagnostics"])
+    found = {(Path(location["path"]).name, location["line"], rule, verdict) for location, rule, verdict in places}
     assert set(expectations(script)) <= found
 
 

@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from modellint import Diagnostic, Fix, Location, Severity, Verdict
 from modellint.cli import cli
+from modellint.core import edit
 from modellint.core.config import Settings
 from modellint.repair import repair
 
@@ -159,6 +162,26 @@ def test_a_file_that_libcst_cannot_parse_is_reported_and_left_alone() -> None:
     assert other.read_text() == EARLY
     assert "clip-after-step is not fixed: LibCST cannot parse the file" in result.stderr
     assert "train.py:9:" in result.stdout
+
+
+def test_a_file_whose_encoding_does_not_come_back_is_left_alone() -> None:
+    data = b"# coding: utf-7\nname = '+AGE-'\n" + LATE.replace("é", "e").encode("utf-7")
+    path = Path("train.py")
+    path.write_bytes(data)
+    result = check("--fix", "train.py")
+    assert result.exit_code == 1
+    assert path.read_bytes() == data
+    assert "cannot be written back as utf-7" in result.stderr
+
+
+def test_a_notebook_is_left_alone() -> None:
+    rewrite = Fix((edit.delete(Location("train.py", 1, 1, 1, 2)),))
+    finding = Diagnostic(
+        "r", "ML100", Severity.ERROR, "m", Location("train.ipynb", 1), Verdict.CERTAIN, rewrite=rewrite
+    )
+    assert finding.mended_by == ""
+    assert replace(finding, location=Location("train.py", 1)).mended_by == "--fix"
+    assert replace(finding, location=Location("train.py", 1), verdict=Verdict.SUSPECTED).mended_by == "--unsafe-fixes"
 
 
 def test_a_file_with_a_syntax_error_is_reported_and_left_alone() -> None:

@@ -54,6 +54,7 @@ def test_an_expression_is_replaced(source: str, place: str, text: str, after: st
         ("ce(softmax(x), y)", "softmax(x)", "{receiver}"),
         ("ce(F.softmax(x, axis()), y)", "F.softmax(x, axis())", "{0}"),
         ("ce(x.softmax(axis()), y)", "x.softmax(axis())", "{receiver}"),
+        ("ce(nn.Softmax(axis())(x), y)", "nn.Softmax(axis())(x)", "{0}"),
         ("ce(x.softmax(-1), y)", "x.softmax", "{receiver}"),
     ],
 )
@@ -121,3 +122,37 @@ def test_edits_of_one_pass_do_not_meet_and_the_rest_waits() -> None:
     assert result.made == (0, 1, 2)
     assert not result.refused
     assert result.data == b"bn(8, momentum=0.8); bn(9, momentum=0.9)\nclip(bn(7, 0.7))\nopt.step()\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "after"),
+    [
+        ("p = soft(z)\nce(p, y)\n", "p = z\nce(p, y)\n"),
+        ("p = soft(z).view(-1)[0]\nce(p, y)\n", "p = z.view(-1)[0]\nce(p, y)\n"),
+        ("p = soft(z)\np = p * 2\nce(p, y)\n", None),
+        ("p = soft(z)\nce(p, p)\n", None),
+        ("p = soft(z)\ndel p\nce(p, y)\n", None),
+        ("def f(p):\n    p = soft(z)\n    ce(p, y)\n", None),
+        ("def f():\n    global p\n    p = soft(z)\n    ce(p, y)\n", None),
+        ("p = soft(z)\ndef f():\n    ce(p, y)\n", None),
+        ("p, q = soft(z)\nce(p, y)\n", None),
+        ("self.p = soft(z)\nce(self.p, y)\n", None),
+        ("p = [soft(z)]\nce(p, y)\n", None),
+        ("p = log(soft(z))\nce(p, y)\n", None),
+        ("p = soft(z)\nce(p, y)\nsave(p)\n", "p = soft(z)\nce(z, y)\nsave(p)\n"),
+        ("p = soft(f(z))\nce(p, y)\nsave(p)\n", None),
+        ("p = soft(z)\nfor z in q:\n    ce(p, y)\nsave(p)\n", None),
+        ("for q in z:\n    ce(p, y)\n    p = soft(z)\nsave(p)\n", None),
+        ("ce(soft(z).view(-1), y)\n", "ce(z.view(-1), y)\n"),
+        ("ce(log(soft(z)), y)\n", None),
+        ("ce(-soft(z), y)\n", None),
+    ],
+)
+def test_a_value_is_replaced_only_for_the_call_that_uses_it(source: str, after: str | None) -> None:
+    call = next(text for text in ("soft(z)", "soft(f(z))") if text in source)
+    user = source[source.index("ce(") :].partition("\n")[0]
+    one = edit.replace(at(source, call), "{0}", into=at(source, user))
+    if after is None:
+        assert refusal(source, one)
+    else:
+        assert applied(source, one) == after

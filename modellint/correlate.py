@@ -18,7 +18,12 @@ Rules = Mapping[str, Rule]
 def correlate(findings: Iterable[Diagnostic], run: Run | None, rules: Rules) -> tuple[Diagnostic, ...]:
     """The findings of all layers with their verdicts, one per fault, causes before symptoms, worst first."""
     judged = [judge(finding, rules, run) for finding in findings]
-    return tuple(sorted(fold(sorted(merge(judged, rules), key=_reading_order), rules), key=_reading_order))
+    return in_reading_order(fold(in_reading_order(merge(judged, rules)), rules))
+
+
+def in_reading_order(findings: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """The loud ones first, among them causes before symptoms."""
+    return tuple(sorted(findings, key=_reading_order))
 
 
 def judge(finding: Diagnostic, rules: Rules, run: Run | None) -> Diagnostic:

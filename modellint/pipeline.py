@@ -15,28 +15,35 @@ from .core import registry, suppress
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unchecked, Verdict
 from .core.errors import UsageError
-from .core.nearest import Nearest
 from .core.plain import from_plain, to_plain
 from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
-from .correlate import correlate
-from .source import files, parse
-from .source.script import Script
+from .correlate import correlate, in_reading_order
 
 if TYPE_CHECKING:
     from .measure.run import Run
+    from .source.script import Script
 
 Facts = TypeVar("Facts")
 Found = Diagnostic | Passed | Unchecked
 
 
-def check(paths: Sequence[Path], settings: Settings) -> Report:
-    """Read the scripts below `paths` and report what reading finds. Nothing is executed.
+def check(paths: Sequence[Path], settings: Settings, edited: Mapping[str, bytes] = MappingProxyType({})) -> Report:
+    """Read the scripts and report what reading finds. Nothing is executed.
 
-    Raises UsageError for a path that does not exist or a setting that cannot be read.
+    `edited` holds what some files (by the path that is shown) contain instead of what is on the disk.
+    Raises UsageError for a setting that cannot be read.
     """
+    return checked(paths, settings, edited)[0]
+
+
+def checked(
+    paths: Sequence[Path], settings: Settings, edited: Mapping[str, bytes] = MappingProxyType({})
+) -> tuple[Report, frozenset[str]]:
+    """The report, and the other files, there or not, that it depends on."""
     rules = reading(settings)
-    scripts = read(files.find(paths, Nearest(settings)), rules)
-    return report(list(suspicions(scripts, rules)), scripts, None, rules, settings)
+    scripts = read(paths, rules, edited)
+    used = frozenset[str]().union(*(script.used for script in scripts))
+    return report(list(suspicions(scripts, rules)), scripts, None, rules, settings), used
 
 
 def judge(run: Run, settings: Settings, *, source: bool = True) -> Report:
@@ -49,9 +56,11 @@ def judge(run: Run, settings: Settings, *, source: bool = True) -> Report:
 
 def together(reports: Sequence[Report]) -> Report:
     """One report of several, such as the sources and each target of one `check`."""
+    if len(reports) == 1:
+        return reports[0]
     runs = [r.run for r in reports if r.run]
     return Report(
-        diagnostics=tuple(d for r in reports for d in r.diagnostics),
+        diagnostics=in_reading_order(d for r in reports for d in r.diagnostics),
         passed=tuple(p for r in reports for p in r.passed),
         unchecked=tuple(u for r in reports for u in r.unchecked),
         run=runs[0] if runs else None,
@@ -88,7 +97,12 @@ def readers(rules: Iterable[Rule]) -> list[Rule]:
 def read(
     paths: Iterable[Path], rules: Iterable[Rule], edited: Mapping[str, bytes] = MappingProxyType({})
 ) -> list[Script]:
-    return list(parse.read(paths, {word for rule in readers(rules) for word in rule.words}, edited))
+    """The scripts among `paths` that a rule may have something to say of; a comment to us may be unused."""
+    from .source import parse
+
+    words = [rule.words for rule in readers(rules)]
+    wanted = {"modellint:"}.union(*words) if all(words) else ()
+    return list(parse.read(paths, wanted, edited))
 
 
 def suspicions(scripts: Iterable[Script], rules: Sequence[Rule]) -> Iterator[Found]:

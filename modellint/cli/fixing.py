@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from modellint import pipeline
-from modellint.core.config import Settings
 from modellint.core.diagnostic import Report
 from modellint.core.errors import UsageError
+from modellint.unit import Unit
 
 if TYPE_CHECKING:
     from modellint.repair import Repair
@@ -34,16 +33,18 @@ def fixing(command: Command) -> Command:
     return command
 
 
-def check(paths: Sequence[Path], chosen: Settings, options: dict[str, Any]) -> Report:
-    """What reading finds, after the fixes that are asked for; with `--diff` the command ends here."""
-    if not (options["fix"] or options["diff"]):
-        if options["unsafe_fixes"]:
-            raise UsageError("--unsafe-fixes goes with --fix or --diff")
-        return pipeline.check(paths, chosen)
-    from modellint import patch
-    from modellint.repair import repair
+def wanted(options: dict[str, Any]) -> bool:
+    """Whether files are to be mended, or it is to be shown how."""
+    if options["unsafe_fixes"] and not (options["fix"] or options["diff"]):
+        raise UsageError("--unsafe-fixes goes with --fix or --diff")
+    return bool(options["fix"] or options["diff"])
 
-    mended = repair(paths, chosen, unsafe=options["unsafe_fixes"])
+
+def mend(units: Sequence[Unit], options: dict[str, Any]) -> Report:
+    """What remains after the fixes; with `--diff` the command ends here."""
+    from modellint import patch
+
+    mended = _together(units, unsafe=options["unsafe_fixes"])
     if options["diff"]:
         click.echo(b"".join(patch.diff(mended.edited)), nl=False)
     else:
@@ -53,6 +54,18 @@ def check(paths: Sequence[Path], chosen: Settings, options: dict[str, Any]) -> R
     if options["diff"]:
         sys.exit(1 if mended.edited and not options["exit_zero"] else 0)
     return mended.report
+
+
+def _together(units: Sequence[Unit], *, unsafe: bool) -> Repair:
+    from modellint.repair import Repair, repair
+
+    repairs = [repair(unit.files, unit.settings, unsafe=unsafe) for unit in units]
+    return Repair(
+        report=pipeline.together([mended.report for mended in repairs]),
+        edited={path: data for mended in repairs for path, data in mended.edited.items()},
+        solved=sum(mended.solved for mended in repairs),
+        left=tuple(left for mended in repairs for left in mended.left),
+    )
 
 
 def _told(mended: Repair, done: str) -> Iterator[str]:

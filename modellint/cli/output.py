@@ -24,16 +24,20 @@ def fail(message: str) -> NoReturn:
 
 
 def finish(report: Report, options: dict[str, Any], settings: Settings) -> NoReturn:
+    show(report, options, settings)
+    if report.problem is not None:
+        fail(report.problem.message)
+    failing = options["fail_on"] != NEVER and report.at_least(Severity(options["fail_on"]))
+    sys.exit(1 if failing and not options["exit_zero"] else 0)
+
+
+def show(report: Report, options: dict[str, Any], settings: Settings) -> None:
     to_file: Path | None = options["output_file"]
     text = render(report, options["output_format"], color=False if to_file else None, rules=_asked(settings))
     if to_file:
         _write(to_file, text)
     else:
         click.echo(text.encode(), nl=False)
-    if report.problem is not None:
-        fail(report.problem.message)
-    failing = options["fail_on"] != NEVER and report.at_least(Severity(options["fail_on"]))
-    sys.exit(1 if failing and not options["exit_zero"] else 0)
 
 
 def _asked(settings: Settings) -> Iterator[Rule]:

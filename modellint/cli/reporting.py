@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from modellint.core import config
 from modellint.core.config import Settings
 from modellint.core.diagnostic import Severity
+from modellint.core.nearest import Nearest
 from modellint.report import FORMATS
 
 from .output import NEVER
@@ -41,6 +41,10 @@ def reporting(command: Command) -> Command:
     return command
 
 
+def nearest(options: dict[str, Any]) -> Nearest:
+    only = Settings(root=Path().resolve()) if options["isolated"] else None
+    return Nearest(only, **{name: options[name] for name in ("select", "ignore", "extend_select")})
+
+
 def settings(options: dict[str, Any]) -> Settings:
-    found = Settings(root=Path().resolve()) if options["isolated"] else config.load(Path())
-    return found.but(**{name: options[name] for name in ("select", "ignore", "extend_select")})
+    return nearest(options).here

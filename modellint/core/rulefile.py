@@ -22,11 +22,16 @@ def builtin_folder() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "rules"
 
 
-def find(paths: Iterable[Path] = ()) -> Iterator[Path]:
-    """The built-in rule files, those of the `modellint.rules` entry points, and those in `paths`."""
+def places(paths: Iterable[Path] = ()) -> Iterator[Path]:
+    """Where rules are: the built-in ones, those of the `modellint.rules` entry points, and `paths`."""
     for place in (builtin_folder(), *_installed(), *paths):
         if not place.exists():
             raise UsageError(f"{place}: no such rule file or folder")
+        yield place
+
+
+def find(paths: Iterable[Path] = ()) -> Iterator[Path]:
+    for place in places(paths):
         files = sorted(_below(place)) if place.is_dir() else [str(place)]
         yield from (Path(file) for file in files if not os.path.basename(file).startswith("_"))
 

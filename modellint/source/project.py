@@ -20,11 +20,18 @@ class Project:
     def __init__(self, scripts: Iterable[Script], load: Callable[[Path], Script | None]) -> None:
         self.scripts = list(scripts)  # all that are loaded by now
         self._scripts: dict[str, Script | None] = {os.path.abspath(script.path): script for script in self.scripts}
+        self._given = frozenset(self._scripts)
+        self._sought: set[str] = set()
         self._load = load
         self._files: dict[tuple[str, str], str | None] = {}
         self._imports: dict[int, frozenset[str]] = {}
         self._functions: dict[int, dict[str, Function]] = {}
         self._classes: dict[int, dict[str, Class]] = {}
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The files that were looked for, there or not, besides those that were given."""
+        return frozenset(self._sought - self._given)
 
     def function(self, script: Script, name: str) -> Function | None:
         table = self._functions.get(id(script))
@@ -87,6 +94,7 @@ class Project:
             candidates = (
                 (f"{base}.py", os.path.join(base, "__init__.py")) if module else (os.path.join(base, "__init__.py"),)
             )
+            self._sought.update(candidates)
             self._files[key] = next(
                 (path for path in candidates if path in self._scripts or os.path.isfile(path)), None
             )

@@ -29,6 +29,7 @@ class Script:
     models: tuple[Model, ...] = ()
     options: tuple[Option, ...] = ()
     loaders: tuple[Loader, ...] = ()
+    used: frozenset[str] = frozenset()  # files that were looked for, there or not, besides those that were given
 
     @property
     def calls(self) -> Iterator[Value]:

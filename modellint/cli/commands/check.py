@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from modellint import pipeline
-from modellint.cli import fixing
+from modellint.cli import output, reading
+from modellint.cli.checking import checking
+from modellint.cli.fixing import fixing
 from modellint.cli.launching import launch_options, launching
-from modellint.cli.output import finish
-from modellint.cli.reporting import reporting, settings
+from modellint.cli.reporting import nearest, reporting
 from modellint.core.config import Settings
 from modellint.core.diagnostic import Report
 
@@ -21,18 +23,26 @@ from modellint.core.diagnostic import Report
 @click.option(
     "--target", "targets", multiple=True, metavar="PKG.MODULE:FACTORY", help="Run one step of what it returns."
 )
-@fixing.fixing
+@checking
+@fixing
 @reporting
 @launching
 def command(paths: tuple[Path, ...], targets: tuple[str, ...], **options: Any) -> None:
     """Read training scripts and report what reading finds; nothing is executed unless --target asks for it."""
-    chosen = settings(options)
-    reports = [fixing.check(paths or (Path(),), chosen, options)] if paths or not targets else []
-    reports += [_target(target, options, chosen) for target in targets or (() if paths else chosen.targets)]
-    finish(pipeline.together(reports), options, chosen)
+    found = nearest(options)
+    report = pipeline.together(list(_reports(paths, targets, options)))
+    output.finish(report, options, found.here)
 
 
-def _target(target: str, options: dict[str, Any], chosen: Settings) -> Report:
+def _reports(paths: tuple[Path, ...], targets: tuple[str, ...], options: dict[str, Any]) -> Iterator[Report]:
+    found = nearest(options)
+    if paths or not targets:
+        yield reading.read(paths, found, options)
+    for target in targets or (() if paths else found.here.targets):
+        yield _target(target, options, found.here)
+
+
+def _target(target: str, options: dict[str, Any], settings: Settings) -> Report:
     from modellint.measure import launch
 
-    return pipeline.judge(launch.target(target, launch_options(options)), chosen)
+    return pipeline.judge(launch.target(target, launch_options(options)), settings)

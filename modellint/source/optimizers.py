@@ -11,6 +11,7 @@ from .numbers import Numbers
 from .resolve import Resolver
 from .scope import Source
 from .script import Script
+from .usage import usage
 from .vocabulary import is_optimizer, is_scheduler
 
 PARAMETERS = ("parameters", "named_parameters")
@@ -38,6 +39,7 @@ class Optimizers:
     def _made(self, source: Source, schedulers: Iterable[Source]) -> Optimizer:
         given = source.value.argument(0, "params")
         held = self.resolver.of(source.of(given)) if given is not None else []
+        used = usage(self.resolver.project, source.frame.script, source.frame.function, source.value)
         return Optimizer(
             source.value.name,
             source.value,
@@ -45,6 +47,8 @@ class Optimizers:
             tuple({model.name: model for part in held for model in self._trained(part)}.values()),
             not held or any(self._are_modules(part) for part in held),
             tuple(scheduler.value.method for scheduler in schedulers if self._moves(scheduler, source)),
+            used.stepped,
+            used.clears,
         )
 
     def _rates(self, source: Source) -> Iterator[Setting]:

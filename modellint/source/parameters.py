@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator
 
 from .code import Value
 from .resolve import Resolver
-from .scope import Source
+from .scope import Frame, Source
 from .vocabulary import is_optimizer
 
 PARAMETERS = ("parameters", "named_parameters")
 GATHERS = ("list", "tuple", "iter", "set", "sorted", "chain", "from_iterable")
-DEEPEST = 12  # values within values
+LONGEST = 300  # values looked at for one question
+MOST = 60  # values that a module is made with
 UNKNOWN = ""
+Seen = set[tuple[Value, Frame]]
 # Classes whose objects modules are made with, and that hold no parameters.
 PLAIN = re.compile(r"config|args|option|hparam|namespace|token|vocab|space|data|env|path|device|size", re.IGNORECASE)
 
@@ -23,102 +25,113 @@ class Parameters:
 
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
+        self._left = LONGEST
 
     def of(self, source: Source) -> tuple[str, ...]:
         """The modules whose parameters the value holds; none where that cannot be read in full."""
-        return _known(self._held(source, DEEPEST))
+        self._left = LONGEST
+        return _known(self._held(source))
 
     def of_optimizer(self, source: Source) -> tuple[str, ...]:
         """The modules whose parameters an optimizer holds."""
-        return _known(found for made in self.resolver.of(source) for found in self._optimized(made, DEEPEST))
+        self._left = LONGEST
+        return _known(found for made in self.resolver.of(source) for found in self._optimized(made))
 
     def of_module(self, source: Source) -> tuple[str, ...]:
-        """The module itself, and those that it is made of."""
-        return _known(self._modules(source, DEEPEST))
+        """The module itself, and those that it is made with."""
+        return _known(self._modules(source, set()))
 
-    def _held(self, source: Source, left: int) -> Iterator[str]:
-        if left == 0 or self._grows(source):
+    def _held(self, source: Source) -> Iterator[str]:
+        self._left -= 1
+        if self._left < 0 or self._grows(source):
             yield UNKNOWN
             return
         for made in self.resolver.of(source):
-            yield from self._part(made, left - 1)
+            yield from self._part(made)
 
-    def _part(self, made: Source, left: int) -> Iterator[str]:
+    def _part(self, made: Source) -> Iterator[str]:
         value = made.value
         if value.kind == "call":
-            yield from self._called(made, left)
+            yield from self._called(made)
         elif value.kind == "name" and value.method == "param_groups" and value.receiver is not None:
-            yield from (f for s in self.resolver.of(made.of(value.receiver)) for f in self._optimized(s, left))
+            yield from (f for s in self.resolver.of(made.of(value.receiver)) for f in self._optimized(s))
         elif value.kind in ("item", "element", "starred") and value.base is not None:
-            yield from self._held(made.of(value.base), left)
+            yield from self._held(made.of(value.base))
         elif value.kind == "comprehension" and value.base is not None:
-            whole = set(self._held(made.of(value.base), left))
-            yield from whole if UNKNOWN not in whole else self._all(made, value.arguments, left)
+            whole = set(self._held(made.of(value.base)))
+            yield from whole if UNKNOWN not in whole else self._all(made, value.arguments)
         elif value.kind == "dict":
-            yield from self._all(made, [v for key, v in value.keywords if key == "params"], left)
+            yield from self._all(made, [v for key, v in value.keywords if key == "params"])
         elif value.kind in ("list", "tuple", "set", "operation"):
-            yield from self._all(made, value.arguments, left)
+            yield from self._all(made, value.arguments)
         else:
             yield UNKNOWN
 
-    def _all(self, made: Source, parts: Iterable[Value], left: int) -> Iterator[str]:
+    def _all(self, made: Source, parts: Iterable[Value]) -> Iterator[str]:
         parts = list(parts)
-        yield from (found for part in parts for found in self._held(made.of(part), left))
+        yield from (found for part in parts for found in self._held(made.of(part)))
         if not parts:
             yield UNKNOWN
 
-    def _called(self, made: Source, left: int) -> Iterator[str]:
+    def _called(self, made: Source) -> Iterator[str]:
         call = made.value
         if call.method in PARAMETERS and call.receiver is not None:
-            yield from self._modules(made.of(call.receiver), left)
+            yield from self._modules(made.of(call.receiver), set())
         elif call.name == "filter" and len(call.arguments) == 2:
-            yield from self._held(made.of(call.arguments[1]), left)
+            yield from self._held(made.of(call.arguments[1]))
         elif call.method in GATHERS:
-            yield from self._all(made, call.arguments, left)
+            yield from self._all(made, call.arguments)
         elif call.method == "master_params" and call.arguments:
-            yield from (f for s in self.resolver.of(made.of(call.arguments[0])) for f in self._optimized(s, left))
+            yield from (f for s in self.resolver.of(made.of(call.arguments[0])) for f in self._optimized(s))
         elif call.name == "torch.nn.Parameter":
             yield made.place
         else:
             yield UNKNOWN
 
-    def _optimized(self, made: Source, left: int) -> Iterator[str]:
+    def _optimized(self, made: Source) -> Iterator[str]:
         given = made.value.argument(0, "params") if made.value.kind == "call" else None
         if given is None or not is_optimizer(made.value.name):
             yield UNKNOWN
         else:
-            yield from self._held(made.of(given), left)
+            yield from self._held(made.of(given))
 
-    def _modules(self, source: Source, left: int) -> Iterator[str]:
-        for made in self.resolver.of(source) if left else ():
-            value = made.value
-            if value.kind == "call":
-                yield made.place
-                yield from (found for part in value.arguments for found in self._wrapped(made.of(part), left - 1))
-                yield from (found for _, part in value.keywords for found in self._wrapped(made.of(part), left - 1))
-            elif value.kind == "name":
-                yield from self._named(made, left - 1)
-            elif value.kind == "item" and value.base is not None and value.arguments[0].constant is not None:
-                yield from (f"{s.place}.{value.arguments[0].constant}" for s in self.resolver.of(made.of(value.base)))
-            else:
+    def _modules(self, source: Source, seen: Seen) -> Iterator[str]:
+        for made in self.resolver.of(source):
+            key, value = (made.value, made.frame), made.value
+            if len(seen) > MOST:
                 yield UNKNOWN
+            elif key not in seen:
+                seen.add(key)
+                yield from self._module(made, value, seen)
 
-    def _wrapped(self, source: Source, left: int) -> Iterator[str]:
+    def _module(self, made: Source, value: Value, seen: Seen) -> Iterator[str]:
+        if value.kind == "call":
+            yield made.place
+            parts = (*value.arguments, *(item for _, item in value.keywords))
+            yield from (found for part in parts for found in self._wrapped(made.of(part), seen))
+        elif value.kind == "name":
+            yield from self._named(made, seen)
+        elif value.kind == "item" and value.base is not None and value.arguments[0].constant is not None:
+            yield from (f"{s.place}.{value.arguments[0].constant}" for s in self.resolver.of(made.of(value.base)))
+        else:
+            yield UNKNOWN
+
+    def _wrapped(self, source: Source, seen: Seen) -> Iterator[str]:
         """The modules among the arguments with which a module is made."""
         if source.value.kind in ("list", "tuple", "starred", "dict"):
             parts = (*source.value.arguments, *(value for _, value in source.value.keywords), source.value.base)
-            yield from (found for part in parts if part is not None for found in self._wrapped(source.of(part), left))
+            yield from (found for part in parts if part is not None for found in self._wrapped(source.of(part), seen))
         elif source.value.kind in ("name", "call"):
             made = [s for s in self.resolver.of(source) if _may_be_module(s.value)]
-            yield from (found for s in made for found in self._modules(s, left) if found != UNKNOWN)
+            yield from (found for s in made for found in self._modules(s, seen) if found != UNKNOWN)
 
-    def _named(self, made: Source, left: int) -> Iterator[str]:
+    def _named(self, made: Source, seen: Seen) -> Iterator[str]:
         """A name that nothing binds, or an attribute of a module that is made elsewhere."""
         head, _, attribute = made.value.name.rpartition(".")
         if not head or head == "self":
             yield _place(made)
         else:
-            for whole in self._modules(made.of(Value("name", head, location=made.value.location)), left):
+            for whole in self._modules(made.of(Value("name", head, location=made.value.location)), seen):
                 yield whole if attribute == "module" or whole == UNKNOWN else f"{whole}.{attribute}"
 
     def _grows(self, source: Source) -> bool:

@@ -1,0 +1,114 @@
+"""ML103."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+
+
+class MissingOptimizerStep(SourceRule):
+    """Gradients are made and cleared for an optimizer that never steps.
+
+    Why: `backward()` only computes gradients; without `step()` no weight changes, and what looks like training is an
+        evaluation that costs three times as much.
+    Fix: call `optimizer.step()` after `backward()`.
+    Ignore: when the optimizer is kept only for its `zero_grad()`; `model.zero_grad()` says so.
+    Reported: https://github.com/zhaoyuzhi/deepfillv2/issues/6, https://github.com/tedlasai/learn2refocus/issues/5
+    """
+
+    code, severity, certain, topic = "ML103", Severity.ERROR, True, "gradients"
+    explains = ("loss-not-falling",)
+    words = ("zero_grad",)
+    bad = (
+        """
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+        for epoch in range(20):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+            scheduler.step()
+        """,
+        """
+        class Gan:
+            def __init__(self):
+                self.optimizer_g = torch.optim.Adam(self.generator.parameters())
+                self.optimizer_d = torch.optim.Adam(self.discriminator.parameters())
+
+            def train_discriminator(self, real):
+                self.optimizer_d.zero_grad()
+                self.d_loss(real).backward()
+
+            def train_generator(self):
+                self.optimizer_g.zero_grad()
+                self.g_loss().backward()
+                self.optimizer_g.step()
+
+            def fit(self, batches):
+                for real in batches:
+                    self.train_discriminator(real)
+                    self.train_generator()
+        """,
+    )
+    good = (
+        """
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        scaler = torch.amp.GradScaler("cuda")
+        for x, y in loader:
+            optimizer.zero_grad()
+            scaler.scale(loss(model(x), y)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        """,
+        """
+        from engine import Engine
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        engine = Engine(model, optimizer)  # which steps it where that cannot be read
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss(engine(x), y).backward()
+            engine.update()
+        """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for image, label in loader:  # a saliency map: the gradient itself is what is asked for
+            optimizer.zero_grad()
+            image.requires_grad_()
+            model(image)[label].backward()
+            show(image.grad.abs())
+        """,
+        """
+        class Trainer:
+            def __init__(self, model):
+                self.opt = torch.optim.SGD(model.parameters(), lr=0.1)
+
+            def accumulate(self, x, y):
+                self.opt.zero_grad()
+                self.loss(x, y).backward()
+
+        trainer = Trainer(model)
+        for x, y in loader:
+            trainer.accumulate(x, y)
+            trainer.opt.step()
+        """,
+        """
+        class Module(LightningModule):
+            def configure_optimizers(self):
+                optimizer = torch.optim.Adam(self.parameters())
+                return optimizer
+        """,
+    )
+    confirmed_by = Run(status="no step")
+    not_confirmed_by = Run((Step(0),))
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for made in script.optimizers:
+            for clear in made.clears[:1] if not made.stepped else ():
+                where = f"the {made.family} of line {made.location.line}"
+                yield self.at(clear, f"clears the gradients of {where}, which never steps")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        if run.status != "no step" and (not run.steps or len(run.optimizers) > 1):
+            return None
+        return Evidence("steps of an optimizer", len(run.steps), 1, holds=not run.steps)

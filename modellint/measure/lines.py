@@ -34,6 +34,17 @@ def loops_around(path: str, line: int) -> Iterator[range]:
             yield _lines(node)
 
 
+def handler(stepping: Sequence[Sequence[str | int]]) -> Location | None:
+    """The `except` that catches everything raised in the training loop, in the loop's own function, and goes on."""
+    for path, line in stepping:
+        caught = swallows(str(path), int(line))
+        if caught is not None:
+            return Location(str(path), caught)
+        if any(loops_around(str(path), int(line))):
+            break
+    return None
+
+
 def swallows(path: str, line: int) -> int | None:
     """The line of an `except` that catches everything raised at `line`, in the same function, and goes on."""
     for node in ast.walk(_parsed(path)):

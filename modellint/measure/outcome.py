@@ -100,12 +100,13 @@ class Outcome:
             return "failed", self._problem(
                 f"left the training loop by exit() after {self._count()}", _location(exits[-1])
             )
-        if location := self._left():
+        for thread in self._records.since_last_step("thread"):
+            if lines.same_loop(stepping, thread["stack"]):
+                return "failed", self._crash(thread)
+        if location := self._left(caught=True):
             return "failed", self._swallowed(location)
-        handler = lines.swallows(*stepping[0]) if stepping and self._steps < self._options.steps else None
-        if handler is not None:
-            message = f"ended after {self._count()}; this `except` may hide why"
-            return "failed", self._problem(message, Location(stepping[0][0], handler))
+        if self._steps < self._options.steps and (handler := lines.handler(stepping)):
+            return "failed", self._problem(f"ended after {self._count()}; this `except` may hide why", handler)
         return "completed", None
 
     def _swallowed(self, location: Location) -> Problem:
@@ -114,6 +115,8 @@ class Outcome:
         return self._problem(f"{what}, and was swallowed after {self._count()}", location)
 
     def _no_step(self) -> tuple[str, Problem | None]:
+        if thread := self._records.first("thread"):
+            return "failed", self._crash(thread)
         if raised := self._records.first("raised"):
             message = f"no training step seen: {raised['type']}: {raised['message']}, and it was swallowed"
             return "no step", self._problem(message, _location(raised), raised["traceback"])
@@ -133,8 +136,8 @@ class Outcome:
             return "backward() ran but no parameter was updated"
         return "no backward() was called" if "optimizer" in kinds else "no optimizer was made and no backward() called"
 
-    def _left(self) -> Location | None:
-        return next((_location(record) for record in self._records.of_kind("left", raised=True)), None)
+    def _left(self, **fields: bool) -> Location | None:
+        return next((_location(record) for record in self._records.of_kind("left", **fields)), None)
 
     def _where_it_was(self) -> Location:
         """The innermost line of the user in the stacks, which are written on request and by fatal signals."""

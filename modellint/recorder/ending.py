@@ -75,6 +75,23 @@ def _note_exceptions(journal: Journal) -> None:
     sys.excepthook = excepthook
 
 
+def note_threads(journal: Journal) -> None:
+    """From here on `journal` is told of exceptions that end a thread; the command itself goes on without it."""
+    import threading
+
+    show = threading.excepthook
+
+    def excepthook(crash: Any) -> None:
+        try:
+            if crash.exc_value is not None and crash.exc_type is not SystemExit:
+                stack = frames.trace_stack(crash.exc_traceback)
+                journal({"kind": "thread", "stack": stack, **describe(crash.exc_value, crash.exc_traceback)})
+        finally:
+            show(crash)
+
+    threading.excepthook = excepthook
+
+
 def _noted(
     leave: Callable[..., Any], journal: Journal, flush: Optional[Callable[[], None]] = None
 ) -> Callable[..., None]:

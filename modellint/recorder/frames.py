@@ -56,9 +56,22 @@ def user_frame(frame: Optional[FrameType] = None) -> Optional[FrameType]:
     return outermost
 
 
+def user_frames(frame: Optional[FrameType] = None) -> List[FrameType]:
+    """Every frame of the user at or above `frame` (default: the caller), innermost first."""
+    return [found for found in outwards(frame or sys._getframe(1)) if user_path(found.f_code.co_filename) is not None]
+
+
 def user_stack(frame: Optional[FrameType] = None) -> List[List[Any]]:
     """[path, line] of every frame of the user, innermost first."""
-    found = ((user_path(f.f_code.co_filename), f.f_lineno) for f in outwards(frame or sys._getframe(1)))
+    return [[user_path(f.f_code.co_filename), f.f_lineno] for f in user_frames(frame or sys._getframe(1))]
+
+
+def trace_stack(trace: Optional[TracebackType]) -> List[List[Any]]:
+    """[path, line] of every frame of the user in a traceback, innermost first."""
+    found: List[List[Any]] = []
+    while trace is not None:
+        found.insert(0, [user_path(trace.tb_frame.f_code.co_filename), trace.tb_lineno])
+        trace = trace.tb_next
     return [[path, line] for path, line in found if path is not None]
 
 

@@ -31,6 +31,7 @@ def start(write: Write) -> None:
     finish = os.environ.get("MODELLINT_FINISH") == "1"
     recorder = Recorder(write, int(os.environ.get("MODELLINT_STEPS", "10")), ended=None if finish else ending.end)
     ending.before(recorder.flush)
+    ending.note_threads(write)
     os.register_at_fork(after_in_child=recorder.forget)
     recorder.attach()
 
@@ -55,7 +56,7 @@ class Recorder:
         self.tracks: List[Track] = []
         self.roster, self.by_hand = Roster(), ByHandWatch(self)
         self.may_read_saved = True  # the saved tensors of autograd nodes
-        self.stepping_frame: Any = None  # of the user's function that called step() last
+        self.stepping: List[Any] = []  # the user's frames around the last step(), innermost first
         self.places: Dict[str, Any] = {}
         self._said: Dict[str, None] = {}
         self._raised = 0
@@ -69,14 +70,14 @@ class Recorder:
             watch.apply(self._patches)
 
     def detach(self) -> None:
-        self.stepping_frame = None
+        self.stepping = []
         self._graph.abandon()
         self._patches.remove()
 
     def flush(self) -> None:
         """Writes what is known of models and files; may be called at any time, also twice."""
         self.describe()
-        left = surroundings.left(self.stepping_frame)
+        left = surroundings.left(self.stepping)
         if left is not None:
             self.write({"kind": "left", **left})
 

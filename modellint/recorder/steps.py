@@ -74,7 +74,7 @@ class StepWatch(Watch):
 
     def finish(self, track: Track, skipped: bool = False) -> None:
         recorder = self.recorder
-        recorder.stepping_frame = frames.user_frame()
+        recorder.stepping = frames.user_frames()
         if track.done < recorder.steps:
             with quiet():
                 recorder.write(track.end_step(skipped, recorder.roster.number))

@@ -1,4 +1,4 @@
-"""What surrounds the training: versions, device, the user's source files, and how the training function was left."""
+"""What surrounds the training: versions, device, the user's source files, and how the training functions were left."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dis
 import os
 import platform
 import sys
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -34,13 +34,22 @@ def source_files() -> List[str]:
     return sorted({frames.shown(file) for file in mine if os.path.exists(frames.absolute(file))})
 
 
-def left(frame: Any) -> Optional[Dict[str, Any]]:
-    """How and where the function that called step() was left: a frame that is done keeps its last instruction."""
-    if frame is None or frame.f_lasti < 0 or _is_running(frame):
+def left(stack: Sequence[Any]) -> Optional[Dict[str, Any]]:
+    """Where an exception left the functions around step(), innermost first, and whether one further out caught it."""
+    raised = [_was_left_by_an_exception(frame) for frame in stack]
+    if not any(raised):
         return None
-    last = dis.opname[frame.f_code.co_code[frame.f_lasti]]
-    where = {"path": frames.shown(frame.f_code.co_filename), "line": frame.f_lineno}
-    return {"raised": last not in _RETURNS, "function": frame.f_code.co_name, "location": where}
+    innermost = raised.index(True)
+    code = stack[innermost].f_code
+    where = {"path": frames.shown(code.co_filename), "line": stack[innermost].f_lineno}
+    return {"caught": not all(raised[innermost:]), "function": code.co_name, "location": where}
+
+
+def _was_left_by_an_exception(frame: Any) -> bool:
+    """A frame that is done keeps its last instruction."""
+    if frame.f_lasti < 0 or _is_running(frame):
+        return False
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] not in _RETURNS
 
 
 def _is_running(frame: Any) -> bool:

@@ -90,6 +90,102 @@ def test_swallowed_exception(project):
     assert len(run.steps) == 2
 
 
+STEPPING = """
+from common import Net, torch
+
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def step():
+    model(torch.ones(2, 8)).sum().backward()
+    optimizer.step()
+
+
+def fit():
+    step()
+    step()
+"""
+
+
+def test_exception_swallowed_far_from_the_step(project):
+    project.write("stepping.py", STEPPING)
+    script = """
+        from stepping import step
+
+        class Trainer:
+            def fit(self):
+                for number in range(9):
+                    if number == 2:
+                        raise OSError("disk lost")
+                    step()
+
+        try:
+            Trainer().fit()
+        except Exception as error:
+            print(error)
+    """
+    run = project.probe(script)
+    assert (run.status, problem_line(run)) == ("failed", ("train.py", project.line("raise")))
+    assert "swallowed after 2 training steps" in run.problem.message
+
+
+def test_exception_swallowed_around_the_loop(project):
+    project.write("stepping.py", STEPPING)
+    script = """
+        from stepping import step
+
+        try:
+            for number in range(9):
+                if number == 2:
+                    raise OSError("disk lost")
+                step()
+        except BaseException as error:
+            print(error)
+    """
+    run = project.probe(script)
+    assert (run.status, problem_line(run)) == ("failed", ("train.py", project.line("except")))
+
+
+def test_exit_after_the_training_is_complete(project):
+    project.write("stepping.py", STEPPING)
+    script = """
+        import sys
+        from stepping import fit
+
+        def main():
+            fit()
+            {}
+
+        main()
+    """
+    for leaving in ("sys.exit(0)", "raise SystemExit"):
+        run = project.probe(script.format(leaving))
+        assert (run.status, run.problem, len(run.steps)) == ("completed", None, 2)
+
+
+def test_crash_of_the_training_thread(project):
+    project.write("stepping.py", STEPPING)
+    script = """
+        import threading
+        from stepping import step
+
+        def work():
+            for number in range(9):
+                step()
+                if number == 1:
+                    raise ValueError("no more data")
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    """
+    run = project.probe(script)
+    assert (run.status, problem_line(run)) == ("failed", ("train.py", project.line("raise")))
+    assert run.problem.message.startswith("ValueError: no more data")
+    assert len(run.steps) == 2
+
+
 def test_step_that_always_fails_and_is_swallowed(project):
     script = """
         from common import Net, torch

@@ -9,6 +9,7 @@ from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRu
 from modellint.core import edit
 from modellint.measure import clipping
 from modellint.measure.run import Clip
+from modellint.source.facts import Act, TrainingLoop
 from modellint.source import lookup
 
 
@@ -95,9 +96,7 @@ class ClipAfterStep(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
             for clip in loop.clips:
-                before = next((act.kind for act in loop.before(clip) if act.kind in ("backward", "step")), "")
-                after = next((act.kind for act in loop.after(clip) if act.kind in ("backward", "step")), "")
-                if before == "step" and after != "step":
+                if _is_late(loop, clip):
                     yield self.at(clip, "clips the gradients after `step()` has used them")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
@@ -112,3 +111,13 @@ class ClipAfterStep(SourceRule):
                 unscale = (edit.insert("{receiver}.unscale_({0})", of=first, before=first),) if scaled else ()
                 return Fix((*unscale, edit.move(clip, before=first)))
         return None
+
+
+def _is_late(loop: TrainingLoop, clip: Act) -> bool:
+    """A step comes before it, and no backward(); one that comes after it makes gradients for this clip, unless it is sure
+    that the clip is that step's."""
+    before = next((act for act in loop.before(clip) if act.kind in ("backward", "step")), None)
+    after = next((act.kind for act in loop.after(clip) if act.kind in ("backward", "step")), "")
+    if before is None or before.kind == "backward" or after == "step":
+        return False
+    return clip.shares(before.parameters) if after == "backward" else clip.concerns(before)

@@ -117,7 +117,12 @@ class ClipBeforeBackward(SourceRule):
 
 
 def _is_early(loop: TrainingLoop, clip: Act) -> bool:
-    """Only a clear comes before it in the pass, and neither does a backward() of the pass before reach it."""
-    before = [act.kind for act in loop.before(clip) if act.kind in RITUAL]
+    """A backward() comes after it and none before it, neither in this pass nor from the pass before."""
+    before = [act for act in loop.before(clip) if act.kind in RITUAL]
     after = [act.kind for act in loop.after(clip) if act.kind in RITUAL]
-    return set(before) <= {"clear"} and "backward" in after and (bool(before) or after[-1] != "backward")
+    latest = next((act for act in before if act.kind != "clear"), None)
+    if next((kind for kind in after if kind != "clear"), "") != "backward":
+        return False
+    if latest is None:
+        return bool(before) or after[-1] != "backward"
+    return latest.kind == "step" and not clip.shares(latest.parameters)

@@ -16,7 +16,7 @@ from .resolve import Resolver
 from .roles import Roles
 from .schedules import Schedules
 from .scope import Source
-from .vocabulary import CLIP_METHODS, CLIPS, HARMLESS, sounds_like_optimizer
+from .vocabulary import CLIP_METHODS, CLIPS, HARMLESS, NO_MODELS, sounds_like_optimizer
 
 BOUNDS = ((1, "max_norm"), (None, "clip_value"), (None, "clip_val"))
 
@@ -61,8 +61,10 @@ class Acts:
     def model(self, source: Source) -> Act | None:
         """The call of a model, if it is one."""
         call = source.value
+        if call.base is not None or call.method in NO_MODELS or call.name.startswith(("torch.", "numpy.")):
+            return None
         called = source.of(Value("name", call.name, location=call.location))
-        if call.base is not None or call.name.startswith(("torch.", "numpy.")) or "model" not in self.roles.of(called):
+        if "model" not in self.roles.of(called):
             return None
         return self._act("model", source, parameters=self.parameters.of_module(called))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 
 OPTIMIZERS = frozenset(
@@ -44,6 +45,16 @@ TENSOR_METHODS = frozenset(
 # Methods that change the tensor on which they are called.
 IN_PLACE = frozenset(
     "sigmoid_ tanh_ relu_ clamp_ exp_ log_ add_ sub_ mul_ div_ sqrt_ abs_ neg_ squeeze_ unsqueeze_ t_ detach_".split()
+)
+# Names by which no model is called: those of built-in functions and of the methods of collections, strings and tensors.
+NO_MODELS = (
+    frozenset((*dir(builtins), *dir(list), *dir(dict), *dir(str)))
+    | TENSOR_METHODS
+    | PASSES_RECEIVER
+    | frozenset(
+        "item detach numpy tolist size view reshape permute transpose squeeze unsqueeze contiguous clone log info add_scalar "
+        "set_description set_postfix state_dict set_epoch".split()
+    )
 )
 # Calls that are given an optimizer and leave its gradients alone.
 HARMLESS = re.compile(

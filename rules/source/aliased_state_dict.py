@@ -1,0 +1,151 @@
+"""ML150."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Event, Function, Value
+
+COPIES = ("copy", "dict", "OrderedDict")  # of the mapping: the tensors in it are still the model's own
+READING = frozenset({"load_state_dict", "save", "print", "len", "keys", "isinstance"})
+
+
+class AliasedStateDict(SourceRule):
+    """The weights that are kept to go back to are no copy: training goes on changing them.
+
+    Why: `state_dict()` returns the model's own tensors. A "best" state kept in a variable follows every later update,
+        so that `load_state_dict()` brings back the last weights, not the best; a state kept to start over from is
+        the trained one.
+    Fix: `copy.deepcopy(model.state_dict())`, or save it to a file.
+    Ignore: when `state_dict` is overridden and returns copies.
+    Reported: https://github.com/pytorch/tutorials/pull/188, https://github.com/WenjieDu/PyPOTS/issues/667
+    """
+
+    code, severity, certain, topic = "ML150", Severity.ERROR, True, "evaluation"
+    words = ("state_dict",)
+    bad = (
+        """
+        best, best_state = 0.0, None
+        for epoch in range(100):
+            train(model)
+            accuracy = evaluate(model)
+            if accuracy > best:
+                best = accuracy
+                best_state = model.state_dict()
+        model.load_state_dict(best_state)
+        """,
+        """
+        class EarlyStopping:
+            def __call__(self, loss, model):
+                if loss < self.lowest:
+                    self.lowest = loss
+                    self.best_weights = model.state_dict().copy()
+
+            def restore(self, model):
+                model.load_state_dict(self.best_weights)
+        """,
+        """
+        def cross_validate(model, folds):
+            start = model.state_dict()
+            for fold in folds:
+                model.load_state_dict(start)
+                train(model, fold)
+        """,
+    )
+    good = (
+        """
+        import copy
+
+        for epoch in range(100):
+            train(model)
+            accuracy = evaluate(model)
+            if accuracy > best:
+                best, best_state = accuracy, copy.deepcopy(model.state_dict())
+        model.load_state_dict(best_state)
+        """,
+        """
+        state = model.state_dict()
+        state.update({name: value for name, value in pretrained.items() if name in state})
+        model.load_state_dict(state)
+        """,
+        """
+        state = model.state_dict()
+        for name, value in torch.load("weights.pt").items():
+            state[name] = value
+        model.load_state_dict(state)
+        """,
+        """
+        weights = model.state_dict()
+        model = Net(wider=True)
+        model.load_state_dict(weights)
+        """,
+        """
+        for epoch in range(100):
+            train(model)
+            if evaluate(model) > best:
+                best_state = {name: value.cpu().clone() for name, value in model.state_dict().items()}
+                torch.save(model.state_dict(), "best.pt")
+        model.load_state_dict(best_state)
+        """,
+        """
+        target.load_state_dict(online.state_dict())
+        weights = online.state_dict()
+        target.load_state_dict(weights)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        own = {function.owner for function in script.functions if function.name.endswith(".state_dict")}
+        for function in script.functions if own <= {None} else ():
+            for event in function.events:
+                model = _kept(event)
+                if model is not None and self._comes_back(script, function, event, str(model.receiver)):
+                    message = f"keeps the weights of `{model.receiver}` without a copy: they change with the model"
+                    yield self.at(event.value or event, message)
+
+    def _comes_back(self, script: Script, function: Function, kept: Event, model: str) -> bool:
+        """Whether it is loaded, unchanged, into the model that it comes from."""
+        if kept.name.startswith("self."):
+            scope = [f for f in script.functions if f.owner == function.owner]
+            loads = [call for f in scope for call in f.calls if _loads(call, kept.name)]
+            return "best" in kept.name and bool(loads) and not any(_changes(f, kept) for f in scope)
+        loads = [call for call in function.calls if _loads(call, kept.name) and str(call.receiver) == model]
+        rebound = [e for e in function.events if e.kind == "assign" and e.name == model]
+        late = [e for e in rebound if (e.location.line or 0) >= (kept.location.line or 0)]
+        return bool(loads) and not late and not _changes(function, kept)
+
+
+def _kept(event: Event) -> Value | None:
+    """The call of `state_dict` whose result a name is bound to, perhaps through a copy of the mapping alone."""
+    call = event.value if event.kind == "assign" else None
+    while call is not None and call.kind == "call" and call.method in COPIES:
+        call = call.base if call.method == "copy" and call.base is not None else call.argument(0)
+    plain = call is not None and call.kind == "call" and call.method == "state_dict" and call.receiver is not None
+    return call if plain and "[" not in event.name else None
+
+
+def _loads(call: Value, name: str) -> bool:
+    given = call.argument(0, "state_dict") if call.method == "load_state_dict" else None
+    return given is not None and given.name == name
+
+
+def _changes(function: Function, kept: Event) -> bool:
+    """Whether the mapping is changed or handed on, the name holds something else too, or its tensors are replaced."""
+    for event in function.events:
+        if event.name.startswith((f"{kept.name}[", f"{kept.name}.")) or (
+            event.kind == "assign" and event.name == kept.name and not _same(event, kept)
+        ):
+            return True
+        call = event.value if event.kind == "call" else None
+        if call is not None and call.method not in READING:
+            given = (call.receiver, *call.arguments, *(value for _, value in call.keywords))
+            if any(part.name == kept.name for value in given if value is not None for part in value.within()):
+                return True
+    return False
+
+
+def _same(event: Event, kept: Event) -> bool:
+    """The same kind of binding, or the None that stands for it before."""
+    value = event.value
+    return _kept(event) is not None or (value is not None and value.kind == "constant" and value.constant is None)

@@ -79,7 +79,8 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing a function does: "call", "assign" (`name` is the target), "augment", "delete", "return", "yield", "leave".
+    """One thing a function does: "call", "assign" (`name` is the target), "augment", "delete", "return", "yield", "leave",
+    "mention" (a name alone, as a statement).
 
     Events are in execution order: the calls inside an expression come before the statement that uses them.
     Targets are dotted, with `[]` for items: `self.x`, `group[lr]`, `nets[]`.

@@ -23,7 +23,10 @@ def read(walker: Walker, statements: Iterable[ast.stmt]) -> None:
 
 def _expression(walker: Walker, node: ast.Expr) -> None:
     if not isinstance(node.value, ast.Constant):
-        _changed_in_place(walker, value(walker, node.value))
+        result = value(walker, node.value)
+        _changed_in_place(walker, result)
+        if result.kind in ("name", "attribute"):
+            walker.emit("mention", result, walker.location(node))
 
 
 def _changed_in_place(walker: Walker, call: Value) -> None:

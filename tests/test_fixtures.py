@@ -31,16 +31,19 @@ def twin(script: Path) -> str:
     return script.relative_to(FIXTURES).with_suffix("").parts[1]
 
 
+def files(script: Path) -> list[Path]:
+    return sorted(script.parent.glob("*.py")) if script.stem == "train" else [script]
+
+
 def expectations(script: Path) -> list[tuple[str, int, str, str]]:
     """(file, line, rule, verdict after a probe) of each comment `# expect: RULE VERDICT, RULE VERDICT`."""
-    files = sorted(script.parent.glob("*.py")) if script.stem == "train" else [script]
-    lines = ((file, *row) for file in files for row in enumerate(file.read_text(encoding="utf-8").splitlines(), 1))
-    marks = ((file.name, number, line.partition("# expect: ")[2]) for file, number, line in lines)
+    lines = ((file.name, *row) for file in files(script) for row in enumerate(file.read_text("utf-8").splitlines(), 1))
+    marks = ((file, number, line.partition("# expect: ")[2]) for file, number, line in lines)
     return [(file, number, *mark.split(" ", 1)) for file, number, text in marks for mark in text.split(", ") if mark]
 
 
 def check(script: Path) -> tuple[Diagnostic, ...]:
-    return pipeline.check([script], config.load(FIXTURES)).diagnostics
+    return pipeline.check(files(script), config.load(FIXTURES)).diagnostics
 
 
 @cache

@@ -124,7 +124,7 @@ class SoftmaxDimension(SourceRule):
                     message = (
                         f"takes the `{head.short}` over axis 0, the batch, for the loss of line {loss.location.line}"
                     )
-                    yield self.at(head, message, certain=head.certain and (bool(evidence) or loss.batched))
+                    yield self.at(head.call, message, certain=head.certain and (bool(evidence) or loss.batched))
 
     def _chosen(self, script: Script, loss: Loss) -> Iterator[Diagnostic]:
         """What the function does with the very scores that it gives the loss."""

@@ -25,6 +25,7 @@ class Project:
         self._load = load
         self._files: dict[tuple[str, str], str | None] = {}
         self._imports: dict[int, frozenset[str]] = {}
+        self._complete: set[int] = set()
         self._functions: dict[int, dict[str, Function]] = {}
         self._classes: dict[int, dict[str, Class]] = {}
 
@@ -64,6 +65,13 @@ class Project:
                 if found is not None and found[0] is not script:
                     return found
         return None
+
+    def load_imports(self, script: Script) -> None:
+        """Load the files that a script imports, whether or not a name in them was asked for."""
+        if id(script) not in self._complete:
+            self._complete.add(id(script))
+            for name in dict.fromkeys(script.imports.values()):
+                self.locate(script, name)
 
     def _folders(self, start: str, level: int) -> Iterable[str]:
         """Where a name may start: the package that the dots name, or the folder of the script and those above it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -77,14 +77,21 @@ def _joined(first: Diagnostic, second: Diagnostic) -> Diagnostic:
         message=surer.message,
         verdict=_surest(first.verdict, second.verdict),
         location=replace(first.location, module=first.location.module or second.location.module),
-        evidence=first.evidence
-        + tuple(e for e in second.evidence if not any(_same_measure(e, f) for f in first.evidence)),
+        evidence=tuple(_united(first.evidence, second.evidence)),
         twins=first.twins if second.rule == first.rule else tuple(dict.fromkeys((*first.twins, second.rule))),
     )
 
 
+def _united(first: Sequence[Evidence], second: Sequence[Evidence]) -> Iterator[Evidence]:
+    """Each measurement once, where two views differ that which shows the fault."""
+    for evidence in first:
+        shown = (other for other in second if _same_measure(evidence, other) and other.holds)
+        yield evidence if evidence.holds else next(shown, evidence)
+    yield from (e for e in second if not any(_same_measure(e, f) for f in first))
+
+
 def _same_measure(one: Evidence, other: Evidence) -> bool:
-    return one.claim == other.claim and one.series == other.series
+    return one.claim == other.claim and str(one.series) == str(other.series)  # NaN is not equal to itself
 
 
 def _surest(*verdicts: Verdict) -> Verdict:

@@ -104,3 +104,13 @@ def test_worst_first_and_causes_before_symptoms() -> None:
     )
     found = correlate([r.at(at(), "m", measured=True) for r in (rules["w"], rules["end"], rules["cause"])], RUN, rules)
     assert [d.rule for d in found] == ["cause", "end", "w"]
+
+
+def test_twins_that_measured_the_same_leave_the_evidence_that_convicts() -> None:
+    diverging = (0.5, float("nan"))
+    spared = Evidence("norm", 0.5, 1e9, holds=False, series=diverging)
+    shown = Evidence("norm", 0.5, 1e7, series=(0.5, float("nan")))
+    rules = by_name(rule("read", "ML107", spared, twins=("measured",)), rule("measured", "ML308"))
+    measured = rules["measured"].at(at(), "never binds", measured=True, evidence=[shown])
+    found = correlate([rules["read"].at(at(), "read it"), measured], RUN, rules)
+    assert [(d.verdict, d.evidence) for d in found] == [(Verdict.CONFIRMED, (shown,))]

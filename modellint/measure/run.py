@@ -115,7 +115,7 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Optimizer:
     name: str = "SGD"
-    learning_rate: float | None = None
+    learning_rate: float | None = None  # the largest of its groups
     parameters: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)  # weight_decay, momentum, betas, ... of the first group
     location: Location = Location()
@@ -134,6 +134,8 @@ class Model:
 class Loss:
     kind: str = ""  # "cross_entropy", "nll", "binary_cross_entropy_with_logits", "mse", ...; "" when not recognised
     weighted: bool = False  # class weights or pos_weight
+    reduction: str = "mean"
+    dense: bool = False  # a label for each place of a sample, such as the pixels of an image
     ignore_index: int | None = None
     location: Location = Location()
 
@@ -167,4 +169,5 @@ class Run:
 
     def place(self, name: str, module: str | None = None) -> Location:
         """The user's line of "model", "loss", "backward" or "step", as far as it is known, and a module path."""
-        return replace(self.places.get(name, Location()), module=module)
+        known = self.places.get(name) or self.places.get("backward") or Location()  # a loss may be written by hand
+        return replace(known, module=module)

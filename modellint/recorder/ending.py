@@ -75,7 +75,7 @@ def _note_exceptions(journal: Journal) -> None:
     sys.excepthook = excepthook
 
 
-def note_threads(journal: Journal) -> None:
+def note_threads(journal: Callable[[Dict[str, Any]], None]) -> None:
     """From here on `journal` is told of exceptions that end a thread; the command itself goes on without it."""
     import threading
 

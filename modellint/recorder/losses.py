@@ -55,7 +55,9 @@ def call(function: Any, args: Any, kwargs: Any) -> marks.LossCall:
     weighted = any(isinstance(given.get(key), Tensor) for key in ("weight", "pos_weight"))
     kind = name[: -len("_loss")] if name.endswith("_loss") else name
     rows = _rows(given) if name in ("cross_entropy", "nll_loss") else None
-    return marks.LossCall(kind, frames.place(), weighted, given.get("ignore_index"), rows)
+    dense = rows is not None and given["input"].ndim > 2
+    reduction = str(given.get("reduction", "mean"))
+    return marks.LossCall(kind, frames.place(), weighted, given.get("ignore_index"), rows, reduction, dense)
 
 
 def _rows(given: Any) -> Optional[Rows]:

@@ -21,12 +21,16 @@ class LossCall(NamedTuple):
     weighted: bool = False
     ignore_index: Optional[int] = None
     rows: Optional[Rows] = None
+    reduction: str = "mean"
+    dense: bool = False
 
     def describe(self) -> Dict[str, Any]:
         return {
             "kind": self.kind,
             "weighted": self.weighted,
             "ignore_index": self.ignore_index,
+            "reduction": self.reduction,
+            "dense": self.dense,
             "location": self.location,
         }
 

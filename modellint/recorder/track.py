@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Callable, Dict, Iterable, List
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from torch import Tensor
 
@@ -58,10 +58,16 @@ class Track:
     def describe(self) -> Dict[str, Any]:
         """Class, learning rate and the plain settings of the first group: weight decay, momentum, betas, ..."""
         group = {key: list(value) if isinstance(value, tuple) else value for key, value in self.groups()[0].items()}
-        rate = number(group.pop("lr", None))
-        group.pop("params")
-        known = {key: value for key, value in group.items() if isinstance(value, (bool, int, float, str, list))}
-        return {"name": type(self._optimizer()).__name__, "learning_rate": rate, "settings": known}
+        known = {
+            key: value
+            for key, value in group.items()
+            if key not in ("params", "lr") and isinstance(value, (bool, int, float, str, list))
+        }
+        return {"name": type(self._optimizer()).__name__, "learning_rate": self._rate(), "settings": known}
+
+    def _rate(self) -> Optional[float]:
+        rates = [number(group.get("lr")) for group in self.groups()]
+        return max((rate for rate in rates if rate is not None), default=None)
 
     def gradients(self) -> Norms:
         return Norms([parameter.grad for parameter in self.parameters()])
@@ -95,7 +101,7 @@ class Track:
             "index": self.done,
             **self._window.record(fused),
             "updates": [] if skipped else self.updates(),
-            "learning_rate": number(self.groups()[0].get("lr")),
+            "learning_rate": self._rate(),
             "skipped": skipped,
             "parameters": self.numbers(numbering),
         }

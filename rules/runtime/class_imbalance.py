@@ -22,6 +22,8 @@ class ClassImbalance(RuntimeRule):
     Fix: weight the loss by the inverse class frequency, or draw balanced batches (WeightedRandomSampler); judge by
         balanced accuracy, because the plain accuracy falls when the imbalance is mended.
     Ignore: when the rare classes matter as little as they are rare, or when the loss itself discounts easy samples.
+        Only noted where the loss of each sample is left to the script to weigh (`reduction="none"`), and where the
+        labels are those of places, most of which are background.
     Thresholds: `effective` = the labels are worth less than 70 % of their classes as equally frequent ones
         (Simpson's unbiased estimate: two classes at 83:17 reach it), at least `rows` = 50 labels were seen, and
         balanced classes would do that with less than `sigma` = 5 standard deviations of chance. Next tokens of a
@@ -68,7 +70,10 @@ class ClassImbalance(RuntimeRule):
         worth = Evidence(
             "equally frequent classes that the labels are worth", share * classes, self.effective * classes
         )
-        return self.convict(run.place("loss"), message, majority, worth)
+        return self.convict(run.place("loss"), message, majority, worth, severity=self._level(run.loss))
+
+    def _level(self, loss: Loss | None) -> Severity:
+        return Severity.NOTE if loss and (loss.dense or loss.reduction == "none") else self.severity
 
 
 def _predicts_tokens(run: Run) -> bool:

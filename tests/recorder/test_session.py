@@ -509,3 +509,24 @@ def test_an_optimizer_that_steps_rarely_is_waited_for_within_bounds():
     assert [len(run.of(0)), len(run.of(1))] == [3, 3]
     run = record(lambda: train(5))
     assert [len(run.of(0)), len(run.of(1))] == [3, 1]
+
+
+def test_the_rate_of_an_optimizer_is_that_of_its_fastest_group():
+    model = Net()
+    groups = [{"params": model.body.parameters()}, {"params": model.head.parameters(), "lr": 3.0}]
+    run = record(lambda: classify(model, torch.optim.SGD(groups, lr=0.1), batches(3)))
+    assert run.optimizers[0].learning_rate == run.steps[0].learning_rate == 3.0
+
+
+def test_how_a_loss_joins_its_samples_and_their_places():
+    flat, image = Net(), nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 5, 1))
+    pixels = [(torch.randn(2, 3, 6, 6), torch.randint(0, 5, (2, 4, 4))) for _ in range(3)]
+
+    def focal(logits, y):
+        losses = F.cross_entropy(logits, y, reduction="none")
+        return ((1 - (-losses).exp()) ** 2 * losses).mean()
+
+    run = record(lambda: classify(flat, torch.optim.SGD(flat.parameters(), lr=0.1), batches(3), focal))
+    assert (run.loss.reduction, run.loss.dense) == ("none", False)
+    run = record(lambda: classify(image, torch.optim.SGD(image.parameters(), lr=0.1), pixels))
+    assert (run.loss.reduction, run.loss.dense) == ("mean", True)

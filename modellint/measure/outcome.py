@@ -70,7 +70,8 @@ class Outcome:
             return self._problem(message, _location(record), record["traceback"])
         within = lines.user_lines(record["message"])  # a worker's traceback, as multiprocessing hands it on
         text = record["message"].strip().splitlines() or [""]
-        message = text[-1] if within else f"{record['type']}: {text[0]}"
+        named = f"{record['type']}: {text[0]}".rstrip(": .")
+        message = text[-1] if within else named
         return self._problem(message, within[-1] if within else _location(record), record["traceback"])
 
     def _failed(self, code: int) -> Problem:
@@ -79,10 +80,14 @@ class Outcome:
                 f"killed by {_signal(-code)} after {self._count()}", self._where_it_was(), self._stack()
             )
         last = self._records.of_kind("exit")[-1:]
-        text = "".join(f": {record['message']}" for record in last if record["message"])
+        said = [record["message"] for record in last if record["message"]]
+        if not said and not self._steps:
+            said = self._tail().split("\n")[-1:]
         logged = lines.user_lines(self._tail()) or [Location()]
         location = _location(last[0]) if last else self._left() or logged[-1]
-        return self._problem(f"ended with exit code {code} after {self._count()}{text}", location)
+        return self._problem(
+            ": ".join([f"ended with exit code {code} after {self._count()}", *filter(None, said)]), location
+        )
 
     def _hung(self) -> Problem:
         options = self._options

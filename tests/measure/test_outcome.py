@@ -284,6 +284,13 @@ def test_scripts_without_torch(project):
     assert problem_line(run) == ("train.py", 1)
 
 
+def test_what_a_command_said_before_it_gave_up(project):
+    assert "can't open file" in project.launch("nothing.py").problem.message
+    run = project.probe("import argparse\nargparse.ArgumentParser().error('give me data')\n")
+    assert (run.status, problem_line(run)) == ("failed", ("train.py", 2))
+    assert "train.py: error: give me data" in run.problem.message
+
+
 def test_commands_that_cannot_be_watched(project):
     assert project.launch("no-such-command").problem.message == "command not found: no-such-command"
     project.write("train.py", "print(1)")

@@ -89,6 +89,12 @@ class AliasedStateDict(SourceRule):
         model.load_state_dict(best_state)
         """,
         """
+        def test_round_trip():
+            state = model.state_dict()
+            assert set(state) == names
+            model.load_state_dict(state)
+        """,
+        """
         target.load_state_dict(online.state_dict())
         weights = online.state_dict()
         target.load_state_dict(weights)
@@ -113,7 +119,7 @@ class AliasedStateDict(SourceRule):
         loads = [call for call in function.calls if _loads(call, kept.name) and str(call.receiver) == model]
         rebound = [e for e in function.events if e.kind == "assign" and e.name == model]
         late = [e for e in rebound if (e.location.line or 0) >= (kept.location.line or 0)]
-        return bool(loads) and not late and not _changes(function, kept)
+        return _trains_between(function, kept, loads, model) and not late and not _changes(function, kept)
 
 
 def _kept(event: Event) -> Value | None:
@@ -123,6 +129,22 @@ def _kept(event: Event) -> Value | None:
         call = call.base if call.method == "copy" and call.base is not None else call.argument(0)
     plain = call is not None and call.kind == "call" and call.method == "state_dict" and call.receiver is not None
     return call if plain and "[" not in event.name else None
+
+
+def _trains_between(function: Function, kept: Event, loads: list[Value], model: str) -> bool:
+    """Whether a load follows after something that may change the model: a loop's passes, or a call that is given it."""
+    placed = [e for e in function.events if any(e.kind == "call" and e.value is load for load in loads)]
+    if any(function.blocks[block].is_loop for e in (kept, *placed) for block in function.enclosing(e.block)):
+        return bool(loads)
+    first, last = kept.location.line or 0, max((e.location.line or 0 for e in placed), default=0)
+    between = (e for e in function.events if e.kind == "call" and first < (e.location.line or 0) < last)
+    return any(_may_train(function, e, model) for e in between)
+
+
+def _may_train(function: Function, event: Event, model: str) -> bool:
+    given = event.value.arguments if event.value is not None else ()
+    looped = any(function.blocks[block].is_loop for block in function.enclosing(event.block))
+    return looped or any(part.name == model for value in given for part in value.within())
 
 
 def _loads(call: Value, name: str) -> bool:

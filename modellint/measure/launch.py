@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from modellint.core.record import dataclass, field
 
 from . import merge, records
 from .child import Child
@@ -63,8 +65,9 @@ def target(name: str, options: Options | None = None) -> Run:
 
 
 def _probe(command: Sequence[str], options: Options) -> Run:
-    folder, began = _new_folder(options), time.time()
-    written = Written(folder, _cache())
+    cache = _cache()
+    folder, began = _new_folder(options, cache), time.time()
+    written = Written(folder, cache)
     written.allow()
     ended = Child(command, folder, _environment(folder, options), options).watch()
     journals = records.read(folder)
@@ -85,13 +88,17 @@ def _probe(command: Sequence[str], options: Options) -> Run:
 
 
 def _cache() -> Path:
-    CACHE.mkdir(exist_ok=True)
-    (CACHE / ".gitignore").write_text("*\n", encoding="utf-8")
+    """In the current directory, or where that cannot be written a temporary one."""
+    try:
+        CACHE.mkdir(exist_ok=True)
+        (CACHE / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="modellint-")).resolve()
     return CACHE.resolve()
 
 
-def _new_folder(options: Options) -> Path:
-    folder = options.run_dir or _cache() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_numbers)}"
+def _new_folder(options: Options, cache: Path) -> Path:
+    folder = options.run_dir or cache / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_numbers)}"
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("process-*.jsonl", "stacks-*.txt", merge.RUN_FILE):
         for old in folder.glob(pattern):

@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from modellint.measure import merge
-from modellint.measure.launch import Options, target
+from modellint.measure.launch import Options, launch, target
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,16 @@ def test_the_script_ends_as_without_the_probe(finished, project):
 def test_a_shadowed_sitecustomize_still_runs(finished, project):
     run, _ = finished
     assert project.output(run).startswith("shadowed\n")
+
+
+def test_a_folder_that_cannot_be_written(project, monkeypatch, tmp_path):
+    """The superuser may write everywhere: a file is in the place of the cache."""
+    project.write("elsewhere.py", "print(1)")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".modellint_cache").touch()
+    run = launch([str(project.folder / "elsewhere.py")])
+    assert run.status == "no step"
+    assert merge.load(Path(run.folder)) == run
 
 
 def test_the_parent_imports_no_torch(project):

@@ -36,6 +36,14 @@ class BatchnormEpsPosition(SourceRule):
             return Norm(width, 0.99)
         """,
         "b3 = nn.Sequential(nn.Conv2d(64, 32, 5), nn.BatchNorm2d(32, 32))",
+        """
+        def block(width, bn_momentum=0.1):
+            return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width, bn_momentum))
+        """,
+        """
+        def branch(n5x5):
+            return nn.Sequential(nn.Conv2d(3, n5x5, 3), nn.BatchNorm2d(n5x5, n5x5))
+        """,
     )
     fixed = (
         "layers = [nn.Conv2d(64, 128, 3), nn.BatchNorm2d(128, momentum=0.2), nn.LeakyReLU(0.2)]",
@@ -46,11 +54,14 @@ class BatchnormEpsPosition(SourceRule):
             return Norm(width, momentum=0.01)
         """,
         None,
+        None,
+        None,
     )
     good = (
         "norm = nn.BatchNorm2d(128, momentum=0.8)",
         "norm = nn.BatchNorm2d(128, 1e-3)",
         "norm = nn.BatchNorm2d(128, eps=0.8)",
+        "norm = nn.BatchNorm2d(width, bn_eps, bn_momentum)",
         "norm = nn.GroupNorm(8, 32)",
         """
         from tensorflow.keras import layers as nn
@@ -59,12 +70,22 @@ class BatchnormEpsPosition(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for call in script.calls:
-            eps = _second(call) if call.name in NORMS else None
-            if eps is not None and eps >= self.smallest:
+        for call in (call for call in script.calls if call.name in NORMS):
+            eps = self._misplaced(call)
+            if eps:
                 yield self.at(
-                    call, f"sets eps to {eps:g}: the second positional argument of {call.method} is no momentum"
+                    call, f"sets eps to {eps}: the second positional argument of {call.method} is no momentum"
                 )
+
+    def _misplaced(self, call: Value) -> str:
+        """What the second position holds that cannot be meant as eps: a large number, a momentum, the width again."""
+        width, given, eps = call.argument(0), call.argument(1), _second(call)
+        if eps is not None:
+            return f"{eps:g}" if eps >= self.smallest else ""
+        if given is None or given.kind != "name":
+            return ""
+        same = width is not None and str(given) == str(width)
+        return f"`{given}`" if same or "momentum" in given.method.lower() else ""
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """Names the momentum; one above a half is taken for that of Keras. Unsafe: it may not be what was meant."""

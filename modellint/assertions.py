@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from .core import registry
 from .core.diagnostic import Diagnostic, Report, Severity
+from .core.record import dataclass
 from .core.rule import GraphRule, Rule
 from .report import render
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProbeReport(Report):
     """What `modellint.probe` returns: the report of a probed model."""
 

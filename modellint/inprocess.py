@@ -6,13 +6,13 @@ import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import pipeline
 from .assertions import ProbeReport
 from .core import config
+from .core.record import dataclass
 from .measure import merge
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import pipeline
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Report
 from .core.nearest import Nearest
+from .core.record import dataclass
 from .source import files
 
 PASSES = 100

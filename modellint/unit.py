@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from .core.config import Settings
 from .core.nearest import Nearest
+from .core.record import dataclass
 from .source import files
 
 ROOTS = (".git", "pyproject.toml", "setup.py")

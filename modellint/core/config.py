@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .record import dataclass, field
 
 _LISTS = ("select", "ignore", "extend-select", "exclude", "rule-paths", "targets")
 _OTHERS = ("extend", "per-file-ignores", "rules")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
+
+from .record import dataclass, field
 
 SCHEMA = "modellint/1"
 Number = float | int | str | None

@@ -6,9 +6,9 @@ import io
 import re
 import tokenize
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from .diagnostic import Diagnostic, Location, Severity, Verdict
+from .record import dataclass
 
 _COMMENT = re.compile(r"#\s*modellint:\s*ignore(?:\[([^\]]*)\])?\s*(.*)")
 

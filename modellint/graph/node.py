@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 
 from modellint.core.diagnostic import Location
+from modellint.core.record import dataclass, field
 
 
 class Role(enum.StrEnum):

@@ -8,9 +8,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from modellint.core.record import dataclass
 
 from .processes import Processes
 

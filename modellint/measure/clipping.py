@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from modellint.core.diagnostic import Evidence, Location
+from modellint.core.record import dataclass
 
 from .run import Clip, Run, Step
 from .statistics import norm

@@ -6,10 +6,11 @@ Norms are L2 norms in float64 of float32 accumulations; `None` means "not measur
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from modellint.core.diagnostic import Location, Problem
+from modellint.core.record import dataclass, field
 
 RUN_SCHEMA = "modellint-run/1"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from modellint.core.record import dataclass
 
 from .run import Run, Step
 from .statistics import entropy, median, norm, shares

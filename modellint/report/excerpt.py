@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from modellint.core.diagnostic import Location
+from modellint.core.record import dataclass
 
 from .plain_text import one_line, printable
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from modellint.core.diagnostic import Location
+from modellint.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, eq=False)

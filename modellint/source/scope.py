@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from modellint.core.record import dataclass, field
 
 from .branches import is_not_evaluation
 from .code import Class, Function, Value

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import libcst as cst
 
 from modellint.core.diagnostic import Edit, Fix
+from modellint.core.record import dataclass
 
 from . import expressions, statements
 from .change import Change, Rewriter

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import libcst as cst
+
+from modellint.core.record import dataclass, field
 
 from . import suite
 from .tree import Path

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import libcst as cst
+
+from modellint.core.record import dataclass
 
 from .error import FixError
 from .tree import Path

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import libcst as cst
+
+from modellint.core.record import dataclass
 
 from . import names
 from .error import FixError

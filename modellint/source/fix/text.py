@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import tokenize
 from collections import Counter
-from dataclasses import dataclass
+
+from modellint.core.record import dataclass
 
 from .error import UnreadableError
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import libcst as cst
 from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
 from modellint.core.diagnostic import Location
+from modellint.core.record import dataclass
 
 from .error import FixError, UnreadableError
 

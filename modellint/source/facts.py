@@ -271,6 +271,7 @@ class Loader:
     samplers: tuple[Sampler, ...] = ()  # what may be its sampler or batch sampler
     sometimes: bool = False  # on some paths it has no sampler
     datasets: tuple[str, ...] = ()  # the classes its dataset may be of, and those that they derive from; "": unknown
+    data: tuple[Value, ...] = ()  # the calls that make its dataset, or the datasets that are joined in it
     loop: TrainingLoop | None = None  # the training loop that goes over it
     reseeded: bool = False  # something calls `set_epoch`
     owned: bool = False  # a framework prepares the loaders of the file

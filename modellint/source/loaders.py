@@ -27,11 +27,7 @@ class Loaders:
 
     def of(self, script: Script) -> Iterator[Loader]:
         for source in self._made(script):
-            reached = self._reached.get(_spot(source.value), [])
-            if reached:
-                yield from (self._loader(made, loop) for made, loop in reached)
-            else:
-                yield self._loader(source, None)
+            yield self._loader(*self._reached.get(_spot(source.value), (source, None)))
 
     def _made(self, script: Script) -> Iterator[Source]:
         for function in script.functions:
@@ -40,13 +36,13 @@ class Loaders:
                     yield Source(event.value, self.resolver.frame(script, function), at)
 
     @cached_property
-    def _reached(self) -> dict[tuple[object, ...], list[tuple[Source, TrainingLoop]]]:
-        """The loaders that training loops go over, each as it is made for that loop."""
-        found: dict[tuple[object, ...], list[tuple[Source, TrainingLoop]]] = {}
+    def _reached(self) -> dict[tuple[object, ...], tuple[Source, TrainingLoop]]:
+        """The loaders that training loops go over, each as it is made for the first of these loops."""
+        found: dict[tuple[object, ...], tuple[Source, TrainingLoop]] = {}
         for loop in self.loops:
             made = {_spot(s.value): s for s in self._over(loop) if s.value.kind == "call" and is_loader(s.value)}
             for spot, source in made.items() if len(made) == 1 else ():  # one of several may be that of an evaluation
-                found.setdefault(spot, []).append((source, loop))
+                found.setdefault(spot, (source, loop))
         return found
 
     def _over(self, loop: TrainingLoop) -> Iterator[Source]:
@@ -77,6 +73,7 @@ class Loaders:
             datasets=tuple(
                 dict.fromkeys(name for s in self._given(made, "dataset", POSITIONS) for name in self._classes(s))
             ),
+            data=tuple(s.value for s in self._given(made, "dataset", POSITIONS) for s in self._parts(s)),
             loop=loop,
             reseeded=self._reseeded(made.frame, loop),
             owned=any(full.partition(".")[0] in FRAMEWORKS for full in script.imports.values()),
@@ -96,6 +93,23 @@ class Loaders:
     def _given(self, made: Source, name: str, positions: Mapping[str, int]) -> list[Source]:
         given = made.value.argument(positions[name], name)
         return self.resolver.of(made.of(given)) if given is not None else []
+
+    def _parts(self, dataset: Source, left: int = 8) -> Iterator[Source]:
+        """The calls that make the datasets of which one is joined or taken."""
+        value = dataset.value
+        joined = value.kind == "call" and value.method == "ConcatDataset"
+        if left and joined and value.arguments:
+            parts = self.resolver.items.all(dataset.of(value.arguments[0]))
+        elif left and value.kind == "operation" and value.name == "+":
+            parts = [dataset.of(part) for part in value.arguments]
+        elif left and value.kind == "call" and value.method in ("Subset", "random_split") and value.arguments:
+            parts = [dataset.of(value.arguments[0])]
+        elif left and value.kind == "item" and value.base is not None:
+            parts = [dataset.of(value.base)]
+        else:
+            parts = []
+            yield dataset
+        yield from (found for part in parts for made in self.resolver.of(part) for found in self._parts(made, left - 1))
 
     def _classes(self, dataset: Source) -> Iterator[str]:
         """The full name of the dataset's class or function, and of the library's classes that it derives from."""

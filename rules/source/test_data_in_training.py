@@ -1,0 +1,203 @@
+"""ML130."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Event, Function, Value
+
+FITTED = frozenset(
+    "StandardScaler MinMaxScaler RobustScaler MaxAbsScaler PowerTransformer QuantileTransformer PCA TruncatedSVD "
+    "SelectKBest SimpleImputer KNNImputer IterativeImputer KBinsDiscretizer".split()
+)
+TEST = re.compile(r"(?:^|_)(?:test|testing)(?:_|$|\d)|^(?:test|X_?test)|(?<=[a-z])Test")
+TRAIN = re.compile(r"(?:^|_)(?:train|training)|^(?:train|X_?train)|(?<=[a-z])Train")
+NUMBERS = re.compile(r"loss|acc|time|num|size|len|count|score|error|metric|total|steps?$|^n_", re.IGNORECASE)
+
+
+class TestDataInTraining(SourceRule):
+    """What the model is tested on takes part in its training: samples, or statistics of them.
+
+    Why: the score no longer tells how the model does on data that it has not seen; it is too good, or (where a scaler is
+        fitted anew on the test data) training and test are scaled in two ways and it is too bad.
+    Fix: split first; fit scalers on the training part and only `transform` the rest; keep the test split out of the
+        training loader.
+    Ignore: for a last training on all data, after which nothing is measured.
+    Reported: https://github.com/tensorflow/skflow/issues/157, https://github.com/scikit-learn/scikit-learn/issues/24695,
+        https://github.com/mnielLab/NetTCR-2.0/issues/3
+    """
+
+    code, severity, certain, topic = "ML130", Severity.WARNING, True, "data"
+    words = ("fit_transform", "ConcatDataset", "DataLoader", "test")
+    bad = (
+        """
+        import torch
+        from sklearn.model_selection import train_test_split
+        from sklearn.preprocessing import StandardScaler
+
+        X = StandardScaler().fit_transform(X)
+        X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.2)
+        """,
+        """
+        import torch
+        from sklearn.preprocessing import MinMaxScaler
+
+        def prepare(X_train, X_test):
+            scaler = MinMaxScaler()
+            X_train = scaler.fit_transform(X_train)
+            X_test = scaler.fit_transform(X_test)
+            return torch.tensor(X_train), torch.tensor(X_test)
+        """,
+        """
+        from torch.utils.data import ConcatDataset, DataLoader
+        from torchvision.datasets import CIFAR10
+
+        train, test = CIFAR10("data", train=True), CIFAR10("data", train=False)
+        loader = DataLoader(ConcatDataset([train, test]), batch_size=64, shuffle=True)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        import torch
+
+        train_files = sorted(glob.glob("train/*.png"))
+        test_files = sorted(glob.glob("test/*.png"))
+        train_files.extend(test_files)
+        """,
+    )
+    good = (
+        """
+        import torch
+        from sklearn.model_selection import train_test_split
+        from sklearn.preprocessing import LabelEncoder, StandardScaler
+
+        y = LabelEncoder().fit_transform(y)
+        X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.2)
+        scaler = StandardScaler()
+        X_train = scaler.fit_transform(X_train)
+        X_test = scaler.transform(X_test)
+        """,
+        """
+        from torch.utils.data import DataLoader
+        from torchvision.datasets import CIFAR10
+
+        test = DataLoader(CIFAR10("data", train=False), batch_size=64)
+        train = DataLoader(CIFAR10("data", train=True), batch_size=64, shuffle=True)
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        correct = sum((model(x).argmax(1) == y).sum() for x, y in test)
+        """,
+        """
+        import torch
+
+        train_total = train_loss + test_loss
+        all_files = train_files + test_files
+        files = {"train": train_files, "test": test_files}
+        """,
+        """
+        import torch
+        from sklearn.preprocessing import StandardScaler
+
+        x_scaler, y_scaler = StandardScaler(), StandardScaler()
+        x_train = x_scaler.fit_transform(x_train)
+        y_train = y_scaler.fit_transform(y_train)
+        x_test = x_scaler.transform(x_test)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        if not any(full.partition(".")[0].startswith("torch") for full in script.imports.values()):
+            return
+        for function in script.functions:
+            yield from self._refitted(function)
+            yield from self._fitted_before_split(script, function)
+            yield from self._joined(function)
+        yield from self._loaded(script)
+
+    def _refitted(self, function: Function) -> Iterator[Diagnostic]:
+        """A scaler fitted on training data, and once more on test data."""
+        fits = [call for call in function.calls if call.method in ("fit", "fit_transform") and call.arguments]
+        trained = {str(call.receiver) for call in fits if TRAIN.search(_last(call.arguments[0]))}
+        for call in fits:
+            if (
+                TEST.search(_last(call.arguments[0]))
+                and str(call.receiver) in trained
+                and call.method == "fit_transform"
+            ):
+                yield self.at(call, f"fits `{call.receiver}` anew on the test data: it was fitted on the training data")
+
+    def _fitted_before_split(self, script: Script, function: Function) -> Iterator[Diagnostic]:
+        for event in function.events:
+            call = event.value
+            if event.kind == "assign" and call is not None and call.method == "fit_transform" and call.arguments:
+                kind = _kind(call, function, script)
+                if kind in FITTED and not TRAIN.search(_last(call.arguments[0])) and _is_split(function, event):
+                    yield self.at(
+                        call, f"fits a `{kind}` on all the data before it is split: it has seen the test part"
+                    )
+
+    def _joined(self, function: Function) -> Iterator[Diagnostic]:
+        for event in function.events:
+            parts = _joined(event)
+            if parts is not None and TRAIN.search(parts[0]) and not TEST.search(parts[0]):
+                names = [name for name in parts if not NUMBERS.search(name)]
+                if len(names) == len(parts) and any(TEST.search(n) and not TRAIN.search(n) for n in names[1:]):
+                    yield self.at(event, f"adds test data to `{parts[0]}`", certain=False)
+
+    def _loaded(self, script: Script) -> Iterator[Diagnostic]:
+        for loader in script.loaders:
+            for made in loader.data if loader.loop is not None else ():
+                if _is_test_split(made):
+                    yield self.at(loader, f"gives training the test split of `{made.method}`")
+                    break
+
+
+def _last(value: Value) -> str:
+    while value.kind in ("item", "call", "attribute") and value.base is not None:
+        value = value.base
+    name = (value.name.rpartition(".")[0] or value.name) if value.kind == "call" else value.name
+    return name.removesuffix(".values").rpartition(".")[2]
+
+
+def _kind(call: Value, function: Function, script: Script) -> str:
+    """The class of what is fitted, where it is made in the call, the function or the module's own body."""
+    if call.base is not None:
+        return call.base.method
+    for scope in (function, script.functions[0]):
+        for event in scope.events:
+            if event.kind == "assign" and event.name == str(call.receiver) and event.value is not None:
+                return event.value.method
+    return ""
+
+
+def _is_split(function: Function, fitted: Event) -> bool:
+    """Whether what was fitted is split at random afterwards."""
+    splits = (call for call in function.calls if call.method == "train_test_split")
+    return any(
+        part.name == fitted.name and (call.location.line or 0) > (fitted.location.line or 0)
+        for call in splits
+        for part in call.arguments
+    )
+
+
+def _joined(event: Event) -> tuple[str, ...] | None:
+    """The name that grows, and the names of what is put into it."""
+    value = event.value
+    if event.kind == "call" and value is not None and value.method == "extend" and value.receiver and value.arguments:
+        return _last(value.receiver), _last(value.arguments[0])
+    if event.kind in ("assign", "augment") and value is not None and value.kind == "operation" and value.name == "+":
+        return event.name, *(_last(part) for part in value.arguments)
+    return None
+
+
+def _is_test_split(made: Value) -> bool:
+    train, split = made.argument(None, "train"), made.argument(None, "split")
+    of_library = made.name.startswith(("torchvision.", "torchtext.", "torchaudio.", "torch_geometric."))
+    marked = (train is not None and train.constant is False) or (split is not None and split.constant == "test")
+    return made.kind == "call" and of_library and marked

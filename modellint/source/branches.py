@@ -29,6 +29,26 @@ def _arms(function: Function, block: int) -> Iterator[tuple[str, str]]:
             yield f"{function.name}#{index if around.sibling is None else around.sibling}", f"{around.kind}#{index}"
 
 
+def leaving(function: Function) -> list[tuple[int, int]]:
+    """The arms that end by leaving what is around them, by block and by the event that leaves."""
+    ends = [(event.block, at) for at, event in enumerate(function.events) if event.kind in ("leave", "return")]
+    return [(block, at) for block, at in ends if function.blocks[block].kind in OPPOSITE]
+
+
+def passed(function: Function, at: int, leaves: list[tuple[int, int]]) -> Branches:
+    """The arms opposite to those that an event comes after and that end by leaving: `if skip: continue`."""
+    around = set(function.enclosing(function.events[at].block))
+    arms_left = [block for block, end in leaves if end < at and block not in around and _leads(function, block, end, around)]
+    return tuple((test, OPPOSITE.get(arm, arm)) for block in arms_left for test, arm in list(_arms(function, block))[:1])
+
+
+def _leads(function: Function, block: int, end: int, around: set[int]) -> bool:
+    """Whether the way into `around` leads past a block, and past what it leaves."""
+    loop = next((b for b in function.enclosing(block) if function.blocks[b].kind in ("for", "while")), 0)
+    left = function.events[end].kind == "return" or function.events[end].name == "raise" or loop in around
+    return left and function.blocks[block].parent in around
+
+
 def _readable(test: Value) -> bool:
     return all(part.kind in READABLE for part in test.within())
 

@@ -73,10 +73,10 @@ class Act:
 
     def shares(self, parameters: Iterable[str]) -> bool:
         """Whether it touches parameters of one of the modules, or of a part or a whole of it."""
-        return any(_within(a, b) or _within(b, a) for a in self.parameters for b in parameters)
+        return any(within(a, b) or within(b, a) for a in self.parameters for b in parameters)
 
 
-def _within(part: str, whole: str) -> bool:
+def within(part: str, whole: str) -> bool:
     """Modules are called after the module in which they are made, or whose attribute they are."""
     return part == whole or part.startswith((f"{whole}>", f"{whole}."))
 

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .acts import Acts
-from .branches import Branches, arms
-from .code import Event, Value
+from .branches import Branches, arms, leaving, passed
+from .code import Event, Function, Value
 from .facts import Act
 from .place import loops
 from .relevance import Relevance
 from .resolve import Resolver
 from .roles import Roles
 from .scope import Frame, Source
+from .vocabulary import NO_MODELS
 
 DEEPEST = 10  # helpers within helpers
+SHALLOW = 4  # helpers in which models are looked for
 LONGEST = 20_000  # events looked at for one function
 
 
@@ -35,6 +37,7 @@ class Tracer:
         self.acts = Acts(resolver)
         self.relevance = Relevance(resolver.project)
         self._left = LONGEST
+        self._leaving: dict[int, list[tuple[int, int]]] = {}
 
     def trace(self, frame: Frame) -> Iterator[Act]:
         """The acts; their `loops` are those of the whole way from `frame`, outermost first."""
@@ -56,8 +59,17 @@ class Tracer:
     def _call(self, source: Source, spot: Spot) -> Iterator[Act]:
         if self.relevance.call(source.value, source.frame.script):
             yield from self._called(source, spot)
-        else:
-            yield from self._placed(self.acts.model(source), source, spot)
+        elif (act := self.acts.model(source)) is not None:
+            yield from self._placed(act, source, spot)
+        elif len(spot.chain) < SHALLOW and source.value.method not in NO_MODELS:
+            yield from self._inner(source, spot)
+
+    def _inner(self, source: Source, spot: Spot) -> Iterator[Act]:
+        """The calls of models in a function that itself changes nothing."""
+        for callee in self.resolver.calls.callees(source)[:1]:
+            entered = self.resolver.calls.enter(callee, source) if callee.made is None else None
+            if entered is not None and id(entered.function) not in spot.chain:
+                yield from self._run(entered, self._inside(source, spot))
 
     def _called(self, source: Source, spot: Spot) -> Iterator[Act]:
         call = source.value
@@ -101,7 +113,13 @@ class Tracer:
         function = source.frame.function
         block = function.events[source.at or 0].block
         around = spot.loops + loops(source.frame, block, subject)
-        return replace(spot, branches=spot.branches + arms(function, block), loops=around)
+        return replace(spot, branches=spot.branches + self._branches(function, source.at or 0), loops=around)
+
+    def _branches(self, function: Function, at: int) -> Branches:
+        leaves = self._leaving.get(id(function))
+        if leaves is None:
+            leaves = self._leaving[id(function)] = leaving(function)
+        return arms(function, function.events[at].block) + passed(function, at, leaves)
 
 
 def _forgets(event: Event) -> bool:

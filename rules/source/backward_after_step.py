@@ -1,0 +1,159 @@
+"""ML126."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
+from modellint.core.diagnostic import Problem
+from modellint.source.facts import Act, TrainingLoop, within
+
+
+class BackwardAfterStep(SourceRule):
+    """`backward()` goes through a model whose weights an optimizer has changed since it was called.
+
+    Why: the graph was recorded with the old weights, and `step()` has written the new ones over them. PyTorch stops with
+        "one of the variables needed for gradient computation has been modified by an inplace operation" where it
+        notices; where it does not, the gradient belongs to neither the old model nor the new one.
+    Fix: make all `backward()` calls of a forward before the first `step()`, or call the model again after it.
+    Ignore: never.
+    Reported: https://github.com/pytorch/pytorch/issues/39141, https://github.com/MorvanZhou/PyTorch-Tutorial/issues/96
+    """
+
+    code, severity, certain, topic = "ML126", Severity.ERROR, True, "gradients"
+    words = ("backward",)
+    bad = (
+        """
+        class Discriminator(nn.Module):
+            def forward(self, x):
+                return x
+
+        generator, discriminator = nn.Linear(8, 8), Discriminator()
+        optimizer_d = torch.optim.Adam(discriminator.parameters())
+        optimizer_g = torch.optim.Adam(generator.parameters())
+        for real in loader:
+            optimizer_d.zero_grad()
+            optimizer_g.zero_grad()
+            score = discriminator(generator(noise()))
+            d_loss = score.mean() - discriminator(real).mean()
+            d_loss.backward(retain_graph=True)
+            optimizer_d.step()
+            g_loss = -score.mean()
+            g_loss.backward()
+            optimizer_g.step()
+        """,
+        """
+        class Agent:
+            def __init__(self):
+                self.actor = nn.Linear(8, 2)
+                self.critic = nn.Linear(10, 1)
+                self.actor_optimizer = torch.optim.Adam(self.actor.parameters())
+                self.critic_optimizer = torch.optim.Adam(self.critic.parameters())
+
+            def losses(self, state, target):
+                value = self.critic(torch.cat([state, self.actor(state)], 1))
+                return (value - target).pow(2).mean(), -value.mean()
+
+            def learn(self, state, target):
+                critic_loss, actor_loss = self.losses(state, target)
+                self.critic_optimizer.zero_grad()
+                critic_loss.backward(retain_graph=True)
+                self.critic_optimizer.step()
+                self.actor_optimizer.zero_grad()
+                actor_loss.backward()
+                self.actor_optimizer.step()
+        """,
+    )
+    good = (
+        """
+        generator, discriminator = nn.Linear(8, 8), nn.Linear(8, 1)
+        optimizer_d = torch.optim.Adam(discriminator.parameters())
+        optimizer_g = torch.optim.Adam(generator.parameters())
+        for real in loader:
+            fake = generator(noise())
+            optimizer_d.zero_grad()
+            d_loss = discriminator(fake.detach()).mean() - discriminator(real).mean()
+            d_loss.backward()
+            optimizer_d.step()
+            optimizer_g.zero_grad()
+            g_loss = -discriminator(fake).mean()  # called again, with its new weights
+            g_loss.backward()
+            optimizer_g.step()
+        """,
+        """
+        actor, critic = nn.Linear(8, 2), nn.Linear(8, 1)
+        actor_optimizer = torch.optim.Adam(actor.parameters())
+        critic_optimizer = torch.optim.Adam(critic.parameters())
+        for state, reward in loader:
+            value = critic(state)
+            advantage = reward - value.detach()
+            actor_loss = -(actor(state).log_softmax(1)[:, 0] * advantage).mean()
+            critic_loss = (reward - value).pow(2).mean()
+            actor_optimizer.zero_grad()
+            actor_loss.backward()
+            actor_optimizer.step()
+            critic_optimizer.zero_grad()
+            critic_loss.backward()  # of the critic, which has not been changed
+            critic_optimizer.step()
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 1), nn.Linear(8, 1)
+
+            def forward(self, x):
+                x = self.body(x)
+                return self.one(x), self.two(x)
+
+        net = Net()
+        first, second = torch.optim.SGD(net.one.parameters(), 0.1), torch.optim.SGD(net.two.parameters(), 0.1)
+        for x in loader:  # the second loss does not go through the head that was changed
+            a, b = net(x)
+            first.zero_grad()
+            a.mean().backward(retain_graph=True)
+            first.step()
+            second.zero_grad()
+            b.mean().backward()
+            second.step()
+        """,
+        """
+        model = nn.Linear(8, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        def loss(x):
+            return model(x).pow(2).mean()
+        for x in loader:
+            for _ in range(2):
+                optimizer.zero_grad()
+                loss(x).backward()
+                optimizer.step()
+            optimizer.zero_grad()
+            loss(x).backward()
+            optimizer.step()
+        """,
+    )
+    confirmed_by = Run(problem=Problem("RuntimeError: a variable has been modified by an inplace operation"))
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for loop in script.training_loops:
+            for backward in loop.of("backward"):
+                if any(_changes(loop, step, backward) for step in loop.before(backward) if step.kind == "step"):
+                    yield self.at(backward, "goes back through a model that `step()` has changed since it was called")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        problem = run.problem
+        if problem is None or "inplace operation" not in f"{problem.message} {problem.detail}":
+            return None
+        return Evidence("backward() met weights that were changed in place")
+
+
+def _changes(loop: TrainingLoop, step: Act, backward: Act) -> bool:
+    """Whether a model of the step's optimizer was called before the step, not since, and the loss came through it."""
+    since = {id(act.call) for act in loop.after(step) if act in loop.before(backward)}
+    called = (act for act in loop.before(step) if act.kind == "model" and act.parameters)
+    return any(
+        id(act.call) not in since
+        and any(call is act.call for call in backward.origins)
+        and all(any(within(part, whole) for whole in step.parameters) for part in act.parameters)
+        for act in called
+    )

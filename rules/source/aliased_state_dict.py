@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.code import Event, Function, Value
 
 COPIES = ("copy", "dict", "OrderedDict")  # of the mapping: the tensors in it are still the model's own
+OTHERS = re.compile(r"loader|dl$|sampler|dataset|optim|opt$|sched|scaler|iter|metric", re.IGNORECASE)  # no models
 READING = frozenset({"load_state_dict", "save", "print", "len", "keys", "isinstance"})
 
 
@@ -95,6 +97,11 @@ class AliasedStateDict(SourceRule):
             model.load_state_dict(state)
         """,
         """
+        for batch in loader:
+            state = loader.state_dict()
+            loader.load_state_dict(state)
+        """,
+        """
         target.load_state_dict(online.state_dict())
         weights = online.state_dict()
         target.load_state_dict(weights)
@@ -128,7 +135,7 @@ def _kept(event: Event) -> Value | None:
     while call is not None and call.kind == "call" and call.method in COPIES:
         call = call.base if call.method == "copy" and call.base is not None else call.argument(0)
     plain = call is not None and call.kind == "call" and call.method == "state_dict" and call.receiver is not None
-    return call if plain and "[" not in event.name else None
+    return call if plain and "[" not in event.name and not OTHERS.search(str(call.receiver)) else None
 
 
 def _trains_between(function: Function, kept: Event, loads: list[Value], model: str) -> bool:

@@ -108,7 +108,8 @@ class SamplerSetEpoch(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for loader in script.loaders:
+        trained = [loader for loader in script.loaders if loader.loop is not None]  # if any, the others evaluate
+        for loader in trained or script.loaders:
             for sampler in loader.samplers if not loader.reseeded and not loader.owned else ():
                 if sampler.name in SAMPLERS and sampler.shuffled and sampler.location.path == script.path:
                     yield self._found(loader, sampler)

@@ -20,7 +20,7 @@ MIXING = frozenset(
     }
 )  # fmt: skip
 CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss")
-ORDERED = ("Iterable", "IterDataPipe", "Sequence", "Series", "Window", "Video", "Stream")
+ORDERED = ("Iterable", "IterDataPipe", "Sequence", "Series", "Window", "Video", "Stream", "torchtext.")
 
 
 def _run(*labels: tuple[int, ...]) -> Run:

@@ -1,0 +1,178 @@
+"""ML134."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Event, Function, Value
+
+INPUTS = "x inputs? data images? imgs features? samples? texts? sentences? sequences? signals?".split()
+LABELS = {
+    "x": ("y",), "input": ("label", "target"), "data": ("label", "labels", "target", "targets"),
+    "image": ("label", "mask"), "img": ("label",), "feature": ("label", "target"), "sample": ("label", "target"),
+    "text": ("label",), "sentence": ("label",), "sequence": ("label", "target"), "signal": ("label",),
+}  # fmt: skip
+INPUT = re.compile("|".join(INPUTS), re.IGNORECASE)
+PERMUTATIONS = ("randperm", "permutation")
+SEEDS = frozenset(
+    {"seed", "manual_seed", "set_state", "setstate", "set_rng_state", "RandomState", "default_rng", "Random"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    name: str  # what is brought into a new order
+    order: object  # tells orders apart
+    event: Event
+
+
+class MisalignedInputsLabels(SourceRule):
+    """Inputs and labels are brought into different orders: the model learns labels of other samples.
+
+    Why: two calls of `shuffle` or `randperm` draw two orders. Every sample then has the label of another one; a large
+        model still memorises them, so that the training loss falls while the test score stays at chance.
+    Fix: draw one permutation and index both with it, or shuffle the pairs.
+    Ignore: when labels are meant to be random, as a control.
+    Reported: https://github.com/xudonmao/VMT/issues/1, https://github.com/DrexelChatbotGroup/DrexelChatbot/issues/15
+    """
+
+    code, severity, certain, topic = "ML134", Severity.ERROR, True, "data"
+    words = ("shuffle", "randperm", "permutation")
+    bad = (
+        """
+        import torch
+
+        x_train = x_train[torch.randperm(len(x_train))]
+        y_train = y_train[torch.randperm(len(y_train))]
+        """,
+        """
+        import numpy as np
+
+        class Data:
+            def mix(self):
+                np.random.shuffle(self.images)
+                np.random.shuffle(self.labels)
+        """,
+        """
+        import torch
+
+        for epoch in range(10):
+            order = torch.randperm(len(inputs))
+            inputs = inputs[order]
+            for x, y in zip(inputs.split(32), targets.split(32)):
+                criterion(model(x), y).backward()
+        """,
+    )
+    good = (
+        """
+        import torch
+
+        order = torch.randperm(len(x))
+        x, y = x[order], y[order]
+        """,
+        """
+        import numpy as np
+
+        np.random.seed(0)
+        np.random.shuffle(images)
+        np.random.seed(0)
+        np.random.shuffle(labels)
+        """,
+        """
+        import torch
+
+        order = torch.randperm(len(x))
+        mixed = 0.7 * x + 0.3 * x[order]
+        loss = 0.7 * criterion(model(mixed), y) + 0.3 * criterion(model(mixed), y[order])
+        """,
+        """
+        import random
+
+        random.shuffle(train_images)
+        random.shuffle(test_labels)
+        """,
+        """
+        import torch
+
+        x = x[:, torch.randperm(784)]  # the same order of pixels for all samples
+        pairs = zip(x, y)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for function in script.functions:
+            found = {shuffle.name: shuffle for shuffle in _shuffles(function)}
+            for name, shuffle in found.items():
+                labels = list(_labels(name))
+                other = next((found[label] for label in labels if label in found), None)
+                if other is not None and other.order != shuffle.order and not _seeded(function):
+                    message = f"brings `{name}` and `{other.name}` into two different orders"
+                    yield self.at(shuffle.event, message)
+                elif other is None and (label := _paired(function, name, labels, shuffle.event)):
+                    message = f"brings `{name}` into a new order and leaves `{label}` in the old one"
+                    yield self.at(shuffle.event, message, certain=False)
+
+
+def _shuffles(function: Function) -> Iterator[Shuffle]:
+    for at, event in enumerate(function.events):
+        value = event.value
+        if value is None:
+            continue
+        if event.kind == "call" and value.method == "shuffle" and value.base is None and len(value.arguments) == 1:
+            name = value.arguments[0].name
+            if value.arguments[0].kind == "name" and value.name in ("random.shuffle", "numpy.random.shuffle"):
+                yield Shuffle(name, at, event)
+        elif (
+            event.kind == "assign" and value.kind == "item" and value.base is not None and value.base.name == event.name
+        ):
+            order = _order(value.arguments[0], function, at)
+            if order is not None:
+                yield Shuffle(event.name, order, event)
+
+
+def _order(index: Value, function: Function, at: int) -> object:
+    """What tells the permutation apart by which something is indexed; None if it is none."""
+    if index.kind == "call" and index.method in PERMUTATIONS and not index.keywords:
+        return at
+    if index.kind == "name":
+        for place in range(at - 1, -1, -1):
+            event = function.events[place]
+            if event.kind == "assign" and event.name == index.name:
+                drawn = event.value is not None and event.value.method in PERMUTATIONS and event.value.kind == "call"
+                return ("named", place) if drawn else None
+    return None
+
+
+def _labels(name: str) -> Iterator[str]:
+    """The names that the labels of such inputs have: `y_train` of `x_train`, `self.labels` of `self.images`."""
+    parts = re.split(r"([_.])", name)
+    for place, part in enumerate(parts):
+        if INPUT.fullmatch(part):
+            single = part.lower().removesuffix("s") if part.lower() not in LABELS else part.lower()
+            for label in LABELS.get(single, ()):
+                plural = "s" if part.lower().endswith("s") and not label.endswith("s") else ""
+                for written in (label, label.upper() if len(label) == 1 else label + plural):
+                    yield "".join((*parts[:place], written, *parts[place + 1 :]))
+
+
+def _seeded(function: Function) -> bool:
+    return any(call.method in SEEDS for call in function.calls)
+
+
+def _paired(function: Function, name: str, labels: list[str], shuffled: Event) -> str:
+    """The labels that are put beside the inputs afterwards, and that nothing has reordered."""
+    assigned = {event.name for event in function.events if event.kind == "assign" and _is_index(event.value)}
+    for call in function.calls:
+        later = (call.location.line or 0) >= (shuffled.location.line or 0)
+        given = {part.name for argument in call.arguments for part in argument.within()}
+        given |= {part.name.rpartition(".")[0] for argument in call.arguments for part in argument.within()}
+        if later and call.method in ("zip", "TensorDataset") and name in given:
+            return next((label for label in labels if label in given and label not in assigned), "")
+    return ""
+
+
+def _is_index(value: Value | None) -> bool:
+    return value is not None and value.kind in ("item", "call")

@@ -1,0 +1,154 @@
+"""ML135."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Function, Value
+
+READERS = frozenset({"cv2.imread", "imageio.imread", "imageio.v2.imread", "imageio.v3.imread", "skimage.io.imread"})
+READERS |= {"torchvision.io.read_image", "torchvision.io.decode_image", "PIL.Image.open"}
+PIXELS = ("data", "train_data", "test_data")  # of torchvision's datasets: bytes from 0 to 255
+BYTES = re.compile(r"torchvision\.datasets\.(\w*MNIST|CIFAR\d+|SVHN|STL10|USPS)")
+FLOATS = ("torch.float", "torch.float32", "numpy.float32", "torch.FloatTensor", "float", "float32")
+MASKS = re.compile(r"mask|label|target|seg|depth|annotation|gt\b", re.IGNORECASE)
+SCALES = re.compile(r"norm|scale|standard|transform|whiten|div|preprocess|augment|ToTensor|to_tensor", re.IGNORECASE)
+
+
+class UnscaledInputs(SourceRule):
+    """Pixels from 0 to 255 become floats and go to the model as they are.
+
+    Why: the first layer's outputs and gradients are a hundred times larger than what the usual initialisation and
+        learning rates are made for: units saturate or die in the first steps, and the loss starts in the hundreds.
+    Fix: divide by 255 and subtract the mean, or let `ToTensor()` and `Normalize()` do it.
+    Ignore: when the model normalises its input itself.
+    Reported: https://github.com/huochaitiantang/pytorch-deep-image-matting/issues/12,
+        https://github.com/Nikronic/EdgeNet/issues/1
+    """
+
+    code, severity, topic = "ML135", Severity.WARNING, "data"
+    words = ("imread", "read_image", "datasets", "Image")
+    bad = (
+        """
+        from torchvision.datasets import MNIST
+
+        train = MNIST("data", train=True)
+        x = train.data.view(-1, 784).float()
+        loss = F.cross_entropy(model(x), train.targets)
+        """,
+        """
+        import cv2
+
+        def load(path):
+            image = cv2.imread(path)
+            return torch.from_numpy(image).permute(2, 0, 1).float()
+        """,
+        """
+        import numpy as np
+        from PIL import Image
+
+        class Pictures(torch.utils.data.Dataset):
+            def __getitem__(self, index):
+                pixels = np.array(Image.open(self.paths[index]))
+                return torch.tensor(pixels, dtype=torch.float32), self.labels[index]
+        """,
+    )
+    good = (
+        """
+        from torchvision.datasets import MNIST
+
+        train = MNIST("data", train=True)
+        x = train.data.view(-1, 784).float() / 255
+        loss = F.cross_entropy(model(x), train.targets.float())
+        """,
+        """
+        import cv2
+
+        def load(path):
+            image = torch.from_numpy(cv2.imread(path)).float()
+            image -= 127.5
+            return normalize(image)
+        """,
+        """
+        import numpy as np
+        from PIL import Image
+
+        def load(path, mask):
+            mask = torch.from_numpy(np.array(Image.open(mask))).float()
+            return transform(Image.open(path)), mask
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for function in script.functions:
+            for event in function.events:
+                call = event.value if event.kind == "call" else None
+                if (
+                    call is not None
+                    and _to_float(call)
+                    and (read := _raw(call, function))
+                    and not _scaled(call, function)
+                ):
+                    yield self.at(call, f"makes floats from 0 to 255 of the pixels of `{read}` and does not scale them")
+
+
+def _to_float(call: Value) -> bool:
+    if call.method == "float" and call.receiver is not None and not call.arguments:
+        return True
+    if call.name == "torch.FloatTensor":
+        return True
+    kinds = (*call.arguments, *(value for name, value in call.keywords if name == "dtype"))
+    return call.method in ("astype", "type", "to", "tensor", "as_tensor") and any(
+        kind.name in FLOATS or kind.constant in FLOATS for kind in kinds
+    )
+
+
+def _raw(call: Value, function: Function) -> str:
+    """What the pixels come from, through the function's own names; empty if it is no such source, or a mask."""
+    seen: set[str] = set()
+    waiting = [call]
+    while waiting:
+        for part in waiting.pop().within():
+            if part.kind == "call" and part.name in READERS:
+                return part.name if not any(MASKS.search(name) for name in (*seen, str(part))) else ""
+            if part.kind == "operation":
+                return ""
+            heads = [part.name, part.name.rpartition(".")[0]] if part.kind in ("name", "call") else []
+            for name in (head for head in heads if head and head not in seen):
+                seen.add(name)
+                bound = [e.value for e in function.events if e.kind == "assign" and e.name == name and e.value]
+                if part.method in PIXELS and any(BYTES.fullmatch(value.name) for value in bound):
+                    return f"{name}.{part.method}"
+                waiting += [value for value in bound if part.method not in ("targets", "labels")]
+            if part.kind == "call" and part.receiver and (pixels := _pixels(part.receiver, function)):
+                return pixels
+    return ""
+
+
+def _pixels(value: Value, function: Function) -> str:
+    """`train.data` in `train.data.view(-1)` if `train` is one of torchvision's datasets of bytes."""
+    head, _, last = value.name.rpartition(".")
+    bound = (e.value for e in function.events if e.kind == "assign" and e.name == head)
+    known = last in PIXELS and any(made is not None and BYTES.fullmatch(made.name) for made in bound)
+    return value.name if known else ""
+
+
+def _scaled(call: Value, function: Function) -> bool:
+    """Whether an operation or a call of a telling name takes the floats, here or by the names that they get; or masks."""
+    names = {e.name for e in function.events if e.kind == "assign" and _holds(e.value, call)} - {"()"}
+    if any(MASKS.search(name) for name in names):
+        return True
+    for event in function.events:
+        for part in event.value.within() if event.value is not None else ():
+            inside = part.kind == "operation" or (part.kind == "call" and SCALES.search(part.name))
+            if inside and any(inner is call or inner.name in names for inner in part.within()):
+                return True
+        if event.kind == "augment" and event.name in names:
+            return True
+    return False
+
+
+def _holds(value: Value | None, call: Value) -> bool:
+    return value is not None and any(part is call for part in value.within())

@@ -135,7 +135,9 @@ def _kept(event: Event) -> Value | None:
     while call is not None and call.kind == "call" and call.method in COPIES:
         call = call.base if call.method == "copy" and call.base is not None else call.argument(0)
     plain = call is not None and call.kind == "call" and call.method == "state_dict" and call.receiver is not None
-    return call if plain and "[" not in event.name and not OTHERS.search(str(call.receiver)) else None
+    if call is None or not plain or "[" in event.name or OTHERS.search(str(call.receiver)):
+        return None
+    return call
 
 
 def _trains_between(function: Function, kept: Event, loads: list[Value], model: str) -> bool:

@@ -105,9 +105,8 @@ class Outcome:
             return "failed", self._problem(
                 f"left the training loop by exit() after {self._count()}", _location(exits[-1])
             )
-        for thread in self._records.since_last_step("thread"):
-            if lines.same_loop(stepping, thread["stack"]):
-                return "failed", self._crash(thread)
+        if crashed := self._records.of_kind("thread", trained=True):
+            return "failed", self._crash(crashed[-1])
         if location := self._left(caught=True):
             return "failed", self._swallowed(location)
         if self._steps < self._options.steps and (handler := lines.handler(stepping)):

@@ -10,7 +10,7 @@ from . import frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
     from typing import Any, Callable, Dict, List, Optional, Type
 
     from .write import Journal
@@ -75,8 +75,8 @@ def _note_exceptions(journal: Journal) -> None:
     sys.excepthook = excepthook
 
 
-def note_threads(journal: Callable[[Dict[str, Any]], None]) -> None:
-    """From here on `journal` is told of exceptions that end a thread; the command itself goes on without it."""
+def note_threads(journal: Callable[[Dict[str, Any]], None], stepping: Callable[[], List[FrameType]]) -> None:
+    """From here on `journal` is told of exceptions that end a thread, and whether it was the one that trained."""
     import threading
 
     show = threading.excepthook
@@ -84,8 +84,8 @@ def note_threads(journal: Callable[[Dict[str, Any]], None]) -> None:
     def excepthook(crash: Any) -> None:
         try:
             if crash.exc_value is not None and crash.exc_type is not SystemExit:
-                stack = frames.trace_stack(crash.exc_traceback)
-                journal({"kind": "thread", "stack": stack, **describe(crash.exc_value, crash.exc_traceback)})
+                trained = any(left is frame for left in frames.of_trace(crash.exc_traceback) for frame in stepping())
+                journal({"kind": "thread", "trained": trained, **describe(crash.exc_value, crash.exc_traceback)})
         finally:
             show(crash)
 

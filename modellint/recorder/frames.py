@@ -66,13 +66,11 @@ def user_stack(frame: Optional[FrameType] = None) -> List[List[Any]]:
     return [[user_path(f.f_code.co_filename), f.f_lineno] for f in user_frames(frame or sys._getframe(1))]
 
 
-def trace_stack(trace: Optional[TracebackType]) -> List[List[Any]]:
-    """[path, line] of every frame of the user in a traceback, innermost first."""
-    found: List[List[Any]] = []
+def of_trace(trace: Optional[TracebackType]) -> Iterator[FrameType]:
+    """Every frame of a traceback, outermost first."""
     while trace is not None:
-        found.insert(0, [user_path(trace.tb_frame.f_code.co_filename), trace.tb_lineno])
+        yield trace.tb_frame
         trace = trace.tb_next
-    return [[path, line] for path, line in found if path is not None]
 
 
 def place(frame: Optional[FrameType] = None) -> Dict[str, Any]:

@@ -31,7 +31,7 @@ def start(write: Write) -> None:
     finish = os.environ.get("MODELLINT_FINISH") == "1"
     recorder = Recorder(write, int(os.environ.get("MODELLINT_STEPS", "10")), ended=None if finish else ending.end)
     ending.before(recorder.flush)
-    ending.note_threads(write)
+    ending.note_threads(write, lambda: recorder.stepping if recorder is not None else [])
     os.register_at_fork(after_in_child=recorder.forget)
     recorder.attach()
 

@@ -171,11 +171,16 @@ def test_crash_of_the_training_thread(project):
         from stepping import step
 
         def work():
-            for number in range(9):
+            for number in range(2):
                 step()
-                if number == 1:
-                    raise ValueError("no more data")
+            raise ValueError("no more data")
 
+        def log():
+            raise OSError("not the training")
+
+        logging = threading.Thread(target=log)
+        logging.start()
+        logging.join()
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()

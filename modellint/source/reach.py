@@ -10,11 +10,10 @@ from pathlib import PurePath
 from .code import Function, Value
 from .project import Project
 from .script import Script
-from .vocabulary import is_optimizer, sounds_like_optimizer
 
 KINDS = ("step", "backward", "change")
 CHANGES = re.compile(r"zero_grad|zero_|unscale_|\w*clip\w*grad\w*|\.grad")
-STEPPERS = re.compile(r".*(scaler|accelerator|fabric|engine).*", re.IGNORECASE)
+OTHER_STEPS = re.compile(r"sched|env|prof|timer|bar\b|meter", re.IGNORECASE)
 
 Node = tuple[int, str, str]  # a script, a function's name, and what it comes to
 
@@ -27,7 +26,6 @@ class Reach:
         self._callers: dict[str, set[tuple[int, str]]] = defaultdict(set)
         self._reached: set[Node] = set()
         self._called: dict[tuple[int, str], set[str]] = defaultdict(set)
-        self._optimizers: set[str] = set()  # names that are bound to optimizers
         self._index: dict[int, int] = {}
 
     def names(self, script: Script, kind: str) -> set[str]:
@@ -41,8 +39,6 @@ class Reach:
 
     def _catch_up(self) -> None:
         new = self.project.scripts[self._read :]
-        for script in new:
-            self._optimizers.update(_optimizer_names(script))
         waiting = [node for script in new for node in self._add(script)]
         self._read = len(self.project.scripts)
         while waiting:
@@ -92,20 +88,14 @@ class Reach:
         if name in ("backward", "manual_backward"):
             return "backward"
         if name in ("step", "optimizer_step"):
-            return "step" if any(self._may_step(part) for part in (call.receiver, *call.arguments[:1])) else ""
+            return "step" if name == "optimizer_step" or _may_step(call) else ""
         return "change" if CHANGES.fullmatch(name) else ""
 
-    def _may_step(self, value: Value | None) -> bool:
-        shown = str(value) if value is not None else ""
-        last = shown.partition("[")[0].rpartition(".")[2]
-        return last in self._optimizers or sounds_like_optimizer(shown) or STEPPERS.fullmatch(shown) is not None
 
-
-def _optimizer_names(script: Script) -> Iterator[str]:
-    for event in (event for function in script.functions for event in function.events if event.kind == "assign"):
-        value = event.value
-        if value is not None and any(v.kind == "call" and is_optimizer(v.name) for v in value.within()):
-            yield event.name.partition("[")[0].rpartition(".")[2]
+def _may_step(call: Value) -> bool:
+    """Whether it may be an optimizer that is stepped: not a schedule, an environment, a profiler or the function's own object."""
+    receiver = str(call.receiver or "")
+    return receiver not in ("", "self") and OTHER_STEPS.search(receiver.rpartition(".")[2]) is None
 
 
 def _used(function: Function) -> Iterator[str]:

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modellint.core.plain import to_plain
+from modellint.source import parse
+from modellint.source.script import Script
+
+LOOP = """
+import torch
+for x, y in loader:
+    optimizer.zero_grad()
+    loss(model(x), y).backward()
+    optimizer.step()
+"""
+
+
+def _one(path: Path, data: bytes) -> Script:
+    path.write_bytes(data)
+    return next(parse.read([path]))
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "line"),
+    [
+        (b"x = 1\ny = (\n", "syntax error", 2),
+        (b"x = 1\x00\n", "null bytes", 1),
+        (b"# coding: nonsense\nx = 1\n", "syntax error", 1),
+        (b'x = "\xff"\n', "syntax error", 1),
+    ],
+)
+def test_a_file_that_cannot_be_parsed_is_a_problem_with_a_place(
+    tmp_path: Path, data: bytes, message: str, line: int
+) -> None:
+    script = _one(tmp_path / "broken.py", data)
+    assert script.problem is not None
+    assert message in script.problem.message
+    assert script.problem.location.path == script.path
+    assert (script.problem.location.line or 1) == line
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    (script,) = parse.read([tmp_path / "missing.py"])
+    assert script.problem is not None
+    assert "cannot be read" in script.problem.message
+
+
+def test_deep_nesting_ends_in_facts_or_a_problem(tmp_path: Path) -> None:
+    for text in ("x = " + "-" * 20_000 + "1", "x = " + "(" * 150 + "1" + ")" * 150, "x = " + "[" * 5_000 + "]" * 5_000):
+        script = _one(tmp_path / "deep.py", text.encode())
+        assert script.problem is not None or script.functions
+
+
+def test_long_chains_are_read(tmp_path: Path) -> None:
+    script = _one(tmp_path / "long.py", ("x = 1" + " + y" * 5_000 + "\n").encode())
+    assert script.problem is None
+
+
+def test_only_files_that_hold_a_word_are_parsed(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import torch\noptimizer.step()\n")
+    (tmp_path / "b.py").write_text("this is no Python (")
+    assert [Path(s.path).name for s in parse.read([tmp_path / "a.py", tmp_path / "b.py"], ["step"])] == ["a.py"]
+
+
+def test_invalid_escapes_are_read_without_warnings(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _one(tmp_path / "escape.py", b'x = "\\d"\n').problem is None
+
+
+def test_columns_count_characters_from_one(tmp_path: Path) -> None:
+    script = _one(tmp_path / "wide.py", 'x = "äöü"; f(x)\n'.encode())
+    (call,) = script.calls
+    assert (call.location.line, call.location.column, call.location.end_column) == (1, 12, 16)
+
+
+def test_a_declared_encoding_is_respected(tmp_path: Path) -> None:
+    script = _one(tmp_path / "latin.py", '# coding: latin-1\nx = "ä"; f(x)\n'.encode("latin-1"))
+    (call,) = script.calls
+    assert (script.problem, call.location.column) == (None, 10)
+
+
+def test_scripts_are_plain_data(read: Callable[[str], Script]) -> None:
+    script = read(LOOP)
+    assert script.training_loops
+    assert to_plain(pickle.loads(pickle.dumps(script))) == to_plain(script)
+    json.dumps(to_plain(script), allow_nan=False)
+
+
+def test_imported_names_are_written_in_full(read: Callable[[str], Script]) -> None:
+    script = read("""
+        import torch.nn.functional as F
+        from torch import nn, optim as o
+
+        def train(F):
+            F(1)
+
+        F.relu(x)
+        nn.Linear(1, 2)
+        o.Adam(p)
+    """)
+    assert [call.name for call in script.calls] == [
+        "torch.nn.functional.relu",
+        "torch.nn.Linear",
+        "torch.optim.Adam",
+        "F",
+    ]

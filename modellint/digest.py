@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import source_hash
 from pathlib import Path
 
 from . import __version__
@@ -16,16 +16,21 @@ ENGINE = Path(__file__).parent
 
 
 def digest(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return _hex("\0".join(parts).encode("utf-8", "surrogatepass"))
 
 
 def of_file(path: str | Path) -> str:
     """Of its content; the empty text for a file that is not there or cannot be read."""
     try:
         with open(path, "rb") as file:
-            return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
+            return _hex(file.read())
     except OSError:
         return ""
+
+
+def _hex(data: bytes) -> str:
+    """What Python itself knows the source of a compiled file by, and the length."""
+    return f"{source_hash(data).hex()}{len(data):x}"
 
 
 def of_the_engine(settings: Settings) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ class Cache:
         """Others see the old value or the new one, never a part; a folder that cannot be written stays as it is."""
         with contextlib.suppress(OSError):
             self._prepare()
-            with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=self._folder, delete=False) as file:
-                json.dump(value, file, separators=(",", ":"))
-            os.replace(file.name, self._folder / f"{key}.json")
+            draft = self._folder / f"{key}.{os.getpid()}"
+            draft.write_text(json.dumps(value, separators=(",", ":")), encoding="ascii")
+            os.replace(draft, self._folder / f"{key}.json")
             for old in self._surplus():
                 old.unlink(missing_ok=True)
 

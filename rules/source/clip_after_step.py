@@ -9,8 +9,8 @@ from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRu
 from modellint.core import edit
 from modellint.measure import clipping
 from modellint.measure.run import Clip
-from modellint.source.facts import Act, TrainingLoop
 from modellint.source import lookup
+from modellint.source.facts import Act, TrainingLoop
 
 
 def _run(applied: float) -> Run:

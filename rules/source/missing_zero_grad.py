@@ -7,9 +7,9 @@ from itertools import takewhile
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
+from modellint.core.diagnostic import Location
 from modellint.measure.trajectory import each_optimizer
 from modellint.source import lookup
-from modellint.core.diagnostic import Location
 from modellint.source.facts import Act, Optimizer, TrainingLoop
 
 

@@ -18,7 +18,7 @@ class UnregisteredModules(SourceRule):
     """
 
     code, severity, certain, topic = "ML125", Severity.ERROR, True, "structure"
-    words = ("Module",)
+    words = ("Module)", "Module,")
     bad = (
         """
         class Net(nn.Module):

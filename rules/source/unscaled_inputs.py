@@ -29,7 +29,7 @@ class UnscaledInputs(SourceRule):
     """
 
     code, severity, topic = "ML135", Severity.WARNING, "data"
-    words = ("imread", "read_image", "datasets", "Image")
+    words = ("imread", "read_image", "torchvision", "PIL")
     bad = (
         """
         from torchvision.datasets import MNIST

@@ -8,6 +8,7 @@ from .branches import arms
 from .facts import Model, Optimizer, Setting
 from .models import Models
 from .numbers import Numbers
+from .relations import Relations
 from .resolve import Resolver
 from .scope import Source
 from .script import Script
@@ -22,6 +23,7 @@ class Optimizers:
         self.resolver = resolver
         self.models = models
         self.numbers = Numbers(resolver)
+        self.relations = Relations(resolver.project)
 
     def of(self, script: Script) -> Iterator[Optimizer]:
         made = [source for source in self._calls(script) if is_optimizer(source.value.name)]
@@ -39,7 +41,8 @@ class Optimizers:
     def _made(self, source: Source, schedulers: Iterable[Source]) -> Optimizer:
         given = source.value.argument(0, "params")
         held = self.resolver.of(source.of(given)) if given is not None else []
-        used = usage(self.resolver.project, source.frame.script, source.frame.function, source.value)
+        script, function = source.frame.script, source.frame.function
+        used = usage(self.relations.of(script), script, function, source.value)
         return Optimizer(
             source.value.name,
             source.value,

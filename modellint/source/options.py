@@ -8,6 +8,7 @@ from .code import Value
 from .configuration import destination
 from .facts import Option
 from .project import Project
+from .relations import Relations
 from .script import Script
 
 PARSING = ("parse_args", "parse_known_args")
@@ -16,13 +17,13 @@ SHOWING = frozenset({"print", "str", "repr", "info", "debug", "pprint", "dump", 
 
 class Options:
     def __init__(self, project: Project) -> None:
-        self.project = project
+        self.relations = Relations(project)
 
     def of(self, script: Script) -> Iterator[Option]:
         added = [call for call in script.calls if call.method == "add_argument"]
         if not added:
             return
-        read = frozenset().union(*(other.attributes for other in self.project.scripts))
+        read = frozenset().union(*(other.attributes for other in self.relations.of(script)))
         escape = _escape(script)
         for call in added:
             name = destination(call)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from .code import Attribute, Class, Function, Value
 from .facts import Layer
 from .items import CONTAINERS
+from .relations import Relations
 from .resolve import Resolver
 from .roles import Roles
 from .scope import Source
@@ -28,6 +29,7 @@ class Registration:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self.roles = Roles(resolver)
+        self.relations = Relations(resolver.project)
 
     def hidden(self, script: Script, class_: Class) -> Iterator[Layer]:
         """The first layer of each plain collection that other methods use and nothing registers."""
@@ -59,7 +61,7 @@ class Registration:
         if any(_hands_on(function, names) for function in own):
             return True
         users = [f for f in own if id(f) not in makers and any(_reads(f, f"self.{name}"))]
-        outside = (f for other in self.resolver.project.scripts for f in other.functions if f not in own)
+        outside = (f for other in self.relations.of(script) for f in other.functions if f not in own)
         return not users or any(_reaches(function, name) for function in outside)
 
     def _weighted(self, name: str, script: Script, place: Attribute) -> Iterator[Layer]:

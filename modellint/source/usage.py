@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from modellint.core.record import dataclass
 
 from .code import Event, Function, Value
-from .project import Project
 from .script import Script
 from .vocabulary import HARMLESS, is_scheduler
 
@@ -20,15 +20,15 @@ class Usage:
     clears: tuple[Value, ...] = ()  # the calls that clear its gradients in functions that make them
 
 
-def usage(project: Project, script: Script, function: Function, call: Value) -> Usage:
-    """Of the object that `call` makes in a function."""
+def usage(related: Iterable[Script], script: Script, function: Function, call: Value) -> Usage:
+    """Of the object that `call` makes in a function, as far as `related` scripts may see it."""
     names = {event.name for event in function.events if event.kind == "assign" and event.value is call}
     name = next(iter(names), "")
     if len(names) != 1 or "[" in name or script.attributes & GRADIENT:
         return Usage()
     attribute = name.startswith("self.")
     last = name.rpartition(".")[2]
-    scripts = [s for s in project.scripts if s is script or (attribute and last in s.attributes)]
+    scripts = [s for s in related if s is script or (attribute and last in s.attributes)]
     functions = [f for s in scripts for f in s.functions]
     stepped = any(_may_step(event, last, call) for f in functions for event in f.events)
     return Usage(stepped, tuple(_clears(functions, last)))

@@ -43,7 +43,7 @@ class Outcome:
             return "completed", None
         if ended.interrupted:
             return "failed", self._problem(f"interrupted after {self._count()}")
-        if ended.hung:
+        if ended.hung and not self._main.first("exception"):  # a thread that crashed leaves the others waiting
             return "hung", self._hung()
         if crash := self._main.first("exception") or (
             (ended.code or not self._steps) and self._records.first("exception")

@@ -21,7 +21,7 @@ from modellint.core.diagnostic import Report
 @click.command("check")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "--target", "targets", multiple=True, metavar="PKG.MODULE:FACTORY", help="Run one step of what it returns."
+    "--target", "targets", multiple=True, metavar="PKG.MODULE:FACTORY", help="Train for some steps what it returns."
 )
 @checking
 @fixing

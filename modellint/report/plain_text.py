@@ -20,7 +20,7 @@ def one_line(text: str) -> str:
 
 def cells(text: str) -> int:
     """The columns that `text` takes on a terminal: East Asian wide characters take two, combining marks none."""
-    return sum(_cells(character) for character in text)
+    return len(text) if text.isascii() else sum(_cells(character) for character in text)
 
 
 def _cells(character: str) -> int:

@@ -1,54 +1,49 @@
-"""Lines drawn for a terminal with rich: wrapped to its width, in colour where colours are shown."""
+"""Lines drawn for a terminal: wrapped to its width, in colour where colours are shown."""
 
 from __future__ import annotations
 
-import io
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 
-from rich.console import Console
-from rich.text import Text
-
-from .line import Line, Spans
+from .line import Line
+from .plain_text import cells
+from .wrap import Text, cropped, stripped, text, wrapped
 
 NARROWEST, WIDEST, PIPED = 40, 120, 100
 
+# Select Graphic Rendition, ECMA-48 8.3.117.
+BOLD, DIM, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = 1, 2, 31, 32, 33, 34, 35, 36
 STYLES = {
-    "error": "bold red",
-    "warning": "bold yellow",
-    "note": "bold cyan",
-    "good": "bold green",
-    "rail": "blue",
-    "label": "bold",
-    "strong": "bold",
-    "chart": "magenta",
-    "faint": "dim",
+    "error": (BOLD, RED),
+    "warning": (BOLD, YELLOW),
+    "note": (BOLD, CYAN),
+    "good": (BOLD, GREEN),
+    "rail": (BLUE,),
+    "label": (BOLD,),
+    "strong": (BOLD,),
+    "chart": (MAGENTA,),
+    "faint": (DIM,),
 }
 
 
 def draw(lines: Iterable[Line], width: int, *, color: bool) -> str:
-    console = Console(
-        file=io.StringIO(),
-        width=width,
-        height=1,  # spares a system call a line
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        legacy_windows=False,
-    )
-    with console.capture() as drawn:
-        for line in lines:
-            for row in _rows(line, console):
-                console.print(row, no_wrap=True, overflow="ignore", crop=False, highlight=False)
-    return drawn.get()
+    return "".join(f"{_drawn(row, color)}\n" for line in lines for row in _rows(line, width))
 
 
 def columns() -> int:
     """The width to draw for: COLUMNS or the terminal's, within what is pleasant to read; 100 into a pipe."""
-    width = shutil.get_terminal_size((PIPED, 24)).columns
-    return min(max(width, NARROWEST), WIDEST)
+    given = os.environ.get("COLUMNS", "")
+    width = int(given) if given.isdigit() else 0
+    return min(max(width or _of_the_terminal(), NARROWEST), WIDEST)
+
+
+def _of_the_terminal() -> int:
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else PIPED
+    except (OSError, ValueError):
+        return PIPED
 
 
 def wants_color() -> bool:
@@ -60,24 +55,29 @@ def wants_color() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _rows(line: Line, console: Console) -> Iterator[Text]:
-    lead, text, right = _text(line.lead), _text(line.text), _text(line.right)
-    hang = max(lead.cell_len, line.hang)
-    room = max(console.width - hang - (right.cell_len + 2 if right else 0), 1)
-    if line.crop:
-        text.truncate(room, overflow="ellipsis")
-    first, *others = [text] if line.crop else text.wrap(console, room, overflow="fold") or [text]
-    yield _justified(lead.append_text(first), right, console.width)
-    yield from (_justified(Text(" " * hang).append_text(row), Text(), console.width) for row in others)
+def _rows(line: Line, width: int) -> Iterator[Text]:
+    lead, right = text(line.lead), text(line.right)
+    hang = max(_width(lead), line.hang)
+    room = max(width - hang - (_width(right) + 2 if right else 0), 1)
+    first, *others = [cropped(text(line.text), room)] if line.crop else wrapped(text(line.text), room)
+    yield _justified(lead + first, right, width)
+    yield from (text(((" " * hang, ""),)) + row for row in others)
 
 
 def _justified(left: Text, right: Text, width: int) -> Text:
-    left.rstrip()
-    return left.append(" " * (width - left.cell_len - right.cell_len)).append_text(right) if right else left
+    left = stripped(left)
+    return left + text(((" " * (width - _width(left) - _width(right)), ""),)) + right if right else left
 
 
-def _text(spans: Spans) -> Text:
-    text = Text()
-    for part, style in spans:
-        text.append(part, " ".join(STYLES.get(word, word) for word in style.split()))
-    return text
+def _width(row: Text) -> int:
+    return cells("".join(character for character, _ in row))
+
+
+def _drawn(row: Text, color: bool) -> str:
+    spans = (("".join(c for c, _ in part), style) for style, part in groupby(row, key=lambda piece: piece[1]))
+    return "".join(_styled(part, style) if color and style else part for part, style in spans)
+
+
+def _styled(part: str, style: str) -> str:
+    codes = sorted({code for word in style.split() for code in STYLES[word]})
+    return f"\x1b[{';'.join(map(str, codes))}m{part}\x1b[0m" if codes else part

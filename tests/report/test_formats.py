@@ -20,8 +20,8 @@ def test_an_unknown_format_names_the_known_ones():
         render(example_reports.EMPTY, "yaml")
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "full"])
-def test_only_the_terminal_imports_rich(name):
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_report_is_drawn_without_a_library(name):
     code = (
         "import sys; from modellint.core.diagnostic import *; from modellint.report import render;"
         "finding = Diagnostic('r', 'ML1', Severity.ERROR, 'm', Location('x.py', 1), Verdict.CERTAIN);"

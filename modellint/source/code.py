@@ -72,9 +72,13 @@ class Value:
 
     def within(self) -> Iterator[Value]:
         """This value and all values inside it."""
-        yield self
-        for part in (*((self.base,) if self.base else ()), *self.arguments, *(value for _, value in self.keywords)):
-            yield from part.within()
+        waiting = [self]
+        while waiting:
+            value = waiting.pop()
+            yield value
+            waiting += [part for _, part in reversed(value.keywords)]
+            waiting += reversed(value.arguments)
+            waiting += [value.base] if value.base is not None else []
 
 
 @dataclass(frozen=True, slots=True)

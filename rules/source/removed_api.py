@@ -1,0 +1,245 @@
+"""ML131."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.diagnostic import Fix
+from modellint.core.edit import argument, rename, replace
+from modellint.source.code import Function, Value
+
+REMOVED = {
+    "torch.eig": "torch.linalg.eig", "torch.symeig": "torch.linalg.eigh", "torch.lstsq": "torch.linalg.lstsq",
+    "torch.solve": "torch.linalg.solve", "torch.gesv": "torch.linalg.solve", "torch.potrf": "torch.linalg.cholesky",
+    "torch.matrix_rank": "torch.linalg.matrix_rank", "torch.fft": "torch.fft.fft", "torch.ifft": "torch.fft.ifft",
+    "torch.rfft": "torch.fft.rfft", "torch.irfft": "torch.fft.irfft",
+}  # fmt: skip
+RENAMED = re.compile(
+    r"torch\.nn\.(utils\.(clip_grad\.)?clip_grad_norm"
+    r"|init\.(uniform|normal|constant|eye|dirac|orthogonal|sparse|(xavier|kaiming)_(uniform|normal)))"
+)
+LOSS = re.compile(r"torch\.nn\.(functional\.\w*(loss|cross_entropy|kl_div)\w*|\w+Loss)")
+CRITERION = re.compile(r"criterion|loss|cost", re.IGNORECASE)
+REDUCTION = {("size_average", True): "mean", ("size_average", False): "sum", ("reduce", False): "none"}
+
+
+class RemovedApi(SourceRule):
+    """A part of PyTorch is used that later releases took away, emptied or renamed.
+
+    Why: an index into a loss, which has no dimensions since 0.4, and functions that are gone stop the program, often
+        only after the first epoch; `volatile=True` is ignored, and an evaluation that relied on it builds graphs.
+    Fix: `loss.item()`, `with torch.no_grad():`, `next(iterator)`, `reduction="sum"`, the function's present name.
+    Ignore: in code for a release that still has it; what only has another name today is a note.
+    Reported: https://github.com/chaoyuaw/pytorch-vcii/pull/5, https://github.com/AMLab-Amsterdam/L0_regularization/issues/4
+    """
+
+    code, severity, certain, topic = "ML131", Severity.WARNING, True, "structure"
+    words = (
+        ".data[0]", "volatile", "size_average", "reduce=", "clip_grad_norm", "init.", ".next()", "torch.", "byte()",
+        "verbose", "autograd",
+    )  # fmt: skip
+    bad = (
+        """
+        for x, y in loader:
+            loss = criterion(model(x), y)
+            loss.backward()
+            total += loss.data[0]
+        """,
+        """
+        from torch.utils.data import DataLoader
+
+        batches = iter(DataLoader(test_set))
+        images, labels = batches.next()
+        """,
+        """
+        import torch.nn.functional as F
+        error = F.mse_loss(model(x), y, size_average=False)
+        torch.nn.utils.clip_grad_norm(model.parameters(), 0.25)
+        """,
+        """
+        class Binarize(torch.autograd.Function):
+            def forward(self, x):
+                return x.sign()
+
+            def backward(self, gradient):
+                return gradient
+        """,
+        """
+        from torch.autograd import Variable
+        output = model(Variable(images, volatile=True))
+        energies = scores.masked_fill(mask.byte(), float("-inf"))
+        values, vectors = torch.symeig(covariance, eigenvectors=True)
+        spectrum = torch.stft(wave, 512)
+        """,
+    )
+    fixed = (
+        None,
+        """
+        from torch.utils.data import DataLoader
+
+        batches = iter(DataLoader(test_set))
+        images, labels = next(batches)
+        """,
+        """
+        import torch.nn.functional as F
+        error = F.mse_loss(model(x), y, reduction="sum")
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+        """,
+        None,
+    )
+    good = (
+        """
+        first = dataset.data[0]
+        word = batch.data[0]
+        prediction = model(x).data[0]
+        losses = criterion(model(x), y)
+        losses.backward(weights)
+        print(losses.data[0])
+        """,
+        """
+        class Prefetcher:
+            def __init__(self, loader):
+                self.loader = iter(loader)
+
+            def next(self):
+                return next(self.loader)
+
+        batch = Prefetcher(loader).next()
+        """,
+        """
+        class Binarize(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x.sign()
+        """,
+        """
+        def cross_entropy2d(input, target, size_average=True):
+            return F.cross_entropy(input, target, reduction="mean" if size_average else "sum")
+
+        loss = cross_entropy2d(model(x), y, size_average=False)
+        """,
+        """
+        from torch.nn import init
+        init.normal_(layer.weight)
+        spectrum = torch.stft(wave, 512, return_complex=True)
+        transformed = torch.fft.fft(x)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for function in script.functions:
+            for call in function.calls:
+                yield from self._call(call)
+            if "data" in script.attributes:
+                yield from self._indexed(function)
+            if "next" in script.attributes and not any(f.name.endswith(".next") for f in script.functions):
+                yield from self._next(script, function)
+        yield from self._functions(script)
+
+    def _call(self, call: Value) -> Iterator[Diagnostic]:
+        given = dict(call.keywords)
+        if call.name in REMOVED:
+            yield self.at(call, f"calls `{call.name}`, which is gone; `{REMOVED[call.name]}` takes its place")
+        elif RENAMED.fullmatch(call.name):
+            yield self.at(call, f"calls `{call.method}`, now `{call.method}_`", severity=Severity.NOTE)
+        elif (
+            call.name == "torch.stft"
+            and len(call.arguments) < 10
+            and "return_complex" not in given
+            and not call.unpacks
+        ):
+            yield self.at(call, "calls `torch.stft` without `return_complex`, which it now asks for")
+        elif call.method in ("masked_fill", "masked_fill_") and call.arguments and call.arguments[0].method == "byte":
+            yield self.at(call, "masks with a `byte()` tensor, where only a `bool()` one is taken")
+        if call.method == "Variable" and "volatile" in given:
+            yield self.at(given["volatile"], "sets `volatile`, which no longer does anything: the graph is built")
+        if LOSS.fullmatch(call.name) and given.keys() & {"size_average", "reduce"}:
+            yield self.at(call, "sets `size_average` or `reduce`, now `reduction`", severity=Severity.NOTE)
+        if call.name.startswith("torch.optim.lr_scheduler.") and "verbose" in given:
+            yield self.at(
+                given["verbose"], f"gives {call.method} a `verbose`, which recent releases do not take", certain=False
+            )
+
+    def _indexed(self, function: Function) -> Iterator[Diagnostic]:
+        """Losses, which have no dimensions, indexed as vectors."""
+        started = {str(c.receiver) for c in function.calls if c.method == "backward" and not c.arguments}
+        scalars = {e.name for e in function.events if e.name in started and e.value is not None and _reduces(e.value)}
+        seen: set[int] = set()
+        for event in function.events:
+            for item in event.value.within() if event.value is not None else ():
+                if id(item) not in seen and _is_first(item) and _is_scalar(item.base, started):
+                    seen.add(id(item))
+                    sure = _tensor(item) in scalars or _tensor(item) not in started
+                    yield self.at(
+                        item, f"takes the first item of `{_tensor(item)}`, which has no dimensions", certain=sure
+                    )
+
+    def _next(self, script: Script, function: Function) -> Iterator[Diagnostic]:
+        """The method `next`, which a loader's iterator had in Python 2 and lost."""
+        assigned = (event for f in script.functions for event in f.events if event.kind == "assign")
+        iterators = {
+            e.name for e in assigned if e.value is not None and e.value.kind == "call" and e.value.name == "iter"
+        }
+        for call in function.calls:
+            receiver = call.receiver
+            named = receiver is not None and (receiver.name == "iter" or receiver.name in iterators)
+            if call.method == "next" and named and not call.arguments:
+                yield self.at(call, "calls the `next` method of an iterator, which it does not have")
+
+    def _functions(self, script: Script) -> Iterator[Diagnostic]:
+        legacy = {c.name for c in script.classes if any(base.name == "torch.autograd.Function" for base in c.bases)}
+        for function in script.functions:
+            method = function.name.rpartition(".")[2] == "forward" and function.owner in legacy
+            if method and not any(d.name in ("staticmethod", "classmethod") for d in function.decorators):
+                yield self.at(
+                    function, f"`{function.owner}` has a `forward` that is not static, which autograd rejects"
+                )
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        values = (v for f in script.functions for e in f.events if e.value is not None for v in e.value.within())
+        found = next((v for v in values if v.location == finding.location), None)
+        return _mended(found) if found is not None else None
+
+
+def _mended(found: Value) -> Fix | None:
+    if found.method == "next":
+        return Fix((replace(found, "next({receiver})"),))
+    if RENAMED.fullmatch(found.name):
+        return Fix((rename(found, f"{found.method}_"),))
+    old = [(name, v) for name, v in found.keywords if name in ("size_average", "reduce")]
+    reduction = REDUCTION.get((old[0][0], bool(old[0][1].constant))) if len(old) == 1 else None
+    if reduction and isinstance(old[0][1].constant, bool):
+        return Fix((argument(old[0][1], "reduction", f'"{reduction}"'),))
+    return None
+
+
+def _is_first(item: Value) -> bool:
+    base = item.base
+    named = base is not None and base.kind in ("name", "attribute") and base.method == "data"
+    return item.kind == "item" and named and item.arguments[0].constant == 0
+
+
+def _is_scalar(data: Value | None, scalars: set[str]) -> bool:
+    """Of `.data`: of a loss from which backward() starts, or of a mean, sum or loss over all."""
+    if data is None or data.base is None:
+        return data is not None and data.name.removesuffix(".data") in scalars
+    return data.base.kind == "call" and _is_number(data.base)
+
+
+def _reduces(value: Value) -> bool:
+    """Whether something in a computation turns a tensor into a number."""
+    return any(_is_number(part) for part in value.within() if part.kind == "call")
+
+
+def _is_number(call: Value) -> bool:
+    given = dict(call.keywords)
+    if call.method in ("mean", "sum"):
+        return len(call.arguments) == int(call.name.startswith("torch.")) and not given
+    named = LOSS.fullmatch(call.name) is not None or CRITERION.search(call.name) is not None
+    return named and not given.keys() & {"reduce", "reduction"}
+
+
+def _tensor(item: Value) -> str:
+    return str(item.base).removesuffix(".data")

@@ -17,7 +17,7 @@ from .records import Record, Records
 if TYPE_CHECKING:
     from .launch import Options
 
-LIMITS = {"start": "before the first step", "step": "after a step", "total": "in all"}
+LATE = {"start": "no training step", "step": "no further training step", "total": "not at its end"}
 NO_TORCH = "No module named 'torch'"
 
 
@@ -92,8 +92,8 @@ class Outcome:
     def _hung(self) -> Problem:
         options = self._options
         seconds = {"start": options.start_seconds, "step": options.step_seconds, "total": options.max_seconds}
-        limit = f"{seconds[self._ended.hung]:g} s {LIMITS[self._ended.hung]}"
-        return self._problem(f"no end after {limit}, {self._count()} done", self._where_it_was(), self._stack())
+        late = f"{LATE[self._ended.hung]} within {seconds[self._ended.hung]:g} s"
+        return self._problem(f"{late}, after {self._count()}", self._where_it_was(), self._stack())
 
     def _short(self) -> tuple[str, Problem | None]:
         """The command ended well by itself, with fewer steps than were asked for: was that its own will?"""

@@ -17,7 +17,8 @@ else:
     from operator import attrgetter
 
     def dataclass(*, frozen: bool, slots: bool, eq: bool = True) -> Callable[[type], type]:
-        assert frozen and slots
+        assert frozen
+        assert slots
         return _with_values if eq else _made
 
     def _with_values(kind: type) -> type:

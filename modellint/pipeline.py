@@ -184,7 +184,12 @@ def heeded(
     """The findings that neither a comment in their file nor `per-file-ignores` silences."""
     judged = [n for rule in rules if probed or isinstance(rule, SourceRule) for n in (rule.name, rule.code)]
     kept = suppress.apply(found, (mark for script in scripts for mark in script.ignores), judged)
-    return tuple(d for d in kept if not _ignored_in_file(d.location, d, settings))
+    loud = tuple(d for d in kept if not _ignored_in_file(d.location, d, settings))
+    if not any((d.location.path or "").endswith(".ipynb") for d in loud):
+        return loud
+    from .source import notebook
+
+    return tuple(notebook.placed(loud))
 
 
 def _ignored_in_file(place: Location, finding: Diagnostic, settings: Settings) -> bool:

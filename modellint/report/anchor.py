@@ -21,7 +21,7 @@ def anchor(location: Location, run: Mapping[str, Any] | None = None) -> Location
     path = location.path or script(run) or next(iter((run or {}).get("files") or ()), None)
     if path is None:
         return Location(module=location.module)
-    if location.path is None or not location.line:
+    if location.path is None or not location.line or path.endswith(".ipynb"):  # lines of a cell are none of the file
         return Location(in_repository(path), 1, module=location.module)
     end_line, end_column = location.end_line or location.line, location.end_column
     if (end_line, end_column or math.inf) <= (location.line, location.column or 1):

@@ -28,13 +28,13 @@ def whereabouts(location: Location) -> str:
     """ "train.py:58:9 (module head)"."""
     numbers = (location.line, location.column)
     path = ":".join(str(part) for part in (location.path, *numbers) if part is not None) if location.path else ""
-    module = f"module {location.module}" if location.module else ""
+    module = f"module {location.module}" if location.module and not _in_notebook(location) else location.module or ""
     return one_line(f"{path} ({module})" if path and module else path or module)
 
 
 def excerpt(location: Location, before: int = 1) -> tuple[SourceLine, ...]:
     """The marked lines and `before` lines ahead of them; empty when the file or the line is not there (any more)."""
-    source = _lines(location.path)
+    source = _lines(location)
     if location.line is None or not 1 <= location.line <= len(source):
         return ()
     last = min(max(location.end_line or location.line, location.line), len(source), location.line + MOST_LINES - 1)
@@ -52,12 +52,25 @@ def _moved(line: SourceLine, by: int) -> SourceLine:
     return SourceLine(line.number, "…" + line.text[by + 1 :] if line.text else "", marked)
 
 
-def _lines(path: str | None) -> Sequence[str]:
-    if path is None:
+def _lines(location: Location) -> Sequence[str]:
+    if location.path is None:
         return ()
-    place = str(Path(path).absolute())  # linecache would look for a relative path along sys.path too
+    if _in_notebook(location):
+        return _cell(location)
+    place = str(Path(location.path).absolute())  # linecache would look for a relative path along sys.path too
     linecache.checkcache(place)
     return linecache.getlines(place)
+
+
+def _in_notebook(location: Location) -> bool:
+    return (location.path or "").endswith(".ipynb")
+
+
+def _cell(location: Location) -> Sequence[str]:
+    from modellint.source import notebook
+
+    known = notebook.read(location.path or "")
+    return next((cell.text.split("\n") for cell in known if cell.name == location.module), ())
 
 
 def _window(source: Sequence[str], location: Location, first: int, last: int) -> Iterator[SourceLine]:

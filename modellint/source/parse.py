@@ -16,7 +16,7 @@ from types import MappingProxyType
 from modellint.core.diagnostic import Location, Problem
 from modellint.core.suppress import ignores
 
-from . import link, statements
+from . import link, notebook, statements
 from .script import Script
 from .walker import Body, Walker
 
@@ -48,7 +48,14 @@ def _load(
         return Script(shown, problem=Problem(f"cannot be read: {error.strerror}", Location(shown)))
     if wanted and not any(word in data for word in wanted):
         return None
-    return _parsed(shown, data)
+    return _parsed(shown, data) if path.suffix != notebook.SUFFIX else _of_notebook(shown, data)
+
+
+def _of_notebook(path: str, data: bytes) -> Script:
+    try:
+        return _parsed(path, notebook.script(data))
+    except ValueError as error:
+        return Script(path, problem=Problem(f"cannot be read as a notebook: {error}", Location(path)))
 
 
 def shown_path(path: Path) -> str:

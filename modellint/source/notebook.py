@@ -1,0 +1,117 @@
+"""Notebooks: the code cells as one script, and places in that script back to places in the cells."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modellint.core.diagnostic import Diagnostic, Location
+from modellint.core.record import dataclass
+
+SUFFIX = ".ipynb"
+# `%magic`, `!command`, `?help` and `help?`, `x = !command`; of `%time statement` the statement is kept.
+TIMED = re.compile(r"(\s*)%(?:time|timeit|prun|memit)\s+(?:-\w+(?:\s+\d+)?\s+)*(?=[^\s-])")
+ESCAPE = re.compile(r"\s*([%!?]|[\w.]+\?\??\s*$|[\w.,\s]+=\s*[%!])")
+# Cell magics whose cell is Python still.
+PYTHON = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A code cell: its number among all cells, from 1, and the lines that it has in the script."""
+
+    number: int
+    text: str
+    first: int
+
+    @property
+    def name(self) -> str:
+        return f"cell {self.number}"
+
+    @property
+    def lines(self) -> int:
+        return self.text.count("\n") + 1
+
+
+def script(data: bytes) -> bytes:
+    """The cells in their order; magics and shell commands are blanked, so that every line stays where it is.
+
+    Raises ValueError for what is no notebook.
+    """
+    return "\n".join(_masked(cell.text) for cell in cells(data)).encode("utf-8", "surrogatepass")
+
+
+def cells(data: bytes) -> Iterator[Cell]:
+    first = 1
+    for number, content in enumerate(_cells(data), 1):
+        if content.get("cell_type") == "code" or "input" in content:
+            source = content.get("source", content.get("input", ""))
+            cell = Cell(number, source if isinstance(source, str) else "".join(source), first)
+            yield cell
+            first += cell.lines
+
+
+def _cells(data: bytes) -> list[Any]:
+    try:
+        notebook = json.loads(data)
+        found = notebook["cells"] if "cells" in notebook else notebook["worksheets"][0]["cells"]
+        return [cell for cell in found if isinstance(cell, dict)]
+    except (KeyError, IndexError, TypeError, RecursionError) as error:
+        raise ValueError("it holds no cells") from error
+
+
+def placed(findings: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    """The findings with the places of those in notebooks in their cells: `module` is then the cell."""
+    known: dict[str, list[Cell]] = {}
+    for finding in findings:
+        path = finding.location.path or ""
+        if path.endswith(SUFFIX) and path not in known:
+            known[path] = list(read(path))
+        yield replace(finding, location=_in_cell(finding.location, known[path])) if known.get(path) else finding
+
+
+def read(path: str) -> Iterator[Cell]:
+    """The code cells of a file; none if it is no notebook."""
+    try:
+        yield from cells(Path(path).read_bytes())
+    except (OSError, ValueError):
+        return
+
+
+def _in_cell(place: Location, known: list[Cell]) -> Location:
+    cell = next((cell for cell in reversed(known) if cell.first <= (place.line or 0)), None)
+    if cell is None or place.line is None:
+        return place
+    before = cell.first - 1
+    end = place.end_line and min(place.end_line - before, cell.lines)
+    return replace(place, line=place.line - before, end_line=end, module=cell.name)
+
+
+def _masked(text: str) -> str:
+    first = text.lstrip().partition("\n")[0]
+    if first.startswith("%%") and not PYTHON.match(first):
+        return "\n" * text.count("\n")
+    return text if _parses(text) else "\n".join(_without_escapes(text.split("\n")))
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _without_escapes(lines: list[str]) -> Iterator[str]:
+    """A blanked line keeps its block in one piece: it becomes `pass`."""
+    continued = False
+    for written in lines:
+        line = TIMED.sub(r"\1", written, count=1) if not continued else written
+        escape = continued or ESCAPE.match(line) is not None
+        yield f"{line[: len(line) - len(line.lstrip())]}pass" if escape and not continued else "" if escape else line
+        continued = escape and line.endswith("\\")

@@ -11,7 +11,6 @@ from .code import Function, Value
 from .project import Project
 from .script import Script
 
-KINDS = ("step", "backward", "change")
 CHANGES = re.compile(r"zero_grad|zero_|unscale_|\w*clip\w*grad\w*|\.grad")
 OTHER_STEPS = re.compile(r"sched|env|prof|timer|bar\b|meter", re.IGNORECASE)
 
@@ -24,7 +23,7 @@ class Reach:
         self._read = 0  # scripts that are known
         self._known: list[tuple[frozenset[str], str]] = []  # what each script imports, and the name it is imported by
         self._callers: dict[str, set[tuple[int, str]]] = defaultdict(set)
-        self._reached: set[Node] = set()
+        self._reached: dict[str, set[tuple[int, str]]] = defaultdict(set)  # by a function's name: where, and what
         self._called: dict[tuple[int, str], set[str]] = defaultdict(set)
         self._index: dict[int, int] = {}
 
@@ -42,9 +41,9 @@ class Reach:
         waiting = [node for script in new for node in self._add(script)]
         self._read = len(self.project.scripts)
         while waiting:
-            node = waiting.pop()
-            if node not in self._reached:
-                self._reached.add(node)
+            owner, name, kind = node = waiting.pop()
+            if (owner, kind) not in self._reached[name]:
+                self._reached[name].add((owner, kind))
                 waiting.extend(self._above(node))
 
     def _add(self, script: Script) -> Iterator[Node]:
@@ -61,11 +60,10 @@ class Reach:
 
     def _below(self, place: int, name: str, called: str) -> Iterator[Node]:
         """What a function of a new script comes to through functions that are known to come to it."""
-        for owner in range(len(self._known)):
-            for kind in KINDS:
-                if (owner, called, kind) in self._reached and self._sees(place, owner):
-                    self._called[place, kind].add(called)
-                    yield place, name, kind
+        for owner, kind in self._reached.get(called, ()):
+            if self._sees(place, owner):
+                self._called[place, kind].add(called)
+                yield place, name, kind
 
     def _above(self, node: Node) -> Iterator[Node]:
         owner, name, kind = node

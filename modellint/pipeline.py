@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .measure.run import Run
     from .source.script import Script
 
+OWN = ("unreadable-file", "ML000", "unused-ignore", "ML001")  # what is found by no rule
 Facts = TypeVar("Facts")
 Found = Diagnostic | Passed | Unchecked
 
@@ -183,7 +184,9 @@ def heeded(
 ) -> tuple[Diagnostic, ...]:
     """The findings that neither a comment in their file nor `per-file-ignores` silences."""
     judged = [n for rule in rules if probed or isinstance(rule, SourceRule) for n in (rule.name, rule.code)]
-    kept = suppress.apply(found, (mark for script in scripts for mark in script.ignores), judged)
+    marks = [mark for script in scripts for mark in script.ignores]
+    named = {name for mark in marks for name in mark.rules}
+    kept = suppress.apply(found, marks, judged, registry.strangers(named.difference(judged, OWN), settings.rule_files))
     loud = tuple(d for d in kept if not _ignored_in_file(d.location, d, settings))
     if not any((d.location.path or "").endswith(".ipynb") for d in loud):
         return loud

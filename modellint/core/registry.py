@@ -53,6 +53,13 @@ def select(
     return tuple(rule for rule in everything if rule.name in wanted - unwanted)
 
 
+def strangers(names: Iterable[str], paths: Iterable[Path] = ()) -> set[str]:
+    """Those of `names` that no rule has as its name or code; rules are loaded only for what is no file's name."""
+    places = tuple(paths)
+    unknown = set(names) - {path.stem.replace("_", "-") for path in rulefile.find(places)}
+    return unknown - {rule.code for rule in load(places)} if unknown else set()
+
+
 def matching(selector: str, rules: Iterable[Rule]) -> set[str]:
     """The names of the rules that a selector means."""
     everything = tuple(rules)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import re
 import tokenize
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from .diagnostic import Diagnostic, Location, Severity, Verdict
 from .record import dataclass
 
-_COMMENT = re.compile(r"#\s*modellint:\s*ignore(?:\[([^\]]*)\])?\s*(.*)")
+COMMENT = re.compile(r"#\s*modellint:\s*ignore(?:\[([^\]]*)\])?\s*(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def ignores(path: str, text: str) -> Iterator[Ignore]:
         return
     waiting: list[Ignore] = []
     for token in _tokens(text):
-        if token.type == tokenize.COMMENT and (found := _COMMENT.match(token.string)):
+        if token.type == tokenize.COMMENT and (found := COMMENT.search(token.string)):
             names = tuple(name.strip() for name in (found.group(1) or "").split(",") if name.strip())
             ignore = Ignore(path, token.start[0], token.start[0], names)
             if token.line[: token.start[1]].strip():
@@ -62,24 +63,34 @@ def _tokens(text: str) -> Iterator[tokenize.TokenInfo]:
 
 
 def apply(
-    diagnostics: Iterable[Diagnostic], comments: Iterable[Ignore], judged: Iterable[str]
+    diagnostics: Iterable[Diagnostic], comments: Iterable[Ignore], judged: Iterable[str], unknown: Iterable[str] = ()
 ) -> tuple[Diagnostic, ...]:
-    """The diagnostics that no comment silences, and one note for each comment that silences nothing.
+    """The diagnostics that no comment silences, and a note for each comment that silences nothing or nothing known.
 
     `judged` are the names and codes of the rules that were run to their end: only an ignore of those can be unused.
+    `unknown` are names that no rule has.
     """
-    found, marks, names = tuple(diagnostics), tuple(comments), set(judged)
-    kept = tuple(d for d in found if not any(mark.silences(d) for mark in marks))
-    unused = (m for m in marks if m.rules and names.issuperset(m.rules) and not any(m.silences(d) for d in found))
-    return kept + tuple(_unused(mark) for mark in unused)
+    found, marks, names, strange = tuple(diagnostics), tuple(comments), set(judged), set(unknown)
+    at: dict[str | None, list[Ignore]] = defaultdict(list)
+    for mark in marks:
+        at[mark.path].append(mark)
+    silent = {id(d): [m for m in at[d.location.path] if m.silences(d)] for d in found if d.location.path in at}
+    busy = {id(mark) for heard in silent.values() for mark in heard}
+    unused = (m for m in marks if m.rules and names.issuperset(m.rules) and id(m) not in busy)
+    strangers = ((mark, name) for mark in marks for name in mark.rules if name in strange)
+    return (
+        *(d for d in found if not silent.get(id(d))),
+        *(_note(mark, f"`modellint: ignore[{', '.join(mark.rules)}]` silences nothing") for mark in unused),
+        *(_note(mark, f"no rule is called {name!r}, which this comment ignores") for mark, name in strangers),
+    )
 
 
-def _unused(mark: Ignore) -> Diagnostic:
+def _note(mark: Ignore, message: str) -> Diagnostic:
     return Diagnostic(
         rule="unused-ignore",
         code="ML001",
         severity=Severity.NOTE,
-        message=f"`modellint: ignore[{', '.join(mark.rules)}]` silences nothing",
+        message=message,
         location=Location(path=mark.path, line=mark.line),
         verdict=Verdict.CERTAIN,
         help="An ignore that outlives its finding hides the next one.",

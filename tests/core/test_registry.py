@@ -95,3 +95,9 @@ def test_selectors_are_names_codes_and_starts_of_codes() -> None:
 def test_a_near_name_is_proposed() -> None:
     with pytest.raises(UsageError, match="did you mean clip-after-step"):
         registry.find("clip-after-stp", registry.load())
+
+
+def test_names_that_no_rule_has(tmp_path: Path) -> None:
+    write(tmp_path, "house_rule.py")
+    named = {"clip-after-step", "ML104", "ML301", "house-rule", "HR101", "clip-after-stp", "ML1"}
+    assert registry.strangers(named, [tmp_path]) == {"clip-after-stp", "ML1"}

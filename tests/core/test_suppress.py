@@ -53,3 +53,14 @@ def test_an_unused_ignore_is_reported_where_its_rule_was_run() -> None:
 
 def test_a_text_that_does_not_tokenize_keeps_its_findings() -> None:
     assert remaining("clip()  # modellint: ignore[other]\n(((\n", finding(1)) == ["clip-after-step"]
+
+
+def test_a_comment_behind_another_comment_silences() -> None:
+    assert remaining("clip()  # as in the paper  # modellint: ignore[ML104]\n", finding(1)) == []
+
+
+def test_a_name_that_no_rule_has_is_reported() -> None:
+    marks = suppress.ignores("t.py", "clip()  # modellint: ignore[clip-after-stp, ML104]\n")
+    (note,) = suppress.apply([finding(1)], marks, ["clip-after-step", "ML104"], ["clip-after-stp"])
+    assert (note.rule, note.location.line) == ("unused-ignore", 1)
+    assert "clip-after-stp" in note.message

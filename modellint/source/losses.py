@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .batches import Batches
-from .code import Value
+from .code import Event, Value
 from .dataflow import Dataflow
 from .facts import Loss, Operation
 from .resolve import Resolver
@@ -24,6 +25,7 @@ FUNCTIONS = {
     "huber_loss": "HuberLoss",
 }
 LAYERS = frozenset(FUNCTIONS.values())
+SOUNDS = re.compile(r"loss|criteri|objective|entropy|kl_div|bce|nll|mse|ce$", re.IGNORECASE)
 MOST = 4  # alternatives of one input
 
 
@@ -32,12 +34,31 @@ class Losses:
         self.resolver = resolver
         self.dataflow = Dataflow(resolver)
         self.batches = Batches(resolver)
+        self._known: set[str] = set()
+        self._read = 0  # scripts whose losses are known
 
     def of(self, script: Script) -> Iterator[Loss]:
         for function in script.functions:
             for at, event in enumerate(function.events):
-                if event.kind == "call" and event.value is not None and _may_be_loss(event.value):
+                if event.kind == "call" and event.value is not None and self._may_be_loss(event.value):
                     yield from self._loss(Source(event.value, self.resolver.frame(script, function), at))
+
+    def _may_be_loss(self, call: Value) -> bool:
+        """Two arguments or more, and called as losses are, or as one that a loaded script makes."""
+        if len(call.arguments) + len(call.keywords) < 2:
+            return False
+        if call.base is not None:
+            return call.base.kind == "call" or SOUNDS.search(str(call.base)) is not None
+        return SOUNDS.search(call.name) is not None or call.method in self._names()
+
+    def _names(self) -> set[str]:
+        """The names that loss layers are bound to in all scripts loaded by now."""
+        scripts = self.resolver.project.scripts
+        for script in scripts[self._read :]:
+            events = (event for function in script.functions for event in function.events)
+            self._known.update(event.name.rpartition(".")[2] for event in events if _makes_loss(event))
+        self._read = len(scripts)
+        return self._known
 
     def _loss(self, source: Source) -> Iterator[Loss]:
         call, callees = source.value, self.resolver.calls.callees(source)
@@ -56,10 +77,9 @@ class Losses:
         return tuple([self.dataflow.back(made) for made in alternatives])
 
 
-def _may_be_loss(call: Value) -> bool:
-    """Two arguments or more, and not a function of a library other than a functional loss."""
-    given = len(call.arguments) + len(call.keywords)
-    return given > 1 and (call.method in FUNCTIONS or not call.name.startswith(("torch.", "numpy.")))
+def _makes_loss(event: Event) -> bool:
+    value = event.value
+    return event.kind == "assign" and value is not None and value.kind == "call" and value.method in LAYERS
 
 
 def _kind(callee: Callee) -> str:

@@ -61,7 +61,7 @@ class Acts:
     def model(self, source: Source) -> Act | None:
         """The call of a model, if it is one."""
         call = source.value
-        if call.base is not None or call.method in NO_MODELS or call.name.startswith(("torch.", "numpy.")):
+        if not _may_be_model(call):
             return None
         called = source.of(Value("name", call.name, location=call.location))
         if "model" not in self.roles.of(called):
@@ -80,9 +80,20 @@ class Acts:
         loss = call.argument(0, "loss") if of_argument else call.receiver
         origins = self.lineage.of(source.of(loss)) if loss is not None else ()
         scaled = any(self._is_scaling(made) and _always(made, source) for made in origins)
-        return self._act(
-            "backward", source, owner=owner, scaled=scaled, origins=tuple([made.value for made in origins])
-        )
+        terms = self.lineage.terms(source.of(loss)) if loss is not None else ()
+        learned = tuple(f"{made.place}{part}" for made, part in terms if self._is_learned(made))
+        act = self._act("backward", source, owner=owner, scaled=scaled)
+        return replace(act, origins=tuple([made.value for made in origins]), terms=learned)
+
+    def _is_learned(self, made: Source) -> bool:
+        """Whether a model or a loss is on the way to a value."""
+        calls = [origin for origin in self.lineage.of(made) if origin.value.kind == "call"]
+        return any(o.value.name.startswith("torch.nn.functional.") for o in calls) or any(map(self._is_trained, calls))
+
+    def _is_trained(self, source: Source) -> bool:
+        call = source.value
+        called = source.of(Value("name", call.name, location=call.location))
+        return _may_be_model(call) and not {"model", "loss"}.isdisjoint(self.roles.of(called))
 
     def _clear(self, source: Source, receiver: Value, roles: set[str]) -> Act:
         asked, owner = source.of(receiver), _owner(source.value, roles)
@@ -117,18 +128,21 @@ class Acts:
         *,
         subjects: tuple[str, ...] = (),
         parameters: tuple[str, ...] = (),
-        origins: tuple[Value, ...] = (),
         scaled: bool = False,
         owner: str = "",
         bound: tuple[float, ...] = (),
     ) -> Act:
         kept = _is_kept(source)
-        return Act(kind, source.value, subjects, scaled, owner, kept, bound, parameters=parameters, origins=origins)
+        return Act(kind, source.value, subjects, scaled, owner, kept, bound, parameters=parameters)
 
     def _subjects(self, source: Source) -> tuple[str, ...]:
         """What tells the objects apart that a value may be: where each is made, else its name and function."""
         found = [made for made in self.resolver.of(source) if made.value.kind != "constant"]
         return tuple([made.place if made.value.kind == "call" else _named(made) for made in found])
+
+
+def _may_be_model(call: Value) -> bool:
+    return call.base is None and call.method not in NO_MODELS and not call.name.startswith(("torch.", "numpy."))
 
 
 def _named(made: Source) -> str:

@@ -39,6 +39,8 @@ class Act:
 
     `kind` is "clear" (of gradients), "backward", "clip", "unscale", "step", "update" (of a scaler), "schedule",
     "model" (a call of a model), "eval" and "train" (the modes of a model), "mode" (either of them),
+    "keep" (a value is added to a sum or list that outlives the pass), "carry" (a model is given a state that it gave
+    back in the pass before), "first" (the first batch of a loader),
     "unknown" (a helper that was not found and is given an optimizer, or may clear gradients).
     """
 
@@ -53,6 +55,7 @@ class Act:
     loops: tuple[str, ...] = ()  # loops within the training loop that enclose it
     parameters: tuple[str, ...] = ()  # the modules whose parameters it touches, or that are called; none: not known
     origins: tuple[Value, ...] = ()  # of a backward(): all calls and operations that its loss was computed from
+    terms: tuple[str, ...] = ()  # of a backward() or "keep": the calls whose results it is a sum of, by their places
     schedules: tuple[Schedule, ...] = ()  # that a "schedule" moves on; none: not known
     recorded: bool | None = True  # whether autograd builds a graph of what it computes; None: not known
 

@@ -9,6 +9,7 @@ from .acts import Acts
 from .branches import Branches, arms, leaving, passed
 from .code import Event, Function, Value
 from .facts import Act
+from .kept import Kept
 from .place import loops
 from .relevance import Relevance
 from .resolve import Resolver
@@ -35,6 +36,7 @@ class Tracer:
         self.resolver = resolver
         self.roles = Roles(resolver)
         self.acts = Acts(resolver)
+        self.kept = Kept(resolver, self.acts.lineage)
         self.relevance = Relevance(resolver.project)
         self._left = LONGEST
         self._leaving: dict[int, list[tuple[int, int]]] = {}
@@ -55,11 +57,13 @@ class Tracer:
             elif event.name.endswith(".grad") and _forgets(event):
                 cleared = Value("name", event.name, location=event.location)
                 yield from self._placed(Act("clear", cleared), Source(cleared, frame, index), spot)
+            elif event.value is not None:
+                yield from self._placed(self.kept.event(frame, index), Source(event.value, frame, index), spot)
 
     def _call(self, source: Source, spot: Spot) -> Iterator[Act]:
         if self.relevance.call(source.value, source.frame.script):
             yield from self._called(source, spot)
-        elif (act := self.acts.model(source)) is not None:
+        elif (act := self.acts.model(source) or self.kept.call(source)) is not None:
             yield from self._placed(act, source, spot)
         elif len(spot.chain) < SHALLOW and source.value.method not in NO_MODELS:
             yield from self._inner(source, spot)

@@ -1,0 +1,87 @@
+"""What a loop carries from one pass to the next: losses that it sums or stores, and states that it feeds back."""
+
+from __future__ import annotations
+
+from .code import Function, Value
+from .facts import Act
+from .lineage import Lineage
+from .resolve import Resolver
+from .roles import Roles
+from .scope import Frame, Source
+
+STORES = ("append", "appendleft")
+
+
+class Kept:
+    def __init__(self, resolver: Resolver, lineage: Lineage) -> None:
+        self.resolver = resolver
+        self.lineage = lineage
+        self.roles = Roles(resolver)
+
+    def call(self, source: Source) -> Act | None:
+        """A value that is appended to a list, or the first batch of a loader."""
+        call = source.value
+        if call.name == "next" and call.arguments and call.arguments[0].name == "iter" and call.arguments[0].arguments:
+            loaders = self.resolver.of(source.of(call.arguments[0].arguments[0]))
+            return Act("first", call, tuple(made.place for made in loaders))
+        store, _, method = call.name.rpartition(".")
+        if method not in STORES or not store or len(call.arguments) != 1:
+            return None
+        return self._keeps(source, call.arguments[0], store)
+
+    def event(self, frame: Frame, at: int) -> Act | None:
+        """A sum that goes on, or a state that a model is given and gives back."""
+        event = frame.function.events[at]
+        value = event.value
+        if value is None or event.kind not in ("assign", "augment"):
+            return None
+        if value.kind == "operation" and value.name == "+" and str(value.arguments[0]) == event.name:
+            return self._keeps(Source(value, frame, at), value.arguments[1], event.name)
+        return self._carries(Source(value, frame, at), event.name) if event.kind == "assign" else None
+
+    def _keeps(self, source: Source, given: Value, name: str) -> Act | None:
+        if _is_reset(source.frame.function, source.at or 0, name):
+            return None
+        terms = tuple(f"{made.place}{part}" for made, part in self.lineage.terms(source.of(given)))
+        return Act("keep", source.value, (name,), terms=terms) if terms else None
+
+    def _carries(self, source: Source, name: str) -> Act | None:
+        call = source.value.base if source.value.kind == "item" and source.value.base is not None else source.value
+        given = (*call.arguments, *(value for _, value in call.keywords)) if call.kind == "call" else ()
+        if call.base is not None or not any(part.name == name for value in given for part in value.within()):
+            return None
+        if not _goes_on(source.frame.function, source.at or 0, name):
+            return None
+        roles = self.roles.of(source.of(Value("name", call.name, location=call.location)))
+        return Act("carry", call, (name,), recorded=self._keeps_graph(source.of(call))) if "model" in roles else None
+
+    def _keeps_graph(self, source: Source) -> bool | None:
+        """Whether the model that is called can be read, and cuts no state off."""
+        callees = self.resolver.calls.callees(source)
+        known = all(
+            c.name.startswith("torch.nn.") or (c.script and "detach" not in c.script.attributes) for c in callees
+        )
+        return True if callees and known else None
+
+
+def _loop(function: Function, at: int) -> int | None:
+    around = function.enclosing(function.events[at].block)
+    return next((b for b in around if function.blocks[b].kind in ("for", "while")), None)
+
+
+def _is_reset(function: Function, at: int, name: str) -> bool:
+    """Whether the sum or list begins anew in each pass of the loop around it, or in each call of the function."""
+    loop = _loop(function, at)
+    assigned = (e for i, e in enumerate(function.events) if e.kind == "assign" and e.name == name and i != at)
+    return any(loop is None or loop in function.enclosing(event.block) for event in assigned)
+
+
+def _goes_on(function: Function, at: int, name: str) -> bool:
+    """Whether nothing else in the loop gives the state another value, or cuts off its graph."""
+    loop = _loop(function, at)
+    if loop is None:
+        return False
+    inside = [e for i, e in enumerate(function.events) if i != at and loop in function.enclosing(e.block)]
+    bound = any(e.kind in ("assign", "augment", "delete") and e.name.partition("[")[0] == name for e in inside)
+    cut = any(e.kind == "call" and e.value is not None and e.value.method == "detach_" for e in inside)
+    return not bound and not cut

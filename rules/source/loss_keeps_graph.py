@@ -1,0 +1,133 @@
+"""ML123."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.facts import Act
+
+
+class LossKeepsGraph(SourceRule):
+    """Losses are summed or stored over the steps together with their graphs.
+
+    Why: a tensor that needs gradients keeps the graph that made it, and a sum of such tensors the graphs of all steps:
+        memory grows with every step until the process dies, hours later and in another line.
+    Fix: add or store the number, `loss.item()`, or `loss.detach()` where a wait for the device costs too much.
+    Ignore: when `backward()` is called on the sum (not reported).
+    Reported: https://github.com/BatsResearch/labelmodels/issues/4, https://github.com/pai4451/ML2021/issues/2
+    """
+
+    code, severity, certain, topic = "ML123", Severity.WARNING, True, "memory"
+    words = ("backward",)
+    bad = (
+        """
+        total = 0.0
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            total += loss * x.size(0)
+        """,
+        """
+        class Trainer:
+            def __init__(self):
+                self.losses = []
+
+            def update(self, x, y):
+                self.optimizer.zero_grad()
+                loss = F.mse_loss(self.net(x), y)
+                loss.backward()
+                self.optimizer.step()
+                return loss
+
+            def fit(self, epochs):
+                for epoch in range(epochs):
+                    for x, y in self.loader:
+                        self.losses.append(self.update(x, y))
+        """,
+        """
+        d_sum, g_sum = 0, 0
+        for real in loader:
+            d_loss = criterion(D(real), ones) + criterion(D(G(noise()).detach()), zeros)
+            d_opt.zero_grad()
+            d_loss.backward()
+            d_opt.step()
+            d_sum = d_sum + d_loss
+        """,
+    )
+    good = (
+        """
+        total, losses = 0.0, []
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * x.size(0)
+            losses.append(float(loss))
+            losses.append(loss.detach().cpu())
+        """,
+        """
+        for batch in loader:  # the sum is what backward() starts from
+            total = 0
+            for task in batch:
+                loss = F.mse_loss(model(task), target)
+                total += loss
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
+        """,
+        """
+        saved = []
+        for step, (x, y) in enumerate(loader):
+            saved.append(F.cross_entropy(model(x), y))
+            if step % 8 == 7:
+                optimizer.zero_grad()
+                torch.stack(saved).mean().backward()
+                optimizer.step()
+                saved = []
+        """,
+        """
+        correct, words, total = 0, 0, 0
+        for x, y in loader:
+            optimizer.zero_grad()
+            output = model(x)
+            mask = y != 0
+            loss = (F.cross_entropy(output, y, reduction="none") * mask).sum() / mask.sum()
+            loss.backward()
+            optimizer.step()
+            correct += (output.argmax(1) == y).sum()
+            words += mask.sum()
+            loss = loss.item()
+            total += loss
+        """,
+        """
+        def update(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        total = 0.0
+        for x, y in loader:
+            total += update(x, y)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for loop in script.training_loops:
+            starts = [*loop.of("backward"), *(act for act in loop.outer if act.kind == "backward")]
+            for act in loop.of("keep"):
+                freed = act.recorded and any(_frees(act, backward) for backward in loop.of("backward"))
+                if freed and not any(origin is act.call for start in starts for origin in start.origins):
+                    yield self.at(act, f"adds to `{act.subjects[0]}` a loss with its graph")
+
+
+def _frees(act: Act, backward: Act) -> bool:
+    """Whether what is kept is what a backward() starts from, and nothing can start from it again."""
+    retained = backward.call.argument(1, "retain_graph")
+    again = retained is not None and retained.constant is not False
+    return not again and not act.excludes(backward) and not set(act.terms).isdisjoint(backward.terms)

@@ -15,6 +15,8 @@ from modellint.core.diagnostic import Report, Severity
 from modellint.core.rule import Rule
 from modellint.report import render
 
+from .showing import statistics
+
 NEVER = "never"
 
 
@@ -33,7 +35,10 @@ def finish(report: Report, options: dict[str, Any], settings: Settings) -> NoRet
 
 def show(report: Report, options: dict[str, Any], settings: Settings) -> None:
     to_file: Path | None = options["output_file"]
-    text = render(report, options["output_format"], color=False if to_file else None, rules=_asked(settings))
+    if options.get("statistics"):
+        text = statistics(report)
+    else:
+        text = render(report, options["output_format"], color=False if to_file else None, rules=_asked(settings))
     if to_file:
         _write(to_file, text)
     else:

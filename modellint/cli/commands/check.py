@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from modellint import pipeline
-from modellint.cli import output, reading
+from modellint.cli import adopting, output, reading, watching
 from modellint.cli.checking import checking
 from modellint.cli.fixing import fixing
 from modellint.cli.launching import launch_options, launching
@@ -29,9 +29,17 @@ from modellint.core.diagnostic import Report
 @launching
 def command(paths: tuple[Path, ...], targets: tuple[str, ...], **options: Any) -> None:
     """Read training scripts and report what reading finds; nothing is executed unless --target asks for it."""
-    found = nearest(options)
-    report = pipeline.together(list(_reports(paths, targets, options)))
-    output.finish(report, options, found.here)
+
+    def again() -> None:
+        output.show(_report(paths, targets, options), options, nearest(options).here)
+
+    if options["watch"]:
+        watching.forever(paths, again)
+    output.finish(_report(paths, targets, options), options, nearest(options).here)
+
+
+def _report(paths: tuple[Path, ...], targets: tuple[str, ...], options: dict[str, Any]) -> Report:
+    return adopting.remaining(pipeline.together(list(_reports(paths, targets, options))), options)
 
 
 def _reports(paths: tuple[Path, ...], targets: tuple[str, ...], options: dict[str, Any]) -> Iterator[Report]:

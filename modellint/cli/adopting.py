@@ -1,0 +1,61 @@
+"""Old code: findings that are known already, or that comments are to silence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modellint.core.diagnostic import Report
+from modellint.core.errors import UsageError
+
+
+def remaining(report: Report, options: dict[str, Any]) -> Report:
+    """What counts beside the baseline; the command ends here when a baseline or comments are to be written."""
+    path: Path | None = options["baseline"]
+    if options["write_baseline"]:
+        _write_baseline(report, path)
+    if path is not None:
+        report = _new(report, path)
+    if options["add_ignores"]:
+        _add_ignores(report)
+    return report
+
+
+def _write_baseline(report: Report, path: Path | None) -> None:
+    from modellint import baseline
+
+    if path is None:
+        raise UsageError("--write-baseline needs --baseline FILE")
+    try:
+        path.write_text(baseline.text(report), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: the baseline cannot be written: {error.strerror}") from error
+    _say(f"{len(report.diagnostics)} findings are known in {path}")
+
+
+def _new(report: Report, path: Path) -> Report:
+    from modellint import baseline
+
+    known = baseline.read(path)
+    found = baseline.new(report, known)
+    left_out = len(report.diagnostics) - len(found.diagnostics)
+    gone = known.total() - left_out
+    hint = f"; {gone} are gone: --write-baseline forgets them" if gone else ""
+    click.echo(f"modellint: {left_out} findings of {path} are left out{hint}", err=True)
+    return found
+
+
+def _add_ignores(report: Report) -> None:
+    from modellint import patch, silence
+
+    edited = silence.silenced(report.diagnostics)
+    patch.write(edited)
+    _say(f"comments were written in {len(edited)} files")
+
+
+def _say(message: str) -> None:
+    click.echo(f"modellint: {message}", err=True)
+    sys.exit(0)

@@ -1,0 +1,164 @@
+"""The options of `modellint check`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import click
+import pytest
+
+from modellint.cli import watching
+from modellint.core.errors import UsageError
+
+TRAINING = """\
+import torch
+
+for x, y in loader:
+    optimizer.zero_grad()
+    loss(model(x), y).backward()
+    optimizer.step()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+"""
+FINDING = "train.py:7:5: error[ML104 clip-after-step]"
+
+
+def modellint(folder: Path, *options: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "modellint", "check", "--select", "ML104", "--output-format", "concise", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, input=given)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text(TRAINING)
+    return tmp_path
+
+
+def test_standard_input_is_taken_for_the_file_that_is_named(folder: Path) -> None:
+    found = modellint(folder, "-", "--stdin-filename", "new/train.py", given=TRAINING)
+    assert found.stdout.startswith("new/train.py:7:5: error[ML104")
+    assert found.returncode == 1
+    assert modellint(folder, "-", given=TRAINING).stdout.startswith("-:7:5: error[ML104")
+    assert modellint(folder, "-", "--stdin-filename", "train.py", given="x = 1\n").stdout == ""
+    assert modellint(folder, "-", "train.py", given="").returncode == 2
+    assert modellint(folder, "-", "--fix", given=TRAINING).returncode == 2
+
+
+def test_what_is_quoted_of_standard_input_is_not_the_file_on_the_disk(folder: Path) -> None:
+    command = [sys.executable, "-m", "modellint", "check", "-", "--stdin-filename", "train.py"]
+    edited = TRAINING.replace("1.0)", "0.5)")
+    quoted = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, input=edited).stdout
+    assert "0.5)" in quoted
+    assert "1.0)" not in quoted
+
+
+def test_settings_of_the_nearest_pyproject_hold_for_standard_input(folder: Path) -> None:
+    (folder / "quiet").mkdir()
+    (folder / "quiet" / "pyproject.toml").write_text(
+        "[tool.modellint.per-file-ignores]\n'*.py' = ['clip-after-step']\n"
+    )
+    assert modellint(folder, "-", "--stdin-filename", "quiet/x.py", given=TRAINING).stdout == ""
+    assert modellint(folder, "-", "--stdin-filename", "loud/x.py", given=TRAINING).returncode == 1
+
+
+def test_show_files_and_show_settings_end_the_command(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[tool.modellint]\nexclude = ['old']\n")
+    shown = modellint(folder, "--show-files")
+    assert (shown.returncode, shown.stdout) == (0, "train.py\n")
+    settings = modellint(folder, "--show-settings").stdout
+    assert 'exclude = ["old"]' in settings
+    assert 'select = ["ML104"]' in settings
+    assert str(folder / "pyproject.toml") in settings
+
+
+def test_statistics_count_findings_by_rule(folder: Path) -> None:
+    (folder / "other.py").write_text(TRAINING)
+    counted = modellint(folder, "--statistics")
+    assert counted.stdout.split() == ["2", "ML104", "clip-after-step", "(error)"]
+    assert counted.returncode == 1
+
+
+def test_a_baseline_lets_only_new_findings_count(folder: Path) -> None:
+    assert modellint(folder, "--baseline", "known.json").returncode == 2
+    assert modellint(folder, "--write-baseline").returncode == 2
+    assert modellint(folder, "--baseline", "known.json", "--write-baseline").returncode == 0
+    assert modellint(folder, "--baseline", "known.json").returncode == 0
+    (folder / "train.py").write_text("# a line more\n\n" + TRAINING)
+    shifted = modellint(folder, "--baseline", "known.json")
+    assert (shifted.stdout, shifted.returncode) == ("", 0)
+    (folder / "train.py").write_text(TRAINING + TRAINING)
+    second = modellint(folder, "--baseline", "known.json")
+    assert second.stdout.count("ML104") == 1
+    assert second.returncode == 1
+    (folder / "train.py").write_text("x = 1\n")
+    assert "1 are gone" in modellint(folder, "--baseline", "known.json").stderr
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"findings": 3}', '{"findings": [{}]}', "\xff"])
+def test_a_file_that_is_no_baseline(folder: Path, content: str) -> None:
+    (folder / "known.json").write_text(content, encoding="latin-1")
+    found = modellint(folder, "--baseline", "known.json")
+    assert found.returncode == 2
+    assert "known.json" in found.stderr
+
+
+def test_comments_are_added_once(folder: Path) -> None:
+    assert modellint(folder, "--add-ignores").returncode == 0
+    text = (folder / "train.py").read_text()
+    assert text == TRAINING.rstrip("\n") + "  # modellint: ignore[clip-after-step]\n"
+    found = modellint(folder, "--add-ignores")
+    assert (found.stdout, found.returncode) == ("", 0)
+    assert (folder / "train.py").read_text() == text
+
+
+def test_each_file_obeys_the_pyproject_nearest_to_it(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "train.py").write_text(TRAINING)
+    (folder / "pyproject.toml").write_text("[tool.modellint.per-file-ignores]\n'train.py' = ['ML104']\n")
+    assert modellint(folder, ".").stdout.count("ML104") == 1
+    (folder / "sub" / "pyproject.toml").write_text("[tool.modellint]\n")
+    (folder / "pyproject.toml").write_text("[tool.modellint.per-file-ignores]\n'*' = ['ML104']\n")
+    assert modellint(folder, ".").stdout.startswith("sub/train.py")
+    (folder / "sub" / "pyproject.toml").write_text("[tool.modellint]\nextend = '../pyproject.toml'\n")
+    assert modellint(folder, ".").stdout == ""
+
+
+def test_watching_needs_watchfiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    with pytest.raises(UsageError, match="modellint\\[watch\\]"):
+        watching.forever((), lambda: None)
+
+
+def test_watching_goes_on_after_what_the_user_can_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("watchfiles")
+    rounds: list[int] = []
+    script = tmp_path / "train.py"
+
+    def again() -> None:
+        rounds.append(len(rounds))
+        if len(rounds) < 3:
+            threading.Timer(0.3, script.write_text, [str(len(rounds))]).start()
+            raise UsageError("half a file")
+        raise click.Abort
+
+    with pytest.raises(click.Abort):
+        watching.forever([tmp_path], again)
+    assert rounds == [0, 1, 2]
+    assert capsys.readouterr().err.count("half a file") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "matters"),
+    [("a/train.py", True), ("a/nb.ipynb", True), ("a/pyproject.toml", True), ("a/x.pt", False),
+     (".modellint_cache/check/x.py", False)],
+)  # fmt: skip
+def test_only_what_can_change_the_findings_is_watched(path: str, matters: bool) -> None:
+    assert watching._matters(None, path) == matters
+
+
+def test_the_report_in_json_names_the_rules_that_were_asked(folder: Path) -> None:
+    report = json.loads(modellint(folder, "--output-format", "json").stdout)
+    assert report["settings"]["rules"] == ["clip-after-step"]

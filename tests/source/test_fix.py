@@ -128,7 +128,14 @@ def test_a_softmax_whose_value_goes_elsewhere_too_stays(source: str) -> None:
                     continue
                 opt.step()
             """,
-            None,
+            """
+            for i, x in enumerate(loader):
+                (loss(model(x)) / 4).backward()
+                if (i + 1) % 4:
+                    continue
+                opt.step()
+                opt.zero_grad()
+            """,
         ),
         (
             """

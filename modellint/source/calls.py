@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .branches import is_not_evaluation, is_training
 from .code import Function, Value
 from .scope import Callee, Frame, Source
-from .vocabulary import PASSES_FIRST, PASSES_RECEIVER, PASSES_TUPLE
+from .vocabulary import FRAMEWORKS, PASSES_FIRST, PASSES_RECEIVER, PASSES_TUPLE
 
 if TYPE_CHECKING:
     from .resolve import Resolver
@@ -44,6 +44,8 @@ class Calls:
             function = self.resolver.project.function(script, value.name)
             receiver = self._called_on(source) if function is not None and function.owner else None
             return Callee(value.name, script, function, receiver=receiver, outer=target.frame)
+        if value.kind == "class" and value.name in FRAMEWORKS:
+            return Callee(value.name)
         if value.kind == "class":
             return Callee(value.name, script, class_=self.resolver.project.class_(script, value.name))
         if value.kind == "call" and value.method == "partial" and value.arguments:

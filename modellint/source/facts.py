@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from modellint.core.diagnostic import Location
 
 from .code import Value
+
+
+MADE = re.compile(r":\d+:\d+$")  # a subject that is called after the place where it is made, not by its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ class Act:
     def concerns(self, other: Act) -> bool:
         """Whether both may touch the same object."""
         if self.subjects and other.subjects:
-            return not set(self.subjects).isdisjoint(other.subjects)
+            known = {bool(MADE.search(subject)) for subject in (*self.subjects, *other.subjects)}
+            return len(known) > 1 or not set(self.subjects).isdisjoint(other.subjects)
         return not self.parameters or not other.parameters or self.shares(other.parameters)
 
     def shares(self, parameters: Iterable[str]) -> bool:
@@ -131,7 +136,9 @@ class Evaluation:
     call: Value  # of the model
     function: str
     models: tuple[Model, ...] = ()  # the project's models that it may be
-    modes: tuple[str, ...] = ()  # which mode it is in: "eval", "train", "mode" (either), "" (never set where it is seen)
+    modes: tuple[
+        str, ...
+    ] = ()  # which mode it is in: "eval", "train", "mode" (either), "" (never set where it is seen)
     recorded: tuple[bool | None, ...] = ()  # whether autograd builds a graph, on each way that leads there
     whole: bool = True  # all ways that lead there are known
     over: Value | None = None  # what the loop goes over

@@ -79,7 +79,7 @@ class Tracer:
         call = source.value
         receiver = call.receiver
         roles = self.roles.of(Source(receiver, source.frame, source.at)) if receiver is not None else set()
-        if call.method == "step" and "optimizer" in roles and receiver is not None:
+        if call.method == "step" and "optimizer" in roles and "scheduler" not in roles and receiver is not None:
             yield from self._closure(source, spot)
             yield from self._placed(self.acts.step(source, receiver), source, spot, receiver)
             return

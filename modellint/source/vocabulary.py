@@ -9,6 +9,8 @@ OPTIMIZERS = frozenset(
     "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Lamb LAMB Lion LARS Muon NAdam RAdam RMSprop Ranger Rprop SGD "
     "SGDP AdamP AdaBelief AdaBound AdamW8bit Adam8bit FusedAdam FusedLAMB FusedSGD SparseAdam BertAdam OpenAIAdam".split()
 )
+# Classes whose meaning is known, though a checkout of their library may be read: what they do is theirs.
+FRAMEWORKS = frozenset({"Accelerator", "Fabric"})
 # Calls whose result is one of their arguments, prepared: its meaning is unchanged.
 PASSES_FIRST = frozenset(
     "compile DataParallel DistributedDataParallel DDP FSDP FullyShardedDataParallel fully_shard unwrap_model prepare_model "

@@ -230,6 +230,7 @@ class Model:
     made: tuple[Layer, ...] = ()
     hidden: tuple[Layer, ...] = ()  # of each plain list or dict of layers that forward uses and nothing registers, one
     location: Location = Location()
+    carried: str = ""  # an attribute that forward feeds back from call to call and nothing sets anew or detaches
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,9 @@ class Kept:
         return Act("keep", source.value, (name,), terms=terms) if terms else None
 
     def _carries(self, source: Source, name: str) -> Act | None:
-        call = source.value.base if source.value.kind == "item" and source.value.base is not None else source.value
+        call = source.value
+        while call.kind == "item" and call.base is not None:
+            call = call.base
         given = (*call.arguments, *(value for _, value in call.keywords)) if call.kind == "call" else ()
         if call.base is not None or not any(part.name == name for value in given for part in value.within()):
             return None

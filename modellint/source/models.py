@@ -13,6 +13,7 @@ from .resolve import Resolver
 from .roles import Roles
 from .scope import Frame, Source
 from .script import Script
+from .states import carried
 
 
 class Models:
@@ -50,6 +51,7 @@ class Models:
             tuple(self.layers.made(script, init)) if init else (),
             tuple(self.registration.hidden(script, class_)),
             class_.location,
+            carried(self.resolver.project, script, class_),
         )
 
     def returns(self, forward: Frame) -> tuple[Operation, ...]:

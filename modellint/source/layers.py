@@ -70,6 +70,9 @@ class Layers:
             elif callee.name.startswith("torch.") or call.method in TENSOR_METHODS:
                 name = callee.name if callee.name.startswith("torch.") else call.method
                 yield self._layer(Layer(name, nest.path, call=call, repeated=nest.repeated or repeated))
+            elif call.name.startswith("self.") and callee.name == call.name:
+                path = nest.inside(_path(source), repeated).path
+                yield self._layer(Layer("", path, call=call, repeated=nest.repeated or repeated))
 
     def _enter(self, callee: Callee, source: Source, nest: Nest) -> Iterator[Layer]:
         frame = self.resolver.calls.enter(callee, source)
@@ -84,7 +87,7 @@ class Layers:
                 yield from self._item(
                     item, call, nest.inside(str(index), item.frame.function is not made.frame.function)
                 )
-        elif callee.name:
+        else:
             yield self._layer(Layer(callee.name, nest.path, call, made.value, nest.repeated))
 
     def _item(self, item: Source, call: Value, nest: Nest) -> Iterator[Layer]:

@@ -145,7 +145,7 @@ class MissingGradientClip(SourceRule):
         return f"the {deep} layers of `{model.name}` without normalisation" if self._is_raw(layers, deep) else ""
 
     def _is_raw(self, layers: Sequence[Layer], deep: int) -> bool:
-        return deep >= self.depth and not any(NORM.fullmatch(layer.short) for layer in layers)
+        return deep >= self.depth and not any(not layer.name or NORM.fullmatch(layer.short) for layer in layers)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         norms = tuple(step.gradient_norm for step in run.steps)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from . import gradient
 from .branches import arms
 from .code import Value
 from .facts import Act
 from .lineage import Lineage
+from .models import Models
+from .modes import Modes
 from .numbers import Numbers
 from .parameters import Parameters
 from .relevance import CLEARING
 from .resolve import Resolver
-from .roles import Roles
+from .roles import CONVENTIONS, Roles
 from .schedules import Schedules
 from .scope import Source
 from .vocabulary import CLIP_METHODS, CLIPS, HARMLESS, NO_MODELS, sounds_like_optimizer
@@ -22,8 +25,9 @@ BOUNDS = ((1, "max_norm"), (None, "clip_value"), (None, "clip_val"))
 
 
 class Acts:
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, models: Models) -> None:
         self.resolver = resolver
+        self.modes = Modes(resolver, models)
         self.roles = Roles(resolver)
         self.numbers = Numbers(resolver)
         self.parameters = Parameters(resolver)
@@ -51,6 +55,8 @@ class Acts:
         if call.method == "step" and "scheduler" in roles and receiver is not None:
             moved = tuple(self.schedules.of(source.of(receiver)))
             return replace(self._act("schedule", source, subjects=self._subjects(source.of(receiver))), schedules=moved)
+        if call.method in ("eval", "train") and receiver is not None and len(call.arguments) <= 1:
+            return self._act(_mode(call), source, parameters=self.parameters.of_module(source.of(receiver)))
         return self._act("unknown", source) if self._may_clear(source) else None
 
     def step(self, source: Source, optimizer: Value, *, scaled: bool = False) -> Act:
@@ -66,7 +72,13 @@ class Acts:
         called = source.of(Value("name", call.name, location=call.location))
         if "model" not in self.roles.of(called):
             return None
-        return self._act("model", source, parameters=self.parameters.of_module(called))
+        act = self._act("model", source, parameters=self.parameters.of_module(called))
+        return replace(act, modal=self.modes.tell(called), recorded=True if self._always_recorded(source) else None)
+
+    def _always_recorded(self, source: Source) -> bool:
+        """Whether no model that may be called turns autograd off by itself."""
+        forwards = [callee.function for callee in self.resolver.calls.callees(source) if callee.function is not None]
+        return all(gradient.recorded(f, block) for f in forwards for block in range(len(f.blocks)))
 
     def _clip(self, source: Source, roles: set[str]) -> Act:
         call = source.value
@@ -142,7 +154,18 @@ class Acts:
 
 
 def _may_be_model(call: Value) -> bool:
-    return call.base is None and call.method not in NO_MODELS and not call.name.startswith(("torch.", "numpy."))
+    """A name that may be a model's, before it is looked up: no class, no method of another object, no library's."""
+    name, head = call.method, call.receiver.name if call.receiver is not None else ""
+    if call.base is not None or not name or name in NO_MODELS or (name[:1].isupper() and any(map(str.islower, name))):
+        return False
+    return head in ("", "self") or name in CONVENTIONS or head.startswith("self.")
+
+
+def _mode(call: Value) -> str:
+    given = call.argument(0, "mode")
+    if call.method == "eval" or given is None:
+        return call.method
+    return "mode" if not isinstance(given.constant, bool) else "train" if given.constant else "eval"
 
 
 def _named(made: Source) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from modellint.core.diagnostic import Location
+from modellint.core.record import dataclass
 
 from .code import Value
 
@@ -62,6 +62,7 @@ class Act:
     terms: tuple[str, ...] = ()  # of a backward() or "keep": the calls whose results it is a sum of, by their places
     schedules: tuple[Schedule, ...] = ()  # that a "schedule" moves on; none: not known
     recorded: bool | None = True  # whether autograd builds a graph of what it computes; None: not known
+    modal: bool | None = None  # of a "model": whether it computes something else in training than in evaluation mode
 
     @property
     def location(self) -> Location:
@@ -135,11 +136,10 @@ class Evaluation:
 
     call: Value  # of the model
     function: str
-    models: tuple[Model, ...] = ()  # the project's models that it may be
-    modes: tuple[
-        str, ...
-    ] = ()  # which mode it is in: "eval", "train", "mode" (either), "" (never set where it is seen)
-    recorded: tuple[bool | None, ...] = ()  # whether autograd builds a graph, on each way that leads there
+    modal: bool | None = None  # whether the model computes something else in training than in evaluation mode
+    parameters: tuple[str, ...] = ()  # the modules that are called; none: not known
+    modes: tuple[str, ...] = ()  # on each way that leads there: "eval", "train", "mode" (either), "" (never set)
+    recorded: tuple[bool | None, ...] = ()  # likewise, whether autograd builds a graph; None: not known
     whole: bool = True  # all ways that lead there are known
     over: Value | None = None  # what the loop goes over
     loop: Location = Location()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .facts import TrainingLoop
+from .evaluation import Evaluations
+from .facts import Evaluation, TrainingLoop
 from .loaders import Loaders
 from .losses import Losses
 from .models import Models
@@ -16,7 +17,7 @@ from .options import Options
 from .project import Project
 from .resolve import Resolver
 from .script import Script
-from .training import training_loops
+from .training import traces, training_loops
 
 DEEPEST = 4000  # calls within calls, of values through functions, attributes and files
 
@@ -27,24 +28,37 @@ def together(scripts: Iterable[Script], load: Callable[[Path], Script | None]) -
     sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST))
     project = Project((script for script in given if not script.problem), load)
     resolver = Resolver(project)
-    loops = list(training_loops(resolver))
-    facts = _Facts(resolver, loops)
-    for script in given:
-        yield script if script.problem else facts.added(script, loops)
+    models = Models(resolver)
+    traced = list(traces(resolver, models))
+    loops = list(training_loops(traced, project))
+    evaluations = Evaluations(project).of(traced)
+    facts = _Facts(resolver, models, loops, evaluations)
+    linked = [script if script.problem else facts.added(script) for script in given]
+    used = project.used
+    yield from (replace(script, used=used) for script in linked)
 
 
 class _Facts:
-    def __init__(self, resolver: Resolver, loops: Iterable[TrainingLoop]) -> None:
-        self.models = Models(resolver)
+    def __init__(
+        self,
+        resolver: Resolver,
+        models: Models,
+        loops: Sequence[TrainingLoop],
+        evaluations: Sequence[Evaluation],
+    ) -> None:
+        self.loops = loops
+        self.evaluations = evaluations
+        self.models = models
         self.optimizers = Optimizers(resolver, self.models)
         self.losses = Losses(resolver)
         self.options = Options(resolver.project)
         self.loaders = Loaders(resolver, loops)
 
-    def added(self, script: Script, loops: Iterable[TrainingLoop]) -> Script:
+    def added(self, script: Script) -> Script:
         return replace(
             script,
-            training_loops=tuple(loop for loop in loops if loop.location.path == script.path),
+            training_loops=tuple(loop for loop in self.loops if loop.location.path == script.path),
+            evaluations=tuple(found for found in self.evaluations if found.location.path == script.path),
             models=tuple(self.models.of(script)),
             optimizers=tuple(self.optimizers.of(script)),
             losses=tuple(self.losses.of(script)),

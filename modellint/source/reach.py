@@ -1,4 +1,4 @@
-"""The functions that come to a backward() or a step() through the functions that they call, by name and import."""
+"""The functions that come to a backward(), a step() or an evaluation through what they call, by name and import."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from .code import Function, Value
+from .evaluating import Evaluating
 from .project import Project
 from .script import Script
 
-CHANGES = re.compile(r"zero_grad|zero_|unscale_|\w*clip\w*grad\w*|\.grad")
+CHANGES = re.compile(r"zero_grad|zero_|unscale_|\w*clip\w*grad\w*|\.grad|eval")
 OTHER_STEPS = re.compile(r"sched|env|prof|timer|bar\b|meter", re.IGNORECASE)
 
 Node = tuple[int, str, str]  # a script, a function's name, and what it comes to
@@ -26,6 +27,7 @@ class Reach:
         self._reached: dict[str, set[tuple[int, str]]] = defaultdict(set)  # by a function's name: where, and what
         self._called: dict[tuple[int, str], set[str]] = defaultdict(set)
         self._index: dict[int, int] = {}
+        self._evaluating: list[Evaluating] = []
 
     def names(self, script: Script, kind: str) -> set[str]:
         """The names whose call in this script comes to `kind`."""
@@ -34,7 +36,7 @@ class Reach:
 
     def comes_to(self, function: Function, script: Script, kind: str) -> bool:
         names = self.names(script, kind)
-        return kind in self._direct(function) or any(name in names for name in _used(function))
+        return kind in self._direct(function, script) or any(name in names for name in _used(function))
 
     def _catch_up(self) -> None:
         new = self.project.scripts[self._read :]
@@ -50,13 +52,14 @@ class Reach:
         place = self._index[id(script)] = len(self._known)
         parts = frozenset(part for full in script.imports.values() for part in full.split("."))
         path = PurePath(script.path)
+        self._evaluating.append(Evaluating(script))
         self._known.append((parts, path.parent.name if path.stem == "__init__" else path.stem))
         for function in script.functions:
             name = _called_as(function)
             for other in set(_used(function)):
                 self._callers[other].add((place, name))
                 yield from self._below(place, name, other)
-            yield from ((place, name, kind) for kind in self._direct(function))
+            yield from ((place, name, kind) for kind in self._direct(function, script))
 
     def _below(self, place: int, name: str, called: str) -> Iterator[Node]:
         """What a function of a new script comes to through functions that are known to come to it."""
@@ -76,9 +79,11 @@ class Reach:
         """Whether a script can call what another one holds: it imports something of that name."""
         return place == owner or self._known[owner][1] in self._known[place][0]
 
-    def _direct(self, function: Function) -> set[str]:
+    def _direct(self, function: Function, script: Script) -> set[str]:
         found = {kind for call in function.calls if (kind := self._kind(call))}
         cleared = any(event.name.endswith(".grad") for event in function.events)
+        if self._evaluating[self._index[id(script)]].evaluates(function):
+            found.add("evaluation")
         return found | {"change"} if found or cleared else found
 
     def _kind(self, call: Value) -> str:

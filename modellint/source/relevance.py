@@ -1,4 +1,4 @@
-"""Which calls and functions may change gradients or weights: only these are worth following."""
+"""Which calls and functions may change gradients, weights or modes: only these are worth following."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from .reach import Reach
 from .script import Script
 from .vocabulary import sounds_like_optimizer
 
-CHANGING = re.compile(r"zero_grad|zero_|step|optimizer_step|backward|manual_backward|unscale_|\w*clip\w*grad\w*")
+CHANGING = re.compile(
+    r"zero_grad|zero_|step|optimizer_step|backward|manual_backward|unscale_|\w*clip\w*grad\w*|eval|train"
+)
 # A helper of such a name that cannot be found may clear gradients.
 CLEARING = re.compile(r"\w*(zero|reset|clear)\w*", re.IGNORECASE)
 
@@ -30,8 +32,19 @@ class Relevance:
         return imported and name in self.reach.names(script, "change")
 
     def function(self, function: Function, script: Script) -> bool:
-        return any(self.call(call, script) for call in function.calls)
+        return self.evaluates(function, script) or any(self.call(call, script) for call in function.calls)
+
+    def evaluates(self, function: Function, script: Script) -> bool:
+        return self.reach.comes_to(function, script, "evaluation")
+
+    def runs(self, function: Function, script: Script) -> bool:
+        """Whether it may train or evaluate a model."""
+        return self.evaluates(function, script) or self.trains(function, script)
 
     def trains(self, function: Function, script: Script) -> bool:
         """Whether it may both make gradients and step an optimizer."""
-        return all(self.reach.comes_to(function, script, kind) for kind in ("step", "backward"))
+        if not self.reach.comes_to(function, script, "backward"):
+            return False
+        if not self.reach.comes_to(function, script, "step"):
+            self.project.load_imports(script)  # an optimizer of the project's own may be among them
+        return self.reach.comes_to(function, script, "step")

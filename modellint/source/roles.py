@@ -64,7 +64,9 @@ class Roles:
             return "framework"
         if callee.name.startswith("torch.nn."):
             return "loss" if last.endswith("Loss") else "model"
-        return "optimizer" if sounds_like_optimizer(asked.name) else "other"
+        if sounds_like_optimizer(asked.name):
+            return "optimizer"
+        return "model" if CONVENTIONS.get(asked.method) == "model" else "other"
 
     def of_class(self, script: Script, class_: Class) -> str:
         for base in self.resolver.members.ancestry(script, class_):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from modellint.core.diagnostic import Problem
+from modellint.core.record import dataclass, field
 from modellint.core.suppress import Ignore
 
 from .code import Class, Function, Value
-from .facts import Loader, Loss, Model, Optimizer, Option, TrainingLoop
+from .facts import Evaluation, Loader, Loss, Model, Optimizer, Option, TrainingLoop
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Script:
     attributes: frozenset[str] = frozenset()  # all attribute names and short strings in the file
     ignores: tuple[Ignore, ...] = ()
     training_loops: tuple[TrainingLoop, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
     optimizers: tuple[Optimizer, ...] = ()
     losses: tuple[Loss, ...] = ()
     models: tuple[Model, ...] = ()

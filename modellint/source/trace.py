@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from modellint.core.record import dataclass
+
+from . import gradient
 from .acts import Acts
 from .branches import Branches, arms, leaving, passed
 from .code import Event, Function, Value
 from .facts import Act
 from .kept import Kept
+from .models import Models
 from .place import loops
 from .relevance import Relevance
 from .resolve import Resolver
@@ -29,13 +33,14 @@ class Spot:
     branches: Branches = ()
     loops: tuple[str, ...] = ()
     chain: tuple[int, ...] = ()  # the functions that are being executed
+    recorded: bool | None = True
 
 
 class Tracer:
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, models: Models) -> None:
         self.resolver = resolver
         self.roles = Roles(resolver)
-        self.acts = Acts(resolver)
+        self.acts = Acts(resolver, models)
         self.kept = Kept(resolver, self.acts.lineage)
         self.relevance = Relevance(resolver.project)
         self._left = LONGEST
@@ -110,14 +115,18 @@ class Tracer:
     def _placed(self, act: Act | None, source: Source, spot: Spot, stepped: Value | None = None) -> Iterator[Act]:
         if act is not None:
             here = self._inside(source, spot, stepped)
-            yield replace(act, branches=here.branches, loops=here.loops)
+            recorded = gradient.within(here.recorded, act.recorded)
+            yield replace(act, branches=here.branches, loops=here.loops, recorded=recorded)
 
     def _inside(self, source: Source, spot: Spot, subject: Value | None = None) -> Spot:
         """The place with the branchings and loops of its own function that are around it."""
         function = source.frame.function
         block = function.events[source.at or 0].block
         around = spot.loops + loops(source.frame, block, subject)
-        return replace(spot, branches=spot.branches + self._branches(function, source.at or 0), loops=around)
+        recorded = gradient.within(spot.recorded, gradient.recorded(function, block))
+        return replace(
+            spot, branches=spot.branches + self._branches(function, source.at or 0), loops=around, recorded=recorded
+        )
 
     def _branches(self, function: Function, at: int) -> Branches:
         leaves = self._leaving.get(id(function))

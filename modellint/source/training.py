@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from modellint.core.diagnostic import Location
+from modellint.core.record import dataclass
 
 from .code import Block
 from .facts import Act, TrainingLoop
+from .models import Models
 from .project import Project
 from .resolve import Resolver
 from .trace import Tracer
 
 
-def training_loops(resolver: Resolver) -> Iterator[TrainingLoop]:
-    """The loops of all scripts, each once, entered from where their functions are called."""
-    tracer = Tracer(resolver)
-    seen: set[tuple[str | None, int | None]] = set()
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All that a function does that nothing calls, as far as is known: a script's own body, an entry point."""
+
+    function: str
+    acts: tuple[Act, ...]
+    location: Location
+    trains: bool = True  # False: it comes to evaluations only
+
+
+def traces(resolver: Resolver, models: Models) -> Iterator[Trace]:
+    """Of the functions that come to a training step or an evaluation."""
+    tracer = Tracer(resolver, models)
     for script in resolver.project.scripts:
         for function in script.functions:
-            if function.kind not in ("function", "module") or not tracer.relevance.trains(function, script):
-                continue
-            frame = resolver.frame(script, function)
-            if function.kind == "function" and next(resolver.callers.of(frame), None) is not None:
-                continue
-            for loop in _loops(list(tracer.trace(frame)), resolver.project, function.name, function.location):
-                if (loop.location.path, loop.location.line) not in seen:
-                    seen.add((loop.location.path, loop.location.line))
-                    yield loop
+            if function.kind in ("function", "module") and tracer.relevance.runs(function, script):
+                frame = resolver.frame(script, function)
+                if function.kind == "module" or next(resolver.callers.of(frame), None) is None:
+                    trains = tracer.relevance.trains(function, script)
+                    yield Trace(function.name, tuple(tracer.trace(frame)), function.location, trains)
 
 
-def _loops(acts: list[Act], project: Project, function: str, location: Location) -> Iterator[TrainingLoop]:
+def training_loops(traced: Iterable[Trace], project: Project) -> Iterator[TrainingLoop]:
+    """The loops of all scripts, each once, entered from where their functions are called."""
+    seen: set[tuple[str | None, int | None]] = set()
+    for trace in (trace for trace in traced if trace.trains):
+        for loop in _loops(trace.acts, project, trace.function, trace.location):
+            if (loop.location.path, loop.location.line) not in seen:
+                seen.add((loop.location.path, loop.location.line))
+                yield loop
+
+
+def _loops(acts: Sequence[Act], project: Project, function: str, location: Location) -> Iterator[TrainingLoop]:
     innermost = dict.fromkeys(act.loops for act in acts if act.kind == "step")
     for loops in innermost:
         inside = tuple(replace(act, loops=act.loops[len(loops) :]) for act in acts if act.loops[: len(loops)] == loops)
         if loops:
-            blocks = [_block(loop, project) for loop in loops]
+            blocks = [block_of(loop, project) for loop in loops]
             yield TrainingLoop(
                 inside,
                 _function(loops[-1]),
@@ -45,12 +62,14 @@ def _loops(acts: list[Act], project: Project, function: str, location: Location)
                 over=tuple(block.value for block in blocks),
                 location=blocks[-1].location,
                 around=len(loops) - 1,
+                nest=loops,
+                places=tuple(block.location for block in blocks),
             )
         else:
             yield TrainingLoop(inside, function, whole=False, location=location)
 
 
-def _ahead(acts: list[Act], loops: tuple[str, ...]) -> Iterator[Act]:
+def _ahead(acts: Sequence[Act], loops: tuple[str, ...]) -> Iterator[Act]:
     """What the loops around the innermost one do before it, without that of other loops within them."""
     for act in acts:
         if act.loops[: len(loops)] == loops:
@@ -63,7 +82,8 @@ def _function(loop: str) -> str:
     return loop.split("|")[2]
 
 
-def _block(loop: str, project: Project) -> Block:
+def block_of(loop: str, project: Project) -> Block:
+    """The loop that an act names so."""
     _, path, name, block = loop.split("|")
     script = next(script for script in project.scripts if script.path == path)
     function = project.function(script, name)

@@ -1,0 +1,70 @@
+"""Acts to evaluations: each loop that calls a model and trains nothing, with the mode in which the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from modellint.core.diagnostic import Location
+
+from .facts import Act, Evaluation
+from .project import Project
+from .training import Trace, block_of
+
+TRAINING = ("backward", "step")
+
+
+class Evaluations:
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    def of(self, traced: Iterable[Trace]) -> list[Evaluation]:
+        """Each call once, with all that is known of the ways that lead to it."""
+        found: dict[Location, Evaluation] = {}
+        trained: set[Location] = set()
+        for trace in traced:
+            for at, act in enumerate(trace.acts):
+                if act.kind == "model" and act.loops:
+                    if _trains(trace.acts, at):
+                        trained.add(act.location)
+                    else:
+                        found[act.location] = self._joined(found.get(act.location), trace, at)
+        return [evaluation for place, evaluation in found.items() if place not in trained]
+
+    def _joined(self, known: Evaluation | None, trace: Trace, at: int) -> Evaluation:
+        act = trace.acts[at]
+        if known is None:
+            block = block_of(act.loops[-1], self.project)
+            function = act.loops[-1].split("|")[2]
+            parts = act.modal, act.parameters
+            known = Evaluation(act.call, function, *parts, over=block.value, loop=block.location)
+        return replace(
+            known,
+            modal=known.modal if known.modal == act.modal else None,
+            modes=(*known.modes, _mode(trace.acts, at)),
+            recorded=(*known.recorded, act.recorded),
+            whole=known.whole and not trace.function,
+        )
+
+
+def _trains(acts: Sequence[Act], at: int) -> bool:
+    """Whether the loop around a model's call trains anything, or a loss of it is used after the loop."""
+    act = acts[at]
+    inside = (a for a in acts if a.loops[: len(act.loops)] == act.loops)
+    later = (a for a in acts[at:] if a.kind == "backward")
+    return any(a.kind in TRAINING for a in inside) or any(_uses(a, act) for a in later)
+
+
+def _uses(backward: Act, act: Act) -> bool:
+    if not backward.origins:
+        return act.loops[: len(backward.loops)] == backward.loops
+    return any(origin is act.call for origin in backward.origins)
+
+
+def _mode(acts: Sequence[Act], at: int) -> str:
+    """The mode that was set last before the call: "" where none was, "mode" where it depends."""
+    act = acts[at]
+    for before in reversed(acts[:at]):
+        if before.kind in ("eval", "train", "mode") and before.concerns(act) and not before.excludes(act):
+            return before.kind
+    return ""

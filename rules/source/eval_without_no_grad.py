@@ -1,0 +1,150 @@
+"""ML118."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source import lookup
+
+# Calls that differentiate with respect to inputs, or turn autograd off beyond the facts.
+DIFFERENTIATES = frozenset({"grad", "jacobian", "hessian", "vjp", "jvp", "attribute", "backward", "attack"})
+
+
+class EvalWithoutNoGrad(SourceRule):
+    """An evaluation loop builds a graph of every batch, for gradients that nobody asks for.
+
+    Why: without `torch.no_grad()` every activation of the batch is kept for a backward pass that never comes: evaluation
+        needs the memory of training, and where outputs or losses are collected, that of all batches together.
+    Fix: put the loop into `with torch.no_grad():` (or `torch.inference_mode()`), or decorate the function with it.
+    Ignore: when gradients of the inputs are wanted.
+    Reported: https://github.com/hszhao/semseg/issues/60, https://github.com/OpenNMT/OpenNMT-py/issues/1141
+    """
+
+    code, severity, certain, topic = "ML118", Severity.WARNING, True, "evaluation"
+    words = ("eval",)
+    bad = (
+        """
+        model = Net()
+        model.eval()
+        for x, y in test_loader:
+            correct += (model(x).argmax(1) == y).sum().item()
+        """,
+        """
+        class Trainer:
+            def __init__(self, model):
+                self.model = model
+
+            def validate(self):
+                self.model.eval()
+                losses = []
+                for x, y in self.loader:
+                    losses.append(self.criterion(self.model(x), y))
+                return sum(losses) / len(losses)
+
+        Trainer(Net()).validate()
+        """,
+        """
+        def evaluate(net, batches):
+            net.eval()
+            for batch in batches:
+                yield net(batch)
+
+        def main():
+            net = Net()
+            for epoch in range(3):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss(net(x), y).backward()
+                    optimizer.step()
+                print(list(evaluate(net, test_batches)))
+
+        main()
+        """,
+    )
+    good = (
+        """
+        @torch.no_grad()
+        def evaluate(model, loader):
+            model.eval()
+            return sum((model(x).argmax(1) == y).sum() for x, y in loader)
+
+        evaluate(model, loader)
+        """,
+        """
+        def run(model, loader):
+            model.eval()
+            for x, y in loader:
+                model(x)
+
+        def main():
+            with torch.inference_mode():
+                run(model, loader)
+
+        main()
+        """,
+        """
+        model.eval()
+        for x, y in loader:  # saliency: the gradient of the input is what is asked for
+            x.requires_grad_()
+            model(x).max().backward()
+            maps.append(x.grad)
+        """,
+        """
+        def epoch(model, loader, train):
+            model.train(train)
+            for x, y in loader:
+                with torch.set_grad_enabled(train):
+                    loss = criterion(model(x), y)
+                    if train:
+                        loss.backward()
+                        optimizer.step()
+                        optimizer.zero_grad()
+
+        epoch(model, loader, False)
+        """,
+        """
+        extractor.eval()
+        for p in extractor.parameters():
+            p.requires_grad = False
+        for x, y in loader:
+            features.append(extractor(x))
+        """,
+        """
+        class Decoder(nn.Module):
+            def decode(self, token):
+                for _ in range(9):
+                    token = self.cell(token)
+                return token
+
+        decoder = Decoder()
+        decoder.eval()
+        decoder.decode(start)
+        """,
+        """
+        model.eval()
+        energies = 0
+        for x in batches:
+            energies = energies + model(x)
+        energies.sum().backward()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        models = {model.name for model in script.models}
+        for found in () if _handles_gradients(script) else script.evaluations:
+            function = lookup.function(script, found.location)
+            if set(found.modes) != {"eval"} or set(found.recorded) != {True} or function is None:
+                continue
+            inside = function.owner in models  # a model's own loop: whoever calls it decides
+            if not inside and not any(call.method in DIFFERENTIATES for call in function.calls):
+                message = f"evaluates `{found.call.name}` without `no_grad()`: a graph is built of every batch"
+                yield self.at(found, message, certain=found.whole)
+
+
+def _handles_gradients(script: Script) -> bool:
+    """Whether the file turns gradients off in another way than by a context."""
+    names = {"set_grad_enabled", "requires_grad_"} & script.attributes
+    frozen = any(e.kind == "assign" and e.name.endswith("requires_grad") for f in script.functions for e in f.events)
+    return bool(names) or frozen or any(name == "volatile" for call in script.calls for name, _ in call.keywords)
+

@@ -1,0 +1,211 @@
+"""ML119."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.diagnostic import Location
+from modellint.source.facts import Act, Evaluation, TrainingLoop
+
+EVALUATES = re.compile(r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev)([^a-z].*)?", re.I)
+MEANT = re.compile(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|adapt", re.I)
+
+
+class TrainEvalMode(SourceRule):
+    """A model with dropout or batch norm is evaluated in training mode, or trained in evaluation mode.
+
+    Why: in training mode dropout drops units and batch norm normalises by the batch at hand, and learns its statistics
+        from the test data too: the measured quality is that of another model. In evaluation mode dropout does
+        nothing and batch norm no longer learns its statistics: from the second epoch on another model is trained.
+    Fix: call `model.eval()` before each evaluation and `model.train()` before each epoch of training.
+    Ignore: when the mode is meant, as for Monte Carlo dropout, or for a fine-tuning that keeps batch statistics.
+    Reported: https://github.com/pytorch/tutorials/issues/1624, https://github.com/udacity/deep-learning-v2-pytorch/issues/3,
+        https://github.com/fartashf/vsepp/issues/4
+    """
+
+    code, severity, certain, topic = "ML119", Severity.WARNING, True, "evaluation"
+    words = ("eval", "no_grad", "inference_mode", "test", "val")
+    bad = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 2))
+
+            def forward(self, x):
+                return self.layers(x)
+
+        def train(model, optimizer):
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+
+        def validate(model):
+            model.eval()
+            with torch.no_grad():
+                for x, y in val_loader:
+                    correct = (model(x).argmax(1) == y).sum()
+
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(10):
+            train(model, optimizer)
+            validate(model)
+        """,
+        """
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(800, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model.train()
+        for epoch in range(10):
+            for step, (x, y) in enumerate(train_loader):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                for x, y in val_loader:
+                    correct += (model(x).argmax(1) == y).sum()
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv, self.norm, self.head = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 2)
+
+            def forward(self, x):
+                return self.head(self.norm(self.conv(x)).mean((2, 3)))
+
+        net = Net()
+
+        @torch.no_grad()
+        def test(loader):
+            return sum((net(x).argmax(1) == y).sum() for x, y in loader)
+
+        def measure():
+            correct = 0
+            with torch.no_grad():
+                for x, y in test_loader:
+                    correct += (net(x).argmax(1) == y).sum()
+            return correct
+
+        print(measure())
+        """,
+    )
+    good = (
+        """
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(800, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(10):
+            model.train()
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                for x, y in val_loader:
+                    correct += (model(x).argmax(1) == y).sum()
+        """,
+        """
+        model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 2))  # computes the same in both modes
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(10):
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            with torch.no_grad():
+                for x, y in val_loader:
+                    correct += (model(x).argmax(1) == y).sum()
+        """,
+        """
+        model = nn.Sequential(nn.Linear(8, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(10):
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        model.eval()  # at the end
+        for x, y in test_loader:
+            correct += (model(x).argmax(1) == y).sum().item()
+        """,
+        """
+        for seed in range(3):  # a new model for each seed
+            model = nn.Sequential(nn.Linear(8, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            for x, y in test_loader:
+                correct += (model(x).argmax(1) == y).sum().item()
+        """,
+        """
+        teacher = nn.Sequential(nn.Linear(8, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+        student = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.5), nn.Linear(16, 2))
+        optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+        for epoch in range(3):
+            teacher.eval()
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                with torch.no_grad():
+                    target = teacher(x).softmax(-1)
+                F.cross_entropy(student(x), target).backward()
+                optimizer.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for found in script.evaluations:
+            yield from self._evaluated(found)
+        for loop in script.training_loops:
+            yield from self._trained(loop)
+
+    def _evaluated(self, found: Evaluation) -> Iterator[Diagnostic]:
+        if found.modal and set(found.modes) <= {"", "train"} and _is_evaluation(found):
+            name = found.call.name
+            message = f"evaluates `{name}` in training mode: its dropout or batch norm is at work, and `{name}.eval()` missing"
+            yield self.at(found, message, certain=found.whole)
+
+    def _trained(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
+        for step in {step.subjects: step for step in loop.steps}.values():
+            modal = [a for a in loop.of("model") if a.modal and a.shares(step.parameters)]
+            switched = next((a for a in _switched(loop) if a.shares(step.parameters)), None)
+            if switched is not None and (modal or not step.parameters):
+                message = "is left in evaluation mode by this call when the next epoch trains it: `train()` is never called again"
+                yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=not switched.branches)
+
+
+def _is_evaluation(found: Evaluation) -> bool:
+    """Named so, and without gradients; neither dropout nor batch statistics are what it is about."""
+    names = [found.function.rpartition(".")[2], *(part.name for part in found.over.within())] if found.over else []
+    return any(EVALUATES.fullmatch(name) for name in names) and not any(MEANT.search(name) for name in names)
+
+
+def _switched(loop: TrainingLoop) -> Iterator[Act]:
+    """The calls of eval() in a loop around the training that no train() undoes before the next pass."""
+    inside = [(act, (*loop.nest, *act.loops)) for act in loop.acts]
+    acts = [*((act, act.loops) for act in loop.outer), *inside]
+    for act, loops in acts:
+        shared = [own for own, other in zip(loop.nest, loops, strict=False) if own == other]
+        undone = any(
+            other.kind in ("train", "mode") and other.concerns(act) and around[: len(shared)] == tuple(shared)
+            for other, around in acts
+        )
+        if act.kind == "eval" and act.parameters and shared and not undone:
+            if not any(_made_in(place, loop.places[len(shared) - 1]) for place in act.parameters):
+                yield act
+
+
+def _made_in(place: str, loop: Location) -> bool:
+    """Whether an object, named after the places of the calls that made it, is made in a loop."""
+    for part in place.split(">"):
+        path, _, rest = part.rpartition(":")[0].rpartition(":")
+        if path == loop.path and rest.isdigit() and (loop.line or 0) <= int(rest) <= (loop.end_line or 0):
+            return True
+    return False

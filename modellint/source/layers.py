@@ -61,8 +61,10 @@ class Layers:
                 yield self._layer(Layer("+", nest.path, call=added, repeated=nest.repeated or repeated))
 
     def _called(self, source: Source, nest: Nest, repeated: bool) -> Iterator[Layer]:
-        call = source.value
-        for callee in self.resolver.calls.callees(source)[:1]:
+        call, callees = source.value, self.resolver.calls.callees(source)
+        if len({callee.name for callee in callees if callee.made is not None}) > 1:  # one of several
+            yield self._layer(Layer("", nest.inside(_path(source), repeated).path, call, repeated=repeated))
+        for callee in callees[:1]:
             if callee.made is not None:
                 yield from self._module(callee.made, call, nest.inside(_path(source), repeated), callee, source)
             elif callee.function is not None:

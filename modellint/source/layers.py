@@ -62,7 +62,8 @@ class Layers:
 
     def _called(self, source: Source, nest: Nest, repeated: bool) -> Iterator[Layer]:
         call, callees = source.value, self.resolver.calls.callees(source)
-        if len({callee.name for callee in callees if callee.made is not None}) > 1:  # one of several
+        made = [callee.made for callee in callees if callee.made is not None]
+        if len({callee.name for each in made for callee in self.resolver.calls.callees(each)}) > 1:  # one of several
             yield self._layer(Layer("", nest.inside(_path(source), repeated).path, call, repeated=repeated))
         for callee in callees[:1]:
             if callee.made is not None:

@@ -24,7 +24,7 @@ def _arms(function: Function, block: int) -> Iterator[tuple[str, str]]:
             while test.kind == "operation" and test.name == "not":
                 test, arm = test.arguments[0], OPPOSITE[arm]
             own = index if around.kind == "if" else around.sibling
-            yield (str(test) if _readable(test) else f"{function.name}#{own}"), arm
+            yield (str(test) if _readable(test) else f"{function.name}#{own}{_mark(test)}"), arm
         elif around.kind in ("case", "except"):
             yield f"{function.name}#{index if around.sibling is None else around.sibling}", f"{around.kind}#{index}"
 
@@ -38,8 +38,12 @@ def leaving(function: Function) -> list[tuple[int, int]]:
 def passed(function: Function, at: int, leaves: list[tuple[int, int]]) -> Branches:
     """The arms opposite to those that an event comes after and that end by leaving: `if skip: continue`."""
     around = set(function.enclosing(function.events[at].block))
-    arms_left = [block for block, end in leaves if end < at and block not in around and _leads(function, block, end, around)]
-    return tuple((test, OPPOSITE.get(arm, arm)) for block in arms_left for test, arm in list(_arms(function, block))[:1])
+    arms_left = [
+        block for block, end in leaves if end < at and block not in around and _leads(function, block, end, around)
+    ]
+    return tuple(
+        (test, OPPOSITE.get(arm, arm)) for block in arms_left for test, arm in list(_arms(function, block))[:1]
+    )
 
 
 def _leads(function: Function, block: int, end: int, around: set[int]) -> bool:
@@ -47,6 +51,11 @@ def _leads(function: Function, block: int, end: int, around: set[int]) -> bool:
     loop = next((b for b in function.enclosing(block) if function.blocks[b].kind in ("for", "while")), 0)
     left = function.events[end].kind == "return" or function.events[end].name == "raise" or loop in around
     return left and function.blocks[block].parent in around
+
+
+def _mark(test: Value) -> str:
+    """Tells that a test holds only every few times, also where it cannot be read as a whole."""
+    return "%" if any(part.name == "%" for part in test.within()) else ""
 
 
 def _readable(test: Value) -> bool:

@@ -1,0 +1,169 @@
+"""ML128."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure.statistics import median
+from modellint.source.facts import Act, Optimizer, TrainingLoop
+
+ADAPTIVE = (
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "RAdam",
+    "Adagrad",
+    "Adadelta",
+    "RMSprop",
+    "Lion",
+    "Adafactor",
+    "LAMB",
+    "Lamb",
+)
+DIVIDES = ("/", "//", "*", "div", "div_", "mul", "mul_", "true_divide", "sum")
+
+
+def _run(ratio: float) -> Run:
+    return Run(tuple(Step(i, loss=2.0 * ratio, class_loss=2.0, backwards=4) for i in range(3)))
+
+
+class AccumulationScale(SourceRule):
+    """Gradients of several batches are added up before a step, and the loss is not divided by their number.
+
+    Why: the step then follows the sum, not the mean: with SGD the learning rate is in effect as many times larger, and a
+        clip bounds a gradient that is as many times longer, so that the setting no longer means what it says.
+    Fix: `(loss / accumulation_steps).backward()`.
+    Ignore: when the learning rate was chosen for the sum, and for losses that sum over tokens and are divided later.
+        Adam and its relatives do not see the scale; they are reported only where a clip does.
+    Thresholds: a run confirms it when the median loss that backward() starts from is more than `share` = 0.75 of the
+        mean cross entropy of its batch, though several batches feed a step (a divided loss gives one half or less).
+    Reported: https://github.com/hirofumi0810/neural_sp/issues/168, https://github.com/agokrani/distillKitPlus/issues/5
+    """
+
+    code, severity, topic = "ML128", Severity.WARNING, "gradients"
+    explains = ("update-too-large", "exploding-gradients")
+    words = ("backward",)
+    share = 0.75
+    bad = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for i, (x, y) in enumerate(loader):
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            if (i + 1) % 4 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+        """,
+        """
+        class Trainer:
+            def __init__(self, net, every):
+                self.net, self.every = net, every
+                self.criterion = nn.CrossEntropyLoss()
+                self.optimizer = torch.optim.AdamW(net.parameters())
+
+            def update(self):
+                torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+
+            def fit(self, loader):
+                for i, (x, y) in enumerate(loader):
+                    loss = self.criterion(self.net(x), y)
+                    loss.backward()
+                    if (i + 1) % self.every == 0 or i + 1 == len(loader):
+                        self.update()
+        """,
+    )
+    good = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for i, (x, y) in enumerate(loader):
+            loss = F.cross_entropy(model(x), y) / 4
+            loss.backward()
+            if (i + 1) % 4 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+        """,
+        """
+        optimizer = torch.optim.SGD(q.parameters(), lr=0.1)
+        for step in range(100000):  # nothing is added up: it learns at every fourth step
+            act(q)
+            if step % 4 == 0:
+                optimizer.zero_grad()
+                F.smooth_l1_loss(q(states()), targets()).backward()
+                optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for i, (x, y) in enumerate(loader):  # cleared in each pass
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            if i % 2 == 0:
+                optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for i, (x, y) in enumerate(loader):  # a sum over all tokens, which is divided where they are counted
+            F.cross_entropy(model(x), y, reduction="sum").backward()
+            if (i + 1) % 4 == 0:
+                divide(model.parameters(), tokens)
+                optimizer.step()
+                optimizer.zero_grad()
+        """,
+        """
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        for i, (x, y) in enumerate(loader):
+            F.cross_entropy(model(x), y).backward()
+            if (i + 1) % 4 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+        """,
+    )
+    confirmed_by = _run(1.0)
+    not_confirmed_by = _run(0.25)
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        losses = {loss.call: loss.settings for loss in script.losses}
+        for loop in script.training_loops:
+            for step in loop.steps:
+                makers = [made for made in script.optimizers if made.made(step)]
+                for backward in _added(loop, step) if _sees_scale(loop, makers) else ():
+                    start = next((o for o in backward.origins if o.method != "scale"), None)
+                    known = start is not None and (start in losses or any(start is m.call for m in loop.of("model")))
+                    reduction = losses[start].argument(None, "reduction") if start in losses else None
+                    if known and not _is_divided(backward) and (reduction is None or reduction.constant == "mean"):
+                        yield self.at(backward, "adds up the gradients of several batches and not their mean")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        steps = [step for step in run.steps if step.backwards > 1 and step.loss is not None and step.class_loss]
+        if not steps:
+            return None
+        ratio = median((step.loss or 0.0) / (step.class_loss or 1.0) for step in steps)
+        return Evidence(
+            "loss that backward() starts from / mean loss of its batch", ratio, self.share, holds=ratio > self.share
+        )
+
+
+def _added(loop: TrainingLoop, step: Act) -> Iterator[Act]:
+    """The backward() of each pass, where the step and all that clears the gradients come only every few passes."""
+    rare = {branch for branch in step.branches if "%" in branch[0]}
+    clears = [act for act in loop.of("clear") if act.concerns(step)]
+    if not rare or not clears or any(rare.isdisjoint(clear.branches) for clear in clears) or _is_owned(loop):
+        return
+    for act in loop.before(step):
+        if act.kind == "backward" and rare.isdisjoint(act.branches) and not act.loops:
+            yield act
+
+
+def _is_owned(loop: TrainingLoop) -> bool:
+    return any(act.owner or act.kind == "unknown" for act in loop.acts)
+
+
+def _sees_scale(loop: TrainingLoop, makers: list[Optimizer]) -> bool:
+    return bool(makers) and (any(made.family not in ADAPTIVE for made in makers) or bool(loop.clips))
+
+
+def _is_divided(backward: Act) -> bool:
+    return any(origin.name in DIVIDES or origin.method in DIVIDES for origin in backward.origins)

@@ -10,7 +10,6 @@ from modellint.core.record import dataclass
 
 from .code import Value
 
-
 MADE = re.compile(r":\d+:\d+$")  # a subject that is called after the place where it is made, not by its name
 
 
@@ -195,7 +194,8 @@ class Layer:
     """A layer or function that a model's forward applies.
 
     `name` is the full name ("torch.nn.Linear", "torch.nn.functional.relu"), that of a tensor's method ("softmax"), or "+" for
-    a sum of two activations; "" for a module that cannot be read. `path` is the attribute that holds the layer: `fc`, `encoder.0`, `blocks[].norm`.
+    a sum of two activations; "" for a module that cannot be read. `path` is the attribute that holds the layer: `fc`,
+    `encoder.0`, `blocks[].norm`.
     """
 
     name: str

@@ -147,4 +147,3 @@ def _handles_gradients(script: Script) -> bool:
     names = {"set_grad_enabled", "requires_grad_"} & script.attributes
     frozen = any(e.kind == "assign" and e.name.endswith("requires_grad") for f in script.functions for e in f.events)
     return bool(names) or frozen or any(name == "volatile" for call in script.calls for name, _ in call.keywords)
-

@@ -197,9 +197,9 @@ def _switched(loop: TrainingLoop) -> Iterator[Act]:
             other.kind in ("train", "mode") and other.concerns(act) and around[: len(shared)] == tuple(shared)
             for other, around in acts
         )
-        if act.kind == "eval" and act.parameters and shared and not undone:
-            if not any(_made_in(place, loop.places[len(shared) - 1]) for place in act.parameters):
-                yield act
+        fresh = shared and any(_made_in(place, loop.places[len(shared) - 1]) for place in act.parameters)
+        if act.kind == "eval" and act.parameters and shared and not undone and not fresh:
+            yield act
 
 
 def _made_in(place: str, loop: Location) -> bool:

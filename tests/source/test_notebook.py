@@ -45,7 +45,9 @@ def test_old_notebooks_keep_their_cells_in_worksheets() -> None:
     assert notebook.script(json.dumps(old).encode()) == b"x = 1"
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"3", b'{"cells": 3}', b'{"worksheets": []}', b"\xff\xfe", b"[" * 9999])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"3", b'{"cells": 3}', b'{"worksheets": []}', b"\xff\xfe", b"[" * 9999]
+)
 def test_what_is_no_notebook_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         notebook.script(data)

@@ -69,12 +69,16 @@ def _same_fault(first: Diagnostic, second: Diagnostic, rules: Rules) -> bool:
 
 
 def _joined(first: Diagnostic, second: Diagnostic) -> Diagnostic:
-    """`first`, with what `second` knows besides: evidence, module path, the surer verdict and the higher severity."""
+    """`first`, with what `second` knows besides: evidence, module path, the surer verdict and the higher severity.
+
+    The message is that of the surer view; of two views by the same rule, that of the deeper one, which has seen more.
+    """
     surer = second if second.verdict.convicts and not first.verdict.convicts else first
+    deeper = second if second.rule == first.rule else surer
     return replace(
         first,
         severity=max(first.severity, second.severity, key=lambda severity: severity.rank),
-        message=surer.message,
+        message=deeper.message,
         verdict=_surest(first.verdict, second.verdict),
         location=replace(first.location, module=first.location.module or second.location.module),
         evidence=tuple(_united(first.evidence, second.evidence)),

@@ -69,7 +69,10 @@ def test_the_same_rule_twice_is_one_fault_only_at_the_same_place() -> None:
     found = correlate(
         [a.at(at(5), "read"), a.at(at(5, "head"), "graphed"), a.at(at(7, "other"), "graphed")], None, rules
     )
-    assert [(d.location.line, d.location.module) for d in found] == [(5, "head"), (7, "other")]
+    assert [(d.location.line, d.location.module, d.message) for d in found] == [
+        (5, "head", "graphed"),
+        (7, "other", "graphed"),
+    ]
 
 
 def test_symptoms_fold_under_convicted_causes_one_link_at_a_time() -> None:

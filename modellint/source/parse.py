@@ -16,9 +16,11 @@ from types import MappingProxyType
 from modellint.core.diagnostic import Location, Problem
 from modellint.core.suppress import ignores
 
-from . import link, notebook, statements
+from . import definitions, displays, expressions, link, notebook, statements
 from .script import Script
 from .walker import Body, Walker
+
+READERS = {**expressions.READERS, **displays.READERS, **statements.READERS, **definitions.READERS}
 
 
 def read(
@@ -88,9 +90,9 @@ def _parsed(path: str, data: bytes) -> Script:
 
 
 def _facts(path: str, data: bytes, tree: ast.Module) -> Script:
-    walker = Walker(path, _columns(data))
+    walker = Walker(path, _columns(data), READERS)
     with walker.defining(Body("", "module", location=Location(path, 1, 1))):
-        statements.read(walker, tree.body)
+        walker.read(tree.body)
     marks = tuple(ignores(path, _text(data))) if b"modellint:" in data else ()
     return Script(
         path,

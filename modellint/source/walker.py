@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from modellint.core.diagnostic import Location
 
@@ -37,15 +38,49 @@ class Body:
         return Function(self.name, self.kind, self.owner, self.parent, *facts)
 
 
+Readers = Mapping[type[ast.AST], Callable[["Walker", Any], object]]
+
+
 class Walker:
-    def __init__(self, path: str, column: Callable[[int, int], int]) -> None:
+    def __init__(self, path: str, column: Callable[[int, int], int], readers: Readers) -> None:
         self.path = path
         self.column = column
+        self.readers = readers
         self.imports: dict[str, str] = {}
         self.attributes: set[str] = set()
         self.functions: list[Function] = []
         self.classes: list[Class] = []
         self.bodies: list[Body] = []
+
+    def read(self, statements: Iterable[ast.stmt]) -> None:
+        for node in statements:
+            reader = self.readers.get(type(node))
+            if reader is not None:
+                reader(self, node)
+
+    def value(self, node: ast.expr) -> Value:
+        reader = self.readers.get(type(node))
+        return self._parts(node) if reader is None else cast(Value, reader(self, node))
+
+    def values(self, nodes: Iterable[ast.expr]) -> tuple[Value, ...]:
+        return tuple([self.value(node) for node in nodes])
+
+    def _parts(self, node: ast.expr) -> Value:
+        """Slices, f-strings and the like: only the calls inside them matter."""
+        parts = [self.value(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+        return Value("text" if isinstance(node, ast.JoinedStr) else "unknown", arguments=tuple(parts))
+
+    def dotted(self, node: ast.expr) -> str | None:
+        """`a.b.c` with `a` in full, None if the node is more than names and dots."""
+        parts = []
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return None
+        self.attributes.update(parts)
+        parts.append(self.full(node.id))
+        return ".".join(reversed(parts))
 
     @property
     def body(self) -> Body:

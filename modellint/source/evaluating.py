@@ -47,7 +47,6 @@ def _repeated(function: Function) -> Iterator[Value]:
 
 
 def _bound(function: Function) -> set[str]:
-    """The names that it binds to anything but functions and classes."""
-    return {
-        e.name for e in function.events if e.kind == "assign" and e.value and e.value.kind not in ("function", "class")
-    }
+    """The names that it binds to what a call makes, or to an item."""
+    assigned = (e for e in function.events if e.kind == "assign" and e.value is not None)
+    return {e.name for e in assigned if e.value is not None and e.value.kind in ("call", "item", "element")}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source import lookup
 
-# Calls that differentiate with respect to inputs, or turn autograd off beyond the facts.
-DIFFERENTIATES = frozenset({"grad", "jacobian", "hessian", "vjp", "jvp", "attribute", "backward", "attack"})
+# Calls that differentiate with respect to inputs.
+DIFFERENTIATES = re.compile(
+    r"grad|backward|jacobian|hessian|[vj][vj]p|\w*(attribut|attack|perturb|adversar|pgd|fgsm|salien|craft|cam)\w*", re.I
+)
 
 
 class EvalWithoutNoGrad(SourceRule):
@@ -22,7 +25,7 @@ class EvalWithoutNoGrad(SourceRule):
     """
 
     code, severity, certain, topic = "ML118", Severity.WARNING, True, "evaluation"
-    words = ("eval",)
+    words = (".eval(",)
     bad = (
         """
         model = Net()
@@ -104,6 +107,14 @@ class EvalWithoutNoGrad(SourceRule):
         epoch(model, loader, False)
         """,
         """
+        def robustness(model, loader, adversary):
+            model.eval()
+            for x, y in loader:
+                clean, worst = model(x), model(adversary.perturb(x, y))
+
+        robustness(model, loader, LinfPGDAttack(model))
+        """,
+        """
         extractor.eval()
         for p in extractor.parameters():
             p.requires_grad = False
@@ -137,7 +148,7 @@ class EvalWithoutNoGrad(SourceRule):
             if set(found.modes) != {"eval"} or set(found.recorded) != {True} or function is None:
                 continue
             inside = function.owner in models  # a model's own loop: whoever calls it decides
-            if not inside and not any(call.method in DIFFERENTIATES for call in function.calls):
+            if not inside and not any(DIFFERENTIATES.fullmatch(call.method) for call in function.calls):
                 message = f"evaluates `{found.call.name}` without `no_grad()`: a graph is built of every batch"
                 yield self.at(found, message, certain=found.whole)
 

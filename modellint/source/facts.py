@@ -245,6 +245,9 @@ class Optimizer:
     schedulers: tuple[str, ...] = ()  # the classes of the schedulers that are made for it
     stepped: bool = True  # False only if nothing in the project may step it
     clears: tuple[Value, ...] = ()  # the calls that clear its gradients where a backward() makes them
+    held: tuple[str, ...] = ()  # the modules whose parameters it is given, by where they are made; none: not known
+    replaced: tuple[Value, ...] = ()  # layers with weights that are put into these modules later
+    twice: str = ""  # a module whose parameters it is given twice
 
     @property
     def location(self) -> Location:

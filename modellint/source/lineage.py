@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .code import Function, Value
+from .code import Value
+from .gradient import recorded
 from .resolve import Resolver
 from .scope import Frame, Source, reaching
 
@@ -25,7 +26,6 @@ KEEPS = frozenset(
 )
 Term = tuple[Source, str]  # a call, and which part of its result: ".loss", "[0]"
 GROWING = ("append", "extend", "insert", "add")
-NO_GRADIENT = ("no_grad", "inference_mode")
 
 
 class Lineage:
@@ -158,17 +158,10 @@ class Lineage:
                 yield from _grown(scope, name)
 
 
-def without_gradient(function: Function, block: int) -> bool:
-    """Whether a block lies in a context, or its function under a decorator, in which no graph is built."""
-    around = (function.blocks[b] for b in function.enclosing(block))
-    contexts = [b.value for b in around if b.kind == "with" and b.value is not None]
-    return any(value.method in NO_GRADIENT for value in (*contexts, *function.decorators))
-
-
 def _assigned(scope: Frame, places: list[int]) -> Iterator[Source]:
     for place in places:
         event = scope.function.events[place]
-        if event.value is not None and not without_gradient(scope.function, event.block):
+        if event.value is not None and recorded(scope.function, event.block) is not False:
             yield Source(event.value, scope, place)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .branches import arms
+from .code import Value
 from .facts import Model, Optimizer, Setting
 from .models import Models
 from .numbers import Numbers
+from .parameters import Parameters
 from .relations import Relations
+from .replacements import Replacements
 from .resolve import Resolver
 from .scope import Source
 from .script import Script
@@ -16,6 +19,7 @@ from .usage import usage
 from .vocabulary import is_optimizer, is_scheduler
 
 PARAMETERS = ("parameters", "named_parameters")
+JOINS = ("list", "tuple", "chain")
 
 
 class Optimizers:
@@ -23,6 +27,8 @@ class Optimizers:
         self.resolver = resolver
         self.models = models
         self.numbers = Numbers(resolver)
+        self.parameters = Parameters(resolver)
+        self.replacements = Replacements(resolver)
         self.relations = Relations(resolver.project)
 
     def of(self, script: Script) -> Iterator[Optimizer]:
@@ -40,18 +46,22 @@ class Optimizers:
 
     def _made(self, source: Source, schedulers: Iterable[Source]) -> Optimizer:
         given = source.value.argument(0, "params")
-        held = self.resolver.of(source.of(given)) if given is not None else []
+        values = self.resolver.of(source.of(given)) if given is not None else []
         script, function = source.frame.script, source.frame.function
         used = usage(self.relations.of(script), script, function, source.value)
+        held = self.parameters.of(source.of(given)) if given is not None else ()
         return Optimizer(
             source.value.name,
             source.value,
             tuple(self._rates(source)),
-            tuple({model.name: model for part in held for model in self._trained(part)}.values()),
-            not held or any(self._are_modules(part) for part in held),
+            tuple({model.name: model for part in values for model in self._trained(part)}.values()),
+            not values or any(self._are_modules(part) for part in values),
             tuple(scheduler.value.method for scheduler in schedulers if self._moves(scheduler, source)),
             used.stepped,
             used.clears,
+            held,
+            tuple(self.replacements.after(source, held)),
+            next(_twice(values[0].value), "") if len(values) == 1 else "",
         )
 
     def _rates(self, source: Source) -> Iterator[Setting]:
@@ -83,3 +93,20 @@ class Optimizers:
     def _moves(self, scheduler: Source, source: Source) -> bool:
         given = scheduler.value.argument(0, "optimizer")
         return given is not None and any(made.value is source.value for made in self.resolver.of(scheduler.of(given)))
+
+
+def _twice(value: Value) -> Iterator[str]:
+    """The modules whose `parameters()` are joined to themselves."""
+    seen: set[str] = set()
+    for part in _joined(value):
+        if part in seen:
+            yield part
+        seen.add(part)
+
+
+def _joined(value: Value) -> Iterator[str]:
+    if value.kind == "call" and value.method == "parameters" and value.receiver is not None and not value.arguments:
+        yield str(value.receiver)
+    elif value.kind in ("operation", "list", "tuple", "starred") or (value.kind == "call" and value.method in JOINS):
+        parts = (*value.arguments, *((value.base,) if value.kind == "starred" and value.base is not None else ()))
+        yield from (found for part in parts for found in _joined(part))

@@ -1,0 +1,159 @@
+"""ML124."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure.run import Parameter
+from modellint.source.facts import Act, TrainingLoop
+
+# Models that are called for their judgement, not to be trained.
+FIXED = re.compile(
+    r"teacher|target|ema|average|vgg|lpips|percep|pretrained|frozen|fixed|clip|inception|reference|ref_|reward|expert"
+    r"|feature|extractor|old|loss|crit|eval|val",
+    re.IGNORECASE,
+)
+
+
+def _run(optimizer: int | None) -> Run:
+    return Run(
+        (Step(0),), (Parameter("body.weight", (8, 8), optimizer=0), Parameter("fc.weight", (2, 8), optimizer=optimizer))
+    )
+
+
+class OptimizerParameters(SourceRule):
+    """The optimizer does not hold the parameters of the model that is trained.
+
+    Why: an optimizer keeps the tensors that it was given. A layer that is put into the model afterwards, or a model whose
+        `parameters()` it was never given, gets gradients and is never changed by them: it keeps its random weights.
+    Fix: build the model completely, then the optimizer over all of its parameters; or use `add_param_group`.
+    Ignore: when a model is meant to stay as it is; `requires_grad_(False)` says so and saves the gradients.
+    Reported: https://github.com/microsoft/nni/issues/4521, https://github.com/line/open-universe/issues/5,
+        https://github.com/zhaoyuzhi/deepfillv2/pull/3
+    """
+
+    code, severity, certain, topic = "ML124", Severity.ERROR, True, "structure"
+    explains = ("loss-not-falling",)
+    words = (("optim", "parameters()"), ".backward(")
+    bad = (
+        """
+        model = torchvision.models.resnet18(weights="DEFAULT")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        model.fc = nn.Linear(512, 10)
+        train(model, optimizer)
+        """,
+        """
+        class Trainer:
+            def __init__(self, net):
+                self.net = net
+                self.opt = torch.optim.Adam([p for p in self.net.parameters() if p.requires_grad])
+                self.net.classifier[6] = nn.Sequential(nn.Dropout(), nn.Linear(4096, 10))
+        """,
+        """
+        mrd, mpd = MultiResolution(), MultiPeriod()
+        params = list(mrd.parameters()) + list(mrd.parameters())
+        optimizer = torch.optim.AdamW(params, lr=2e-4)
+        """,
+        """
+        generator, discriminator = nn.Linear(8, 8), nn.Linear(8, 1)
+        optimizer_g = torch.optim.Adam(generator.parameters())
+        optimizer_d = torch.optim.Adam(generator.parameters())
+        for real in loader:
+            fake = generator(noise())
+            optimizer_d.zero_grad()
+            (discriminator(fake.detach()).mean() - discriminator(real).mean()).backward()
+            optimizer_d.step()
+            optimizer_g.zero_grad()
+            (-discriminator(fake).mean()).backward()
+            optimizer_g.step()
+        """,
+    )
+    good = (
+        """
+        model = torchvision.models.resnet18(weights="DEFAULT")
+        model.fc = nn.Linear(512, 10)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        model.criterion = nn.CrossEntropyLoss()
+        model.fc = model.fc.to(device)
+        """,
+        """
+        model = torchvision.models.resnet18(weights="DEFAULT")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        model.fc = nn.Linear(512, 10)
+        optimizer.add_param_group({"params": model.fc.parameters()})
+        """,
+        """
+        backbone = torchvision.models.resnet18(weights="DEFAULT")
+        backbone.requires_grad_(False)
+        head = nn.Linear(512, 10)
+        optimizer = torch.optim.Adam(head.parameters())
+        for x, y in loader:  # frozen
+            optimizer.zero_grad()
+            F.cross_entropy(head(backbone(x)), y).backward()
+            optimizer.step()
+        """,
+        """
+        student, teacher = nn.Linear(8, 8), nn.Linear(8, 8)
+        optimizer = torch.optim.Adam(student.parameters())
+        for x in loader:
+            optimizer.zero_grad()
+            F.mse_loss(student(x), teacher(x)).backward()
+            optimizer.step()
+        """,
+        """
+        encoder, decoder = nn.Linear(8, 2), nn.Linear(2, 8)
+        optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()])
+        for x in loader:
+            optimizer.zero_grad()
+            F.mse_loss(decoder(encoder(x)), x).backward()
+            optimizer.step()
+        """,
+        """
+        model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2))
+        decay = [p for p in model.parameters() if p.ndim > 1]
+        plain = [p for p in model.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW([{"params": decay}, {"params": plain, "weight_decay": 0.0}])
+        """,
+    )
+    confirmed_by = _run(None)
+    not_confirmed_by = _run(0)
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for made in script.optimizers:
+            for layer in made.replaced:
+                where = f"the {made.family} of line {made.location.line}"
+                yield self.at(layer, f"puts a new {layer.method} into a model after {where} was given its parameters")
+            if made.twice:
+                yield self.at(made, f"is given the parameters of `{made.twice}` twice", severity=Severity.WARNING)
+        if not script.attributes & {"requires_grad", "requires_grad_", "freeze"}:
+            yield from self._loose(script)
+
+    def _loose(self, script: Script) -> Iterator[Diagnostic]:
+        """Models that a loss comes through and no optimizer holds."""
+        for loop in script.training_loops:
+            steps = [act for act in (*loop.acts, *loop.outer) if act.kind == "step"]
+            held = [made.held for made in script.optimizers] + [step.parameters for step in steps]
+            if all(held) and not any(act.owner or act.kind == "unknown" for act in loop.acts):
+                models = {act.parameters: act for act in loop.of("model") if _learns(loop, act)}
+                for act in models.values():
+                    if not any(act.shares(one) for one in held):
+                        name = act.call.name
+                        yield self.at(act, f"trains `{name}`, whose parameters no optimizer holds", certain=False)
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        trainable = [parameter for parameter in run.parameters if parameter.requires_grad]
+        if not trainable or not run.steps:
+            return None
+        loose = sum(parameter.optimizer is None for parameter in trainable)
+        return Evidence("trainable parameters that no optimizer holds", loose, 0, holds=loose > 0)
+
+
+def _learns(loop: TrainingLoop, act: Act) -> bool:
+    """Whether a loss comes through the model with its graph, and nothing says that it stays as it is."""
+    through = any(origin is act.call for backward in loop.of("backward") for origin in backward.origins)
+    fixed = FIXED.search(act.call.name) is not None or any(
+        other.kind == "eval" and other.shares(act.parameters) for other in (*loop.acts, *loop.outer)
+    )
+    return through and bool(act.parameters) and act.recorded is True and not fixed

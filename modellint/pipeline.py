@@ -102,7 +102,7 @@ def read(
     from .source import parse
 
     words = [rule.words for rule in readers(rules)]
-    wanted = {"modellint:"}.union(*words) if all(words) else ()
+    wanted = {"modellint:", *(word for alternatives in words for word in alternatives)} if all(words) else set()
     return list(parse.read(paths, wanted, edited))
 
 

@@ -38,7 +38,7 @@ class Rule:
     twins: ClassVar[tuple[str, ...]] = ()
     remedy: ClassVar[str | None] = None
     topic: ClassVar[str] = ""  # what the pytest assertions group by: "gradients", "predictions"
-    words: ClassVar[tuple[str, ...]] = ()
+    words: ClassVar[tuple[str | tuple[str, ...], ...]] = ()
     bad: ClassVar[Any] = ()
     fixed: ClassVar[Any] = ()  # what `fix` makes of each bad example; None where it leaves one alone
     good: ClassVar[Any] = ()
@@ -117,7 +117,11 @@ class Rule:
 
 
 class SourceRule(Rule):
-    """Reads facts of a script; `words` are the identifiers without which it cannot fire."""
+    """Reads facts of a script.
+
+    A file is only parsed if it holds one of the `words`, or all those of a tuple among them: the rarer they are, the
+    less is parsed.
+    """
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         raise NotImplementedError

@@ -24,13 +24,17 @@ READERS = {**expressions.READERS, **displays.READERS, **statements.READERS, **de
 
 
 def read(
-    paths: Iterable[Path], words: Iterable[str] = (), edited: Mapping[str, bytes] = MappingProxyType({})
+    paths: Iterable[Path],
+    words: Iterable[str | tuple[str, ...]] = (),
+    edited: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Iterator[Script]:
     """The scripts among `paths` that hold one of `words` (all, if there are none), linked; others are not parsed.
 
+    Of a tuple among the words, all must be there.
+
     `edited` holds what some files (by the path that is shown) contain instead of what is on the disk.
     """
-    wanted = [word.encode() for word in words]
+    wanted = [tuple(part.encode() for part in ([word] if isinstance(word, str) else word)) for word in words]
     scripts = (script for path in paths if (script := _load(path, wanted, edited)) is not None)
     yield from link.together(scripts, partial(_load, edited=edited))
 
@@ -41,14 +45,14 @@ def script(path: str, text: str) -> Script:
 
 
 def _load(
-    path: Path, wanted: Iterable[bytes] = (), edited: Mapping[str, bytes] = MappingProxyType({})
+    path: Path, wanted: Iterable[tuple[bytes, ...]] = (), edited: Mapping[str, bytes] = MappingProxyType({})
 ) -> Script | None:
     shown = shown_path(path)
     try:
         data = edited[shown] if shown in edited else path.read_bytes()
     except OSError as error:
         return Script(shown, problem=Problem(f"cannot be read: {error.strerror}", Location(shown)))
-    if wanted and not any(word in data for word in wanted):
+    if wanted and not any(all(part in data for part in word) for word in wanted):
         return None
     return _parsed(shown, data) if path.suffix != notebook.SUFFIX else _of_notebook(shown, data)
 

@@ -44,7 +44,7 @@ class AccumulationScale(SourceRule):
 
     code, severity, topic = "ML128", Severity.WARNING, "gradients"
     explains = ("update-too-large", "exploding-gradients")
-    words = ("backward",)
+    words = (".backward(",)
     share = 0.75
     bad = (
         """

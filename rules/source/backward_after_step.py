@@ -21,7 +21,7 @@ class BackwardAfterStep(SourceRule):
     """
 
     code, severity, certain, topic = "ML126", Severity.ERROR, True, "gradients"
-    words = ("backward",)
+    words = (".backward(",)
     bad = (
         """
         class Discriminator(nn.Module):

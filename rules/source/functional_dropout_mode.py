@@ -29,7 +29,7 @@ class FunctionalDropoutMode(SourceRule):
     """
 
     code, severity, certain, topic = "ML120", Severity.WARNING, True, "structure"
-    words = ("dropout", "Dropout")
+    words = ("dropout(", "dropout1d(", "dropout2d(", "dropout3d(", ("Dropout", ")("), "dropout_p")
     bad = (
         """
         class Net(nn.Module):

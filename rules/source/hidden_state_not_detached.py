@@ -20,7 +20,7 @@ class HiddenStateNotDetached(SourceRule):
     """
 
     code, severity, topic = "ML127", Severity.ERROR, "memory"
-    words = ("backward",)
+    words = (".backward(",)
     bad = (
         """
         rnn = nn.GRU(32, 64)

@@ -39,7 +39,7 @@ class LargeLearningRate(SourceRule):
     code, severity = "ML140", Severity.WARNING
     explains = ("update-too-large", "exploding-gradients", "loss-not-falling")
     remedy = "lower-lr"
-    words = ("Adam", "SGD", "RMSprop", "Adagrad", "LAMB", "Lamb")
+    words = ("Adam(", "AdamW(", "SGD(", "RMSprop(", "Adagrad(", "LAMB(", "Lamb(", "torch.optim, ")
     adam, rmsprop, sgd, adagrad = 0.03, 0.03, 3.0, 0.3
     ratio = 0.1
     bad = (

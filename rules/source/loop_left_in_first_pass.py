@@ -20,7 +20,7 @@ class LoopLeftInFirstPass(SourceRule):
     """
 
     code, severity, certain, topic = "ML153", Severity.ERROR, True, "data"
-    words = ("backward",)
+    words = (".backward(",)
     bad = (
         """
         def train_epoch(model, loader, optimizer):

@@ -19,7 +19,7 @@ class LossKeepsGraph(SourceRule):
     """
 
     code, severity, certain, topic = "ML123", Severity.WARNING, True, "memory"
-    words = ("backward",)
+    words = (".backward(",)
     bad = (
         """
         total = 0.0

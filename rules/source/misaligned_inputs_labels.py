@@ -40,7 +40,7 @@ class MisalignedInputsLabels(SourceRule):
     """
 
     code, severity, certain, topic = "ML134", Severity.ERROR, True, "data"
-    words = ("shuffle", "randperm", "permutation")
+    words = ("shuffle(", "randperm(", "permutation(")
     bad = (
         """
         import torch

@@ -25,7 +25,7 @@ class SameBatchEveryStep(SourceRule):
     """
 
     code, severity, topic = "ML133", Severity.WARNING, "data"
-    words = ("next(iter(",)
+    words = (("next(iter(", ".backward("),)
     steps, rows = 3, 8
     bad = (
         """

@@ -29,7 +29,7 @@ class ScalerBypassed(SourceRule):
 
     code, severity, certain, topic = "ML110", Severity.ERROR, True, "gradients"
     explains = ("update-too-large", "exploding-gradients", "loss-not-falling", "non-finite")
-    words = ("GradScaler", "scaler", "scale(")
+    words = (("scale", ".step("), ("Scaler", ".step("))
     share = 0.5
     bad = (
         """

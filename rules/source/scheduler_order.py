@@ -31,7 +31,7 @@ class SchedulerOrder(SourceRule):
 
     code, severity, topic = "ML117", Severity.WARNING, "schedule"
     explains = ("loss-not-falling",)
-    words = ("lr_scheduler", "_schedule", "LR(")
+    words = ("lr_scheduler", "_schedule(", "scheduler.step(", "LR(")
     batches = 100
     bad = (
         """

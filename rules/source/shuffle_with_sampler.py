@@ -19,7 +19,7 @@ class ShuffleWithSampler(SourceRule):
     """
 
     code, severity, certain, topic = "ML152", Severity.ERROR, True, "data"
-    words = ("DataLoader",)
+    words = ("DataLoader(",)
     bad = (
         """
         from torch.utils.data import DataLoader, DistributedSampler

@@ -35,7 +35,7 @@ class SoftmaxDimension(SourceRule):
     """
 
     code, severity, certain, topic = "ML115", Severity.ERROR, True, "structure"
-    words = ("softmax", "Softmax", "cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss")
+    words = ("softmax(", "Softmax(", "softmin(", "cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss")
     bad = (
         """
         class Net(nn.Module):

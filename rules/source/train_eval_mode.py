@@ -26,7 +26,7 @@ class TrainEvalMode(SourceRule):
     """
 
     code, severity, certain, topic = "ML119", Severity.WARNING, True, "evaluation"
-    words = ("eval", "no_grad", "inference_mode", "test", "val")
+    words = (".eval(", "no_grad():", "inference_mode():", "load_state_dict(", ".backward(")
     bad = (
         """
         class Net(nn.Module):

@@ -26,7 +26,7 @@ class UncalledMethod(SourceRule):
     """
 
     code, severity, certain, topic = "ML151", Severity.ERROR, True, "gradients"
-    words = ("zero_grad", "backward", "torch")
+    words = ("zero_grad", ".backward", *(f".{method}\n" for method in METHODS))
     bad = (
         """
         for x, y in loader:

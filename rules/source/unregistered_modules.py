@@ -18,7 +18,13 @@ class UnregisteredModules(SourceRule):
     """
 
     code, severity, certain, topic = "ML125", Severity.ERROR, True, "structure"
-    words = ("Module)", "Module,")
+    words = (
+        ("Module)", "append("),
+        ("Module)", " = ["),
+        ("Module)", " = {"),
+        ("Module)", "list("),
+        ("Module)", "dict("),
+    )
     bad = (
         """
         class Net(nn.Module):

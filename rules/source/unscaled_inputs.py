@@ -29,7 +29,15 @@ class UnscaledInputs(SourceRule):
     """
 
     code, severity, topic = "ML135", Severity.WARNING, "data"
-    words = ("imread", "read_image", "torchvision", "PIL")
+    words = (
+        "imread",
+        "read_image",
+        "decode_image",
+        "Image.open",
+        "torchvision.datasets",
+        "datasets.MNIST",
+        "datasets.CIFAR",
+    )
     bad = (
         """
         from torchvision.datasets import MNIST

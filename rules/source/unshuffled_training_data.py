@@ -41,7 +41,7 @@ class UnshuffledTrainingData(SourceRule):
     """
 
     code, severity, topic = "ML122", Severity.WARNING, "data"
-    words = ("DataLoader",)
+    words = ("DataLoader(",)
     excess = 0.3
     rows = 64
     bad = (

@@ -133,7 +133,11 @@ class AccumulationScale(SourceRule):
                     start = next((o for o in backward.origins if o.method != "scale"), None)
                     known = start is not None and (start in losses or any(start is m.call for m in loop.of("model")))
                     reduction = losses[start].argument(None, "reduction") if start in losses else None
-                    if known and not _is_divided(backward) and (reduction is None or reduction.constant == "mean"):
+                    if (
+                        known
+                        and not _is_divided(backward, loop)
+                        and (reduction is None or reduction.constant == "mean")
+                    ):
                         yield self.at(backward, "adds up the gradients of several batches and not their mean")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
@@ -165,5 +169,8 @@ def _sees_scale(loop: TrainingLoop, makers: list[Optimizer]) -> bool:
     return bool(makers) and (any(made.family not in ADAPTIVE for made in makers) or bool(loop.clips))
 
 
-def _is_divided(backward: Act) -> bool:
-    return any(origin.name in DIVIDES or origin.method in DIVIDES for origin in backward.origins)
+def _is_divided(backward: Act, loop: TrainingLoop) -> bool:
+    """Whether something is divided within the loop: what made the data before it does not scale the loss."""
+    start, end = loop.location.line or 0, backward.location.line or 0
+    within = (o for o in backward.origins if start <= (o.location.line or 0) <= end)
+    return any(origin.name in DIVIDES or origin.method in DIVIDES for origin in within)

@@ -1,0 +1,209 @@
+"""ML137."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint.core import edit
+from modellint.source.code import Event, Function, Value
+from modellint.source.facts import Layer
+
+RECURRENT = {"torch.nn.LSTM": 4, "torch.nn.GRU": 4, "torch.nn.RNN": 5}  # the position of `batch_first`
+RESHAPES = ("view", "reshape")
+
+
+class BatchFirst(SourceRule):
+    """A recurrent layer without `batch_first=True` is given, or read as if it gave, the batch first.
+
+    Why: by default the first axis is time. Given [batch, time, features] the layer runs along the batch: each sample's
+        state comes from the sample before it, and `output[:, -1]` is not the last time step but all steps of the
+        last sample. It raises no error, and trains badly.
+    Fix: make the layer with `batch_first=True`.
+    Ignore: when the batch is always one sequence.
+    Reported: https://github.com/facebookresearch/fairseq/issues/2449, https://github.com/pytorch/pytorch/issues/1538
+    """
+
+    code, severity, certain, topic = "ML137", Severity.WARNING, True, "structure"
+    words = ("LSTM(", "GRU(", "RNN(")
+    bad = (
+        """
+        class Classifier(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding = nn.Embedding(1000, 64)
+                self.lstm = nn.LSTM(64, 128)
+                self.head = nn.Linear(128, 2)
+
+            def forward(self, tokens):
+                output, _ = self.lstm(self.embedding(tokens))
+                return self.head(output[:, -1, :])
+        """,
+        """
+        class Forecast(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.gru = nn.GRU(input_size=1, hidden_size=32, num_layers=2)
+                self.head = nn.Linear(32, 1)
+
+            def forward(self, series):
+                return self.head(self.gru(series)[0][:, -1])
+        """,
+        """
+        class Forecast(nn.Module):
+            def __init__(self, batch_size):
+                super().__init__()
+                self.batch_size = batch_size
+                self.rnn = nn.RNN(8, 32)
+                self.head = nn.Linear(32, 1)
+
+            def forward(self, x):
+                x = x.view(self.batch_size, -1, 8)
+                output, hidden = self.rnn(x)
+                return self.head(hidden[-1])
+        """,
+    )
+    good = (
+        """
+        class Classifier(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm = nn.LSTM(64, 128, batch_first=True)
+                self.head = nn.Linear(128, 2)
+
+            def forward(self, x):
+                output, _ = self.lstm(x.view(x.size(0), -1, 64))
+                return self.head(output[:, -1, :])
+        """,
+        """
+        class Classifier(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm = nn.LSTM(64, 128)
+                self.head = nn.Linear(128, 2)
+
+            def forward(self, x):
+                output, _ = self.lstm(x.permute(1, 0, 2))
+                output = output.permute(1, 0, 2)
+                return self.head(output[:, -1])
+        """,
+        """
+        class Tagger(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm = nn.LSTM(64, 128)
+
+            def forward(self, sentence):
+                output, _ = self.lstm(sentence.view(len(sentence), 1, -1))
+                return output[:, -1], output[-1]
+        """,
+        """
+        class Packed(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm = nn.LSTM(64, 128)
+
+            def forward(self, x, lengths):
+                packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+                output, _ = self.lstm(packed)
+                output, _ = nn.utils.rnn.pad_packed_sequence(output, batch_first=True)
+                return output[:, -1]
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for model in script.models:
+            for layer in {layer.call: layer for layer in model.layers}.values():
+                if layer.name in RECURRENT and _is_time_first(layer):
+                    for function in script.functions:
+                        yield from self._judge(script, function, layer)
+
+    def _judge(self, script: Script, function: Function, layer: Layer) -> Iterator[Diagnostic]:
+        at = next((i for i, event in enumerate(function.events) if event.value is layer.call), None)
+        if at is None or layer.call is None or _is_single(layer.call):
+            return
+        read = next(_last_of_batch(function.events[at:], layer.call), None)
+        given = _given(function.events[:at], layer.call)
+        if read is not None:
+            message = f"reads the last sample of the batch, not the last time step: `{layer.path}` is not `batch_first`"
+            yield self.at(read, message, certain=not any(map(_is_state_of_one, script.calls)))
+        elif given is not None and "batch" in str(given.arguments[0]):
+            message = f"puts the batch first, and `{layer.path}` takes the time first"
+            yield self.at(given, message, certain=not _is_one(given.arguments[1]))
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """Unsafe: states that are handed in or read keep their own order of axes."""
+        places = {
+            layer.made.location: layer.made
+            for model in script.models
+            for layer in model.layers
+            if layer.made is not None and layer.name in RECURRENT and f"`{layer.path}`" in finding.message
+        }
+        made = next(iter(places.values()), None)
+        named = made is not None and made.argument(None, "batch_first") is not None
+        return Fix((edit.add(made, "batch_first", "True"),), safe=False) if made is not None and not named else None
+
+
+def _is_time_first(layer: Layer) -> bool:
+    made = layer.made
+    if made is None or made.unpacks:
+        return False
+    given = made.argument(RECURRENT[layer.name], "batch_first")
+    return given is None or (given.kind == "constant" and not given.constant)
+
+
+def _is_single(call: Value) -> bool:
+    """A batch of one sequence, written out, or a packed one."""
+    given = call.arguments[0] if call.arguments else None
+    parts = list(given.within()) if given is not None else []
+    single = any(p.method in RESHAPES and len(p.arguments) > 1 and _is_one(p.arguments[1]) for p in parts)
+    return single or any(p.method == "unsqueeze" and len(p.arguments) == 1 and _is_one(p.arguments[0]) for p in parts)
+
+
+def _is_state_of_one(call: Value) -> bool:
+    """A first state for batches of one: `torch.zeros(1, 1, hidden)`."""
+    return call.method in ("zeros", "randn", "rand") and len(call.arguments) == 3 and _is_one(call.arguments[1])
+
+
+def _is_one(value: Value) -> bool:
+    return value.kind == "constant" and value.constant == 1
+
+
+def _last_of_batch(events: tuple[Event, ...], call: Value) -> Iterator[Value]:
+    """Items `[:, -1]` of what the call returns first, while the name that holds it is not bound anew."""
+    names: set[str] = set()
+    for event in events:
+        if event.value is None:
+            continue
+        for part in event.value.within():
+            base = part.base if part.kind == "item" and _is_last(part) else None
+            if base is not None and ((base.kind == "name" and base.name in names) or _is_output(base, call)):
+                yield part
+        if event.kind == "assign":
+            names.discard(event.name)
+            if _is_output(event.value, call):
+                names.add(event.name)
+
+
+def _is_output(value: Value, call: Value) -> bool:
+    first = value.kind == "item" and value.arguments[0].constant == 0 and value.arguments[0].kind == "constant"
+    return first and value.base is call
+
+
+def _is_last(item: Value) -> bool:
+    """`[:, -1]` or `[:, -1, :]`."""
+    index = item.arguments[0]
+    if index.kind != "tuple" or len(index.arguments) < 2:
+        return False
+    whole, last = index.arguments[:2]
+    return whole.kind == "unknown" and not whole.arguments and last.kind == "constant" and last.constant == -1
+
+
+def _given(events: tuple[Event, ...], call: Value) -> Value | None:
+    """The reshaping, if any, that directly made what the call is given."""
+    given = call.arguments[0] if call.arguments else None
+    if given is not None and given.kind == "name":
+        bound = (e.value for e in reversed(events) if e.kind == "assign" and e.name == given.name)
+        given = next(bound, None)
+    reshaped = given is not None and given.kind == "call" and given.method in RESHAPES and given.receiver is not None
+    return given if reshaped and given is not None and len(given.arguments) == 3 else None

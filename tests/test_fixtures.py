@@ -60,13 +60,8 @@ def test_every_sick_script_says_what_is_wrong_and_has_a_twin() -> None:
     assert [script for script in HEALTHY if expectations(script)] == []
 
 
-MISSED = {"bird_calls": "a layer that is replaced between a second optimizer and a helper that trains is not followed"}
-
-
 @pytest.mark.parametrize("script", SICK, ids=twin)
-def test_reading_finds_what_can_be_read(script: Path, request: pytest.FixtureRequest) -> None:
-    if twin(script) in MISSED:
-        request.applymarker(pytest.mark.xfail(reason=MISSED[twin(script)], strict=True))
+def test_reading_finds_what_can_be_read(script: Path) -> None:
     found = {(Path(d.location.path).name, d.location.line, d.rule) for d in check(script)}
     assert {(file, line, rule) for file, line, rule, _ in expectations(script) if rule in READ} <= found
 

@@ -34,7 +34,7 @@ class Replacements:
                 continue
             same_arms = all(before.get(test, arm) == arm for test, arm in arms(function, event.block))
             layer = Source(event.value, made.frame, place)
-            if same_arms and self._is_new(layer, whole) and self._is_of(layer, whole, made, held):
+            if same_arms and self._is_new(layer, event.name) and self._is_of(layer, whole, made, held):
                 yield event.value
 
     def _is_of(self, layer: Source, whole: str, made: Source, held: Iterable[str]) -> bool:
@@ -47,10 +47,11 @@ class Replacements:
         bound = {event.name for event in made.frame.function.events[made.at or 0 : layer.at] if event.kind == "assign"}
         return any(within(whole, name) and not any(within(name, other) for other in bound) for name in names)
 
-    def _is_new(self, layer: Source, whole: str) -> bool:
-        """A layer with weights, made here and not from what it takes the place of."""
-        call = layer.value
-        if call.kind != "call" or any(within(part.name, whole) for part in call.within()):
+    def _is_new(self, layer: Source, target: str) -> bool:
+        """A layer with weights, made here and not from what it takes the place of; of that it may read the sizes."""
+        call, whole = layer.value, target.partition("[")[0].rpartition(".")[0]
+        old = (target, target.partition("[")[0], whole)
+        if call.kind != "call" or within(call.name, whole) or any(part.name in old for part in call.within()):
             return False
         names = [callee.name for callee in self.resolver.calls.callees(layer)]
         return any(self._has_weights(name, layer) for name in names) or "model" in self.roles.of(layer)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.core.diagnostic import Fix
+from modellint.core.edit import move
 from modellint.measure.run import Parameter
 from modellint.source.facts import Act, TrainingLoop
 
@@ -41,7 +43,7 @@ class OptimizerParameters(SourceRule):
         """
         model = torchvision.models.resnet18(weights="DEFAULT")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-        model.fc = nn.Linear(512, 10)
+        model.fc = nn.Linear(model.fc.in_features, 10)
         train(model, optimizer)
         """,
         """
@@ -69,6 +71,17 @@ class OptimizerParameters(SourceRule):
             (-discriminator(fake).mean()).backward()
             optimizer_g.step()
         """,
+    )
+    fixed = (
+        """
+        model = torchvision.models.resnet18(weights="DEFAULT")
+        model.fc = nn.Linear(model.fc.in_features, 10)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        train(model, optimizer)
+        """,
+        None,
+        None,
+        None,
     )
     good = (
         """
@@ -122,9 +135,11 @@ class OptimizerParameters(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for made in script.optimizers:
-            for layer in made.replaced:
-                where = f"the {made.family} of line {made.location.line}"
-                yield self.at(layer, f"puts a new {layer.method} into a model after {where} was given its parameters")
+            for layer in made.replaced[:1]:
+                message = (
+                    f"is given the parameters of a model that gets a new {layer.method} in line {layer.location.line}"
+                )
+                yield self.at(made, message)
             if made.twice:
                 yield self.at(made, f"is given the parameters of `{made.twice}` twice", severity=Severity.WARNING)
         if not script.attributes & {"requires_grad", "requires_grad_", "freeze"}:
@@ -141,6 +156,10 @@ class OptimizerParameters(SourceRule):
                     if not any(act.shares(one) for one in held):
                         name = act.call.name
                         yield self.at(act, f"trains `{name}`, whose parameters no optimizer holds", certain=False)
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        made = next((made for made in script.optimizers if made.location == finding.location and made.replaced), None)
+        return Fix((move(made, after=made.replaced[-1]),)) if made is not None else None
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         trainable = [parameter for parameter in run.parameters if parameter.requires_grad]

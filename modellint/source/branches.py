@@ -9,6 +9,8 @@ from .code import Function, Value
 Branches = tuple[tuple[str, str], ...]
 OPPOSITE = {"if": "else", "else": "if"}
 READABLE = ("name", "constant", "operation")
+NOT = "not "
+DENIALS = {"is not": "is", "!=": "==", "not in": "in"}
 
 
 def arms(function: Function, block: int) -> Branches:
@@ -20,13 +22,68 @@ def _arms(function: Function, block: int) -> Iterator[tuple[str, str]]:
     for index in function.enclosing(block):
         around = function.blocks[index]
         if around.kind in OPPOSITE and around.value is not None:
-            test, arm = around.value, around.kind
-            while test.kind == "operation" and test.name == "not":
-                test, arm = test.arguments[0], OPPOSITE[arm]
-            own = index if around.kind == "if" else around.sibling
-            yield (str(test) if _readable(test) else f"{function.name}#{own}{_mark(test)}"), arm
+            yield from _of_block(function, index, around.kind)
         elif around.kind in ("case", "except"):
             yield f"{function.name}#{index if around.sibling is None else around.sibling}", f"{around.kind}#{index}"
+
+
+def _of_block(function: Function, index: int, arm: str) -> Iterator[tuple[str, str]]:
+    block = function.blocks[index]
+    own = index if block.kind == "if" else block.sibling
+    if block.value is not None:
+        yield from _tested(block.value, arm, f"{function.name}#{own}{_mark(block.value)}")
+
+
+def _tested(test: Value, arm: str, unreadable: str) -> Iterator[tuple[str, str]]:
+    """The arm that a test leads to, and those of its parts where both of them, or neither, must hold."""
+    while (positive := _denied(test)) is not None:
+        test, arm = positive, OPPOSITE[arm]
+    yield _name(test) or unreadable, arm
+    if test.kind == "choice" and (test.name, arm) in (("and", "if"), ("or", "else")):
+        for number, part in enumerate(test.arguments):
+            yield from _tested(part, arm, f"{unreadable}.{number}")
+
+
+def _denied(test: Value) -> Value | None:
+    """What a negative test denies: `x` of `not x`, `x is None` of `x is not None`."""
+    if test.kind == "operation" and test.name == "not":
+        return test.arguments[0]
+    positive = DENIALS.get(test.name) if test.kind == "operation" else None
+    return Value("operation", positive, arguments=test.arguments, location=test.location) if positive else None
+
+
+def _name(test: Value) -> str:
+    """The test as it is written; empty if it holds calls, whose result may change."""
+    if test.kind == "choice" and test.name in ("and", "or"):
+        parts = [_name(part) for part in test.arguments]
+        return f" {test.name} ".join(parts) if all(parts) else ""
+    if (positive := _denied(test)) is not None:
+        inner = _name(positive)
+        return f"{NOT}{inner}" if inner else ""
+    return str(test) if all(part.kind in READABLE for part in test.within()) else ""
+
+
+def contradict(one: Branches, other: Branches) -> bool:
+    """Whether no pass of the code goes through both arms."""
+    first, second = dict(one), dict(other)
+    opposite = any(second.get(test, arm) != arm for test, arm in one)
+    return opposite or _refutes(first, second) or _refutes(second, first)
+
+
+def _refutes(arms: dict[str, str], joined: dict[str, str]) -> bool:
+    """Whether the parts of a test, each in an arm of its own, rule out the arm of the whole."""
+    for test, arm in joined.items():
+        for word, excluded, part_arm in ((" and ", "else", "if"), (" or ", "if", "else")):
+            parts = test.split(word)
+            if len(parts) > 1 and arm == excluded and all(_is_in(arms, part, part_arm) for part in parts):
+                return True
+    return False
+
+
+def _is_in(arms: dict[str, str], part: str, arm: str) -> bool:
+    if part.startswith(NOT):
+        return arms.get(part.removeprefix(NOT)) == OPPOSITE[arm]
+    return arms.get(part) == arm
 
 
 def leaving(function: Function) -> list[tuple[int, int]]:
@@ -41,9 +98,8 @@ def passed(function: Function, at: int, leaves: list[tuple[int, int]]) -> Branch
     arms_left = [
         block for block, end in leaves if end < at and block not in around and _leads(function, block, end, around)
     ]
-    return tuple(
-        (test, OPPOSITE.get(arm, arm)) for block in arms_left for test, arm in list(_arms(function, block))[:1]
-    )
+    opposite = ((block, OPPOSITE[function.blocks[block].kind]) for block in arms_left)
+    return tuple(found for block, arm in opposite for found in _of_block(function, block, arm))
 
 
 def _leads(function: Function, block: int, end: int, around: set[int]) -> bool:
@@ -56,10 +112,6 @@ def _leads(function: Function, block: int, end: int, around: set[int]) -> bool:
 def _mark(test: Value) -> str:
     """Tells that a test holds only every few times, also where it cannot be read as a whole."""
     return "%" if any(part.name == "%" for part in test.within()) else ""
-
-
-def _readable(test: Value) -> bool:
-    return all(part.kind in READABLE for part in test.within())
 
 
 def is_training(function: Function, block: int) -> bool:

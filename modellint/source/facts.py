@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from modellint.core.diagnostic import Location
 from modellint.core.record import dataclass
 
+from .branches import contradict
 from .code import Value
 
 MADE = re.compile(r":\d+:\d+$")  # a subject that is called after the place where it is made, not by its name
@@ -69,8 +70,7 @@ class Act:
 
     def excludes(self, other: Act) -> bool:
         """Whether both lie in different arms of one branching, so that only one of them happens."""
-        arms = dict(other.branches)
-        return any(arms.get(branch, arm) != arm for branch, arm in self.branches)
+        return contradict(self.branches, other.branches)
 
     def concerns(self, other: Act) -> bool:
         """Whether both may touch the same object."""

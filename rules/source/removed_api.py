@@ -180,15 +180,15 @@ class RemovedApi(SourceRule):
 
     def _next(self, script: Script, function: Function) -> Iterator[Diagnostic]:
         """The method `next`, which a loader's iterator had in Python 2 and lost."""
-        assigned = (event for f in script.functions for event in f.events if event.kind == "assign")
-        iterators = {
-            e.name for e in assigned if e.value is not None and e.value.kind == "call" and e.value.name == "iter"
-        }
+        assigned = [e for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None]
+        made = {e.name: e.value for e in assigned if e.value is not None}
         for call in function.calls:
-            receiver = call.receiver
-            named = receiver is not None and (receiver.name == "iter" or receiver.name in iterators)
-            if call.method == "next" and named and not call.arguments:
-                yield self.at(call, "calls the `next` method of an iterator, which it does not have")
+            receiver = call.base or made.get(call.name.rpartition(".")[0])
+            if call.method == "next" and not call.arguments and receiver is not None and receiver.name == "iter":
+                loader = next((made[a.name].method for a in receiver.arguments if a.name in made), "")
+                message = "calls the `next` method of an iterator, which it does not have"
+                if loader == "DataLoader" or "loader" in str(receiver).lower():
+                    yield self.at(call, message, certain=loader == "DataLoader" or "DataLoader(" in str(receiver))
 
     def _functions(self, script: Script) -> Iterator[Diagnostic]:
         legacy = {c.name for c in script.classes if any(base.name == "torch.autograd.Function" for base in c.bases)}

@@ -11,6 +11,7 @@ from .resolve import Resolver
 from .scope import Source
 
 INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf")
+DEEPEST = 20  # computations within computations
 LARGEST = 20  # parts of a computation
 ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
 
@@ -18,10 +19,17 @@ ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": oper
 class Numbers:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
+        self._depth = 0
 
     def of(self, source: Source) -> list[Setting]:
         """The numbers that the value may be, as far as they are written in the files; none where one cannot be read."""
-        return [setting for made in self.resolver.of(source) for setting in self._read(made)]
+        if self._depth > DEEPEST:  # a number that is computed from itself, in a loop
+            return []
+        self._depth += 1
+        try:
+            return [setting for made in self.resolver.of(source) for setting in self._read(made)]
+        finally:
+            self._depth -= 1
 
     def _read(self, source: Source) -> Iterator[Setting]:
         value = source.value

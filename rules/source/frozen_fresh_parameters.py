@@ -1,0 +1,213 @@
+"""ML138."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Event, Function, Value
+
+# Networks that are meant to stay as they were made, or that get the weights of another one.
+MEANT = re.compile(r"rand|target|teacher|ema|momentum|copy|ref|prior|shadow|old|prev|loss|critic|disc|^d$|netd", re.I)
+LOADED = re.compile(
+    r"load_(state|weight|model|pre|ckpt|check|from)\w*|\w*pretrain\w*|\w*checkpoint\w*|copy_|re(store|sume)\w*",
+    re.I,
+)
+PREPARES = ("to", "cuda", "cpu", "eval", "train", "parameters", "named_parameters", "print", "apply", "requires_grad_")
+
+
+class FrozenFreshParameters(SourceRule):
+    """Layers that start at random are frozen before they have learned anything.
+
+    Why: freezing is for weights that were trained before. A backbone without pretrained weights, or a head that is
+        replaced before everything is frozen, keeps its random values for ever; the rest of the model has to make do
+        with them.
+    Fix: load pretrained weights (`weights="DEFAULT"`), or freeze before the new head is put in.
+    Ignore: when random features are what is studied; a suspicion for networks that the project itself defines, or where
+        another function may still load the weights.
+    Reported: https://github.com/pytorch/vision/issues/2164, https://github.com/lee-man/movenet/issues/9
+    """
+
+    code, severity, certain, topic = "ML138", Severity.WARNING, True, "structure"
+    words = (("requires_grad = False", "nn."), ("requires_grad=False", "parameters()"), "requires_grad_(False)")
+    bad = (
+        """
+        from torchvision import models
+        model = models.resnet18()
+        for p in model.parameters():
+            p.requires_grad = False
+        model.fc = nn.Linear(512, 10)
+        """,
+        """
+        import torchvision
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.backbone = torchvision.models.resnet50(weights=None)
+                self.backbone.requires_grad_(False)
+                self.head = nn.Linear(1000, 10)
+        """,
+        """
+        from torchvision import models
+
+        def build(classes):
+            model = models.vgg16(weights="DEFAULT")
+            model.classifier[6] = nn.Linear(4096, classes)
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad = False
+            model.extra = nn.Linear(classes, classes)
+            return model
+        """,
+        """
+        class Encoder(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Sequential(nn.Linear(32, 64), nn.ReLU())
+
+        encoder = Encoder().to(device)
+        for p in encoder.parameters():
+            p.requires_grad = False
+        head = nn.Linear(64, 10)
+        optimizer = torch.optim.Adam(head.parameters())
+        """,
+    )
+    good = (
+        """
+        from torchvision import models
+        model = models.resnet18(weights="IMAGENET1K_V1")
+        for p in model.parameters():
+            p.requires_grad = False
+        model.fc = nn.Linear(512, 10)
+        """,
+        """
+        from torchvision import models
+        model = models.resnet18(pretrained=False)
+        net = nn.Sequential(model, nn.Linear(1000, 10))
+        net.load_state_dict(torch.load("resnet18.pt"))
+        for p in model.parameters():
+            p.requires_grad = False
+        optimizer = torch.optim.Adam(net[1].parameters())
+        """,
+        """
+        encoder = nn.Sequential(nn.Linear(32, 64), nn.ReLU())
+        learn_to_reconstruct(encoder, data)
+        encoder.requires_grad_(False)
+        optimizer = torch.optim.Adam(head.parameters())
+        """,
+        """
+        from torchvision import models
+        model = models.resnet50().eval()
+        model.requires_grad_(False)  # how long does a forward take?
+        measure(model, torch.rand(8, 3, 224, 224))
+        """,
+        """
+        from torchvision import models
+        model = models.resnet18(pretrained=True)
+        model.fc = nn.Linear(512, 10)
+        for p in model.parameters():
+            p.requires_grad = False
+        for p in model.fc.parameters():
+            p.requires_grad = True
+        """,
+        """
+        from torchvision import models
+
+        def build(classes, pretrained):
+            model = models.resnet18(pretrained=pretrained)
+            if pretrained:
+                for p in model.parameters():
+                    p.requires_grad = False
+            model.fc = nn.Linear(512, classes)
+            return model
+        """,
+        """
+        target = models.resnet18()
+        target.requires_grad_(False)  # a random target network
+        """,
+        """
+        from torchvision import models
+        model = models.resnet18(pretrained=True)
+        model.fc = nn.Linear(512, 10)
+        for name, p in model.named_parameters():
+            if not name.startswith("fc"):
+                p.requires_grad = False
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        if _thaws(script) or any(LOADED.fullmatch(call.method) for call in script.calls):
+            return
+        for function in script.functions:
+            for at, event in enumerate(function.events):
+                model = _frozen(function, event)
+                if model and not MEANT.search(model.rpartition(".")[2]):
+                    yield from self._judge(script, function, at, model)
+
+    def _judge(self, script: Script, function: Function, at: int, model: str) -> Iterator[Diagnostic]:
+        before, later, place = function.events[:at], function.events[at:], function.events[at]
+        trains = bool(script.optimizers) or any(_is_layer(event) for event in later)
+        known = any(e.kind == "return" and e.value is not None and e.value.name == model for e in later)
+        made = next((e for e in reversed(before) if e.kind == "assign" and e.name == model), None)
+        fresh = _freshness(script, made.value) if made is not None and made.value is not None else None
+        if fresh is not None and trains and made is not None and not _is_used(before, made, model):
+            sure = fresh and not known and not model.startswith("self.")
+            yield self.at(place, f"freezes `{model}`, which starts at random values and so stays there", certain=sure)
+            return
+        names = {event.name for event in later}
+        heads = (e for e in before if e.name.startswith((f"{model}.", f"{model}[")) and _is_layer(e))
+        head = next((e for e in heads if e.name not in names and model not in names), None)
+        if head is not None and trains:
+            line = head.location.line
+            yield self.at(place, f"freezes the new `{head.name}` of line {line} along with the rest of `{model}`")
+
+
+def _frozen(function: Function, event: Event) -> str:
+    """The model of which an event freezes all parameters, whatever they are."""
+    value = event.value
+    blocks = [function.blocks[b] for b in function.enclosing(event.block)]
+    if value is None or any(block.kind in ("if", "else", "try", "except", "case") for block in blocks):
+        return ""
+    if event.kind == "call" and value.method == "requires_grad_" and value.receiver is not None:
+        given = value.argument(0, "requires_grad")
+        return value.receiver.name if given is not None and given.constant is False else ""
+    if event.kind != "assign" or not event.name.endswith(".requires_grad") or value.constant is not False:
+        return ""
+    over = next((block.value for block in blocks if block.kind == "for"), None)
+    walks = over is not None and over.kind == "call" and over.method in ("parameters", "named_parameters")
+    return over.receiver.name if walks and over is not None and over.receiver is not None else ""
+
+
+def _thaws(script: Script) -> bool:
+    """Whether anything in the file may let some parameters learn again."""
+    events = [event for function in script.functions for event in function.events if event.value is not None]
+    set_ = (e.value for e in events if e.kind == "assign" and e.name.endswith("requires_grad"))
+    called = (e.value for e in events if e.kind == "call" and e.value and e.value.method == "requires_grad_")
+    given = (call.argument(0, "requires_grad") for call in called)
+    return any(value is None or value.constant is not False for value in (*set_, *given))
+
+
+def _freshness(script: Script, made: Value) -> bool | None:
+    """Whether a model starts at random values: True by its own call, False as far as can be seen, None if it may not."""
+    while made.kind == "call" and made.base is not None and made.name in PREPARES:
+        made = made.base
+    if made.kind != "call" or made.unpacks:
+        return None
+    if not made.name.startswith("torchvision.models."):
+        own = made.name == "torch.nn.Sequential" or any(model.name == made.name for model in script.models)
+        return False if own else None
+    given = [made.argument(0, "weights"), made.argument(0, "pretrained"), made.argument(None, "weights_backbone")]
+    plain = all(v is None or (v.kind == "constant" and v.constant in (None, False)) for v in given)
+    return True if plain and not made.method[:1].isupper() else None
+
+
+def _is_used(before: Iterable[Event], made: Event, model: str) -> bool:
+    """Whether something that may train the model, or give it weights, is done with it before it is frozen."""
+    calls = (e.value for e in before if e.kind == "call" and e.value is not None and e.value.method not in PREPARES)
+    return any(part.name == model for call in calls if call is not made.value for part in call.within())
+
+
+def _is_layer(event: Event) -> bool:
+    value = event.value
+    return event.kind == "assign" and value is not None and value.kind == "call" and value.name.startswith("torch.nn.")

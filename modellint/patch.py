@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from .source.fix import Text
 
 
-def diff(edited: Mapping[str, bytes]) -> Iterator[bytes]:
-    """A unified diff of each file against the disk, in the file's own encoding."""
+def diff(edited: Mapping[str, bytes], given: Mapping[str, bytes]) -> Iterator[bytes]:
+    """A unified diff of each file against what was given or is on the disk, in the file's own encoding."""
     from .source.fix import Text
 
     for path in sorted(edited):
-        old, new = Text.of(Path(path).read_bytes()), Text.of(edited[path])
+        before = given[path] if path in given else Path(path).read_bytes()
+        old, new = Text.of(before), Text.of(edited[path])
         for line in difflib.unified_diff(_lines(old), _lines(new), path, path):
             ending = "" if line.endswith("\n") else "\n\\ No newline at end of file\n"
             yield (line + ending).encode(new.encoding.removesuffix("-sig"))

@@ -188,7 +188,7 @@ def heeded(
     named = {name for mark in marks for name in mark.rules}
     kept = suppress.apply(found, marks, judged, registry.strangers(named.difference(judged, OWN), settings.rule_files))
     loud = tuple(d for d in kept if not _ignored_in_file(d.location, d, settings))
-    if not any((d.location.path or "").endswith(".ipynb") for d in loud):
+    if not any(d.location.in_notebook for d in loud):
         return loud
     from .source import notebook
 

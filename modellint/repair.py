@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from . import pipeline
+from . import baseline, pipeline
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Report
-from .core.nearest import Nearest
 from .core.record import dataclass
-from .source import files
 
 PASSES = 100
 Edited = Mapping[str, bytes]  # what files hold instead of what is on the disk
@@ -48,6 +48,11 @@ class Repair:
         tried = [left.finding for left in self.left]
         return sum(d.mended_by == "--unsafe-fixes" and d not in tried for d in self.report.diagnostics)
 
+    @property
+    def in_notebooks(self) -> int:
+        """How many of the remaining findings have a fix, and no file that can be mended."""
+        return sum(d.rewrite is not None and d.location.in_notebook for d in self.report.diagnostics)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -56,18 +61,28 @@ class Reading:
     faults: Faults
 
 
-def repair(paths: Sequence[Path], settings: Settings, *, unsafe: bool = False) -> Repair:
+def repair(
+    files: Sequence[Path],
+    settings: Settings,
+    *,
+    unsafe: bool = False,
+    given: Edited = MappingProxyType({}),
+    known: Counter[str] | None = None,
+) -> Repair:
     """Make the safe fixes (with `unsafe` all) of what reading finds, pass by pass until there is none left to make.
 
     A fix that leaves its finding, makes another one or gives no Python is taken back.
-    Raises UsageError for a path that does not exist or a setting that cannot be read.
+    `given` is what some files hold instead of what is on the disk; the findings that are `known` by their fingerprints
+    stay as they are. Raises UsageError for a setting that cannot be read.
     """
-    bench = Bench(paths, settings)
-    now = start = bench.read({})
+    bench = Bench(files, settings)
+    now = start = bench.read(given)
+    new = baseline.new(start.report, known or Counter()).diagnostics
+    spared = {_key(d, given) for d in start.report.diagnostics if d not in new and d.mended_by}
     left: dict[object, Left] = {}
     for _ in range(PASSES):
         fixable = [d for d in now.report.diagnostics if d.mended_by == "--fix" or (unsafe and d.mended_by)]
-        wanted = [d for d in fixable if _key(d, now.edited) not in left]
+        wanted = [d for d in fixable if _key(d, now.edited) not in left.keys() | spared]
         after, trial = bench.settle(now, wanted)
         left |= {_key(failed.finding, now.edited): failed for failed in trial.left}
         now = after
@@ -75,16 +90,17 @@ def repair(paths: Sequence[Path], settings: Settings, *, unsafe: bool = False) -
             break
     remaining = {_key(d, now.edited) for d in now.report.diagnostics if d.mended_by}
     solved = start.faults.total() - now.faults.total()
-    return Repair(now.report, now.edited, solved, tuple(left[key] for key in left if key in remaining))
+    changed = {path: data for path, data in now.edited.items() if data != given.get(path)}
+    return Repair(now.report, changed, solved, tuple(left[key] for key in left if key in remaining))
 
 
 class Bench:
-    """The files below some paths, read again and again while they are being mended."""
+    """Files that are read again and again while they are being mended."""
 
-    def __init__(self, paths: Sequence[Path], settings: Settings) -> None:
+    def __init__(self, files: Sequence[Path], settings: Settings) -> None:
         self.settings = settings
         self.rules = pipeline.reading(settings)
-        self.files = files.find(paths, Nearest(settings))
+        self.files = files
 
     def read(self, edited: Edited) -> Reading:
         scripts = pipeline.read(self.files, self.rules, edited)
@@ -122,6 +138,8 @@ def _tried(wanted: Sequence[Diagnostic], edited: Edited) -> Trial:
 def _file(path: str, findings: Sequence[Diagnostic], edited: Edited) -> Trial:
     from .source import fix  # importing LibCST takes longer than reading a file
 
+    if path not in edited and not os.access(path, os.W_OK):
+        return Trial({}, left=tuple(Left(finding, "the file is read-only") for finding in findings))
     try:
         applied = fix.apply(_content(path, edited), [d.rewrite for d in findings if d.rewrite is not None])
     except fix.UnreadableError as error:

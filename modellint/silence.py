@@ -16,7 +16,7 @@ def silenced(findings: Iterable[Diagnostic]) -> Mapping[str, bytes]:
     """The files, by path, with the comments that they lack; what cannot carry a comment is left as it is."""
     by_file: dict[str, list[Diagnostic]] = defaultdict(list)
     for finding in findings:
-        if finding.location.path and finding.location.line and not finding.location.path.endswith(".ipynb"):
+        if finding.location.path and finding.location.line and not finding.location.in_notebook:
             by_file[finding.location.path].append(finding)
     changed = {path: (Path(path).read_bytes(), found) for path, found in by_file.items()}
     edited = {path: commented(data, found) for path, (data, found) in changed.items()}

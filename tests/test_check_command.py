@@ -44,7 +44,9 @@ def test_standard_input_is_taken_for_the_file_that_is_named(folder: Path) -> Non
     assert modellint(folder, "-", given=TRAINING).stdout.startswith("-:7:5: error[ML104")
     assert modellint(folder, "-", "--stdin-filename", "train.py", given="x = 1\n").stdout == ""
     assert modellint(folder, "-", "train.py", given="").returncode == 2
-    assert modellint(folder, "-", "--fix", given=TRAINING).returncode == 2
+    assert modellint(folder, "-", "--add-ignores", given=TRAINING).returncode == 2
+    assert modellint(folder, "-", "--watch", given=TRAINING).returncode == 2
+    assert modellint(folder, "-", "--stdin-filename", "x.ipynb", given="{}").returncode == 2
 
 
 def test_what_is_quoted_of_standard_input_is_not_the_file_on_the_disk(folder: Path) -> None:

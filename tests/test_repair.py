@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shutil
 import subprocess
@@ -174,6 +175,59 @@ def test_a_file_whose_encoding_does_not_come_back_is_left_alone() -> None:
     assert "cannot be written back as utf-7" in result.stderr
 
 
+def test_a_file_that_is_read_only_is_reported_and_the_others_are_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    path, other = written("train.py", LATE), written("other.py", LATE)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != "train.py")
+    result = check("--fix", "--output-format", "concise", ".")
+    assert result.exit_code == 1
+    assert (path.read_text(), other.read_text()) == (LATE, EARLY)
+    assert "train.py:8:5 clip-after-step is not fixed: the file is read-only" in result.stderr
+    assert "1 finding fixed in 1 file" in result.stderr
+
+
+def test_what_the_baseline_knows_is_not_fixed() -> None:
+    path, other = written("train.py", LATE), written("other.py", LATE)
+    check("--baseline", "known.json", "--write-baseline", "train.py")
+    result = check("--fix", "--baseline", "known.json", ".")
+    assert result.exit_code == 0
+    assert (path.read_text(), other.read_text()) == (LATE, EARLY)
+    assert "1 findings of known.json are left out" in result.stderr
+
+
+def test_fixed_standard_input_goes_to_standard_output_and_the_report_to_the_other_one() -> None:
+    command = ["check", "--isolated", "--fix", "--output-format", "concise", "-", "--stdin-filename"]
+    for text, encoded in ((LATE, EARLY), (LATE.replace("\n", "\r\n"), EARLY.replace("\n", "\r\n")), ("x = 1", "x = 1")):
+        result = CliRunner().invoke(cli, [*command, "new/train.py"], input=text.encode())
+        assert (result.stdout_bytes, result.exit_code) == (encoded.encode(), 0)
+    result = CliRunner().invoke(cli, [*command, "train.py"], input=(LATE + HIGH).encode())
+    assert (result.stdout, result.exit_code) == (EARLY + HIGH, 1)
+    assert "train.py:9:" in result.stderr
+    assert not os.listdir()
+
+
+def test_what_is_quoted_of_fixed_standard_input_is_the_fixed_text() -> None:
+    given = LATE.replace("    loss.backward()", "    s = '\x0b\u2028'; loss.backward()") + HIGH
+    result = CliRunner().invoke(cli, ["check", "--isolated", "--fix", "-"], input=given.encode())
+    assert " 9 | norms = [" in result.stderr
+
+
+def test_a_diff_of_standard_input() -> None:
+    command = ["check", "--isolated", "--diff", "-", "--stdin-filename", "train.py"]
+    result = CliRunner().invoke(cli, command, input=LATE.encode())
+    assert result.exit_code == 1
+    assert result.stdout.startswith("--- train.py\n+++ train.py\n@@")
+    assert not os.listdir()
+
+
+def test_a_fix_in_a_notebook_is_left_to_the_user() -> None:
+    cell = {"cell_type": "code", "source": LATE.splitlines(keepends=True)}
+    path = written("train.ipynb", json.dumps({"cells": [cell]}))
+    before = path.read_text()
+    result = check("--fix", "train.ipynb")
+    assert (result.exit_code, path.read_text()) == (1, before)
+    assert "1 fix must be made by hand: notebooks are not changed" in result.stderr
+
+
 def test_a_notebook_is_left_alone() -> None:
     rewrite = Fix((edit.delete(Location("train.py", 1, 1, 1, 2)),))
     finding = Diagnostic(
@@ -270,13 +324,14 @@ def test_the_fixtures_compile_and_are_quiet_for_what_was_fixed(style: str, unsaf
         text = path.read_text(encoding="utf-8")
         styled = {"as it is": text, "crlf": text.replace("\n", "\r\n"), "tabs": text.replace("    ", "\t")}[style]
         path.write_bytes(styled.encode())
-    first = repair([Path("sick")], Settings(root=Path().resolve()), unsafe=unsafe)
+    files = sorted(Path("sick").rglob("*.py"))
+    first = repair(files, Settings(root=Path().resolve()), unsafe=unsafe)
     assert first.solved >= (5 if unsafe else 3)
     assert not first.left
     for name, data in first.edited.items():
         compile(data, name, "exec")
         Path(name).write_bytes(data)
-    again = repair([Path("sick")], Settings(root=Path().resolve()), unsafe=unsafe)
+    again = repair(files, Settings(root=Path().resolve()), unsafe=unsafe)
     assert not again.edited
     assert again.report.diagnostics == first.report.diagnostics
     assert not [d for d in again.report.diagnostics if d.mended_by == "--fix" or (unsafe and d.mended_by)]

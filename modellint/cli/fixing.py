@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,6 +13,9 @@ from modellint import pipeline
 from modellint.core.diagnostic import Report
 from modellint.core.errors import UsageError
 from modellint.unit import Unit
+
+from . import given
+from .given import Given
 
 if TYPE_CHECKING:
     from modellint.repair import Repair
@@ -40,13 +44,18 @@ def wanted(options: dict[str, Any]) -> bool:
     return bool(options["fix"] or options["diff"])
 
 
-def mend(units: Sequence[Unit], options: dict[str, Any]) -> Report:
-    """What remains after the fixes; with `--diff` the command ends here."""
+def mend(units: Sequence[Unit], options: dict[str, Any], source: Given = MappingProxyType({})) -> Report:
+    """What remains after the fixes; with `--diff` the command ends here.
+
+    `source` came from standard input: mended it goes to standard output.
+    """
     from modellint import patch
 
-    mended = _together(units, unsafe=options["unsafe_fixes"])
+    mended = _together(units, options, source)
     if options["diff"]:
-        click.echo(b"".join(patch.diff(mended.edited)), nl=False)
+        click.echo(b"".join(patch.diff(mended.edited, source)), nl=False)
+    elif source:
+        given.write({**source, **mended.edited})
     else:
         patch.write(mended.edited)
     for line in _told(mended, "would be fixed" if options["diff"] else "fixed"):
@@ -56,10 +65,13 @@ def mend(units: Sequence[Unit], options: dict[str, Any]) -> Report:
     return mended.report
 
 
-def _together(units: Sequence[Unit], *, unsafe: bool) -> Repair:
+def _together(units: Sequence[Unit], options: dict[str, Any], source: Given) -> Repair:
+    from modellint import baseline
     from modellint.repair import Repair, repair
 
-    repairs = [repair(unit.files, unit.settings, unsafe=unsafe) for unit in units]
+    known = baseline.read(options["baseline"]) if options["baseline"] and not options["write_baseline"] else None
+    unsafe = options["unsafe_fixes"]
+    repairs = [repair(unit.files, unit.settings, unsafe=unsafe, given=source, known=known) for unit in units]
     return Repair(
         report=pipeline.together([mended.report for mended in repairs]),
         edited={path: data for mended in repairs for path, data in mended.edited.items()},
@@ -74,7 +86,9 @@ def _told(mended: Repair, done: str) -> Iterator[str]:
     where = f" in {_count(len(mended.edited), 'file')}" if mended.edited else ""
     more = f", {mended.unsafe} more with --unsafe-fixes" if mended.unsafe else ""
     yield f"modellint: {_count(mended.solved, 'finding')} {done}{where}{more}"
+    if mended.in_notebooks:
+        yield f"modellint: {_count(mended.in_notebooks, 'fix', 'fixes')} must be made by hand: notebooks are not changed"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, nouns: str = "") -> str:
+    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"

@@ -1,4 +1,4 @@
-"""How a command ends: one report, on standard output or in a file, and the exit code."""
+"""How a command ends: one report, on a standard stream or in a file, and the exit code."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def finish(report: Report, options: dict[str, Any], settings: Settings) -> NoReturn:
-    show(report, options, settings)
+def finish(report: Report, options: dict[str, Any], settings: Settings, *, err: bool = False) -> NoReturn:
+    show(report, options, settings, err=err)
     if report.problem is not None:
         fail(report.problem.message)
     failing = options["fail_on"] != NEVER and report.at_least(Severity(options["fail_on"]))
     sys.exit(1 if failing and not options["exit_zero"] else 0)
 
 
-def show(report: Report, options: dict[str, Any], settings: Settings) -> None:
+def show(report: Report, options: dict[str, Any], settings: Settings, *, err: bool = False) -> None:
     to_file: Path | None = options["output_file"]
     if options.get("statistics"):
         text = statistics(report)
@@ -42,7 +42,7 @@ def show(report: Report, options: dict[str, Any], settings: Settings) -> None:
     if to_file:
         _write(to_file, text)
     else:
-        click.echo(text.encode(), nl=False)
+        click.echo(text.encode(), nl=False, err=err)
 
 
 def _asked(settings: Settings) -> Iterator[Rule]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +15,9 @@ from modellint.core.errors import UsageError
 from modellint.core.nearest import Nearest
 from modellint.unit import Unit, units
 
-from . import fixing
+from . import fixing, given
+from .given import STDIN
 from .showing import files, settings
-
-STDIN = Path("-")
 
 
 def read(paths: Sequence[Path], nearest: Nearest, options: dict[str, Any]) -> Report:
@@ -37,11 +34,11 @@ def read(paths: Sequence[Path], nearest: Nearest, options: dict[str, Any]) -> Re
 
 
 def _standard_input(paths: Sequence[Path], nearest: Nearest, options: dict[str, Any]) -> Report:
-    if len(paths) > 1 or fixing.wanted(options) or options["add_ignores"]:
-        raise UsageError("`-` goes with no other path, and standard input cannot be changed")
-    name = options["stdin_filename"] or str(STDIN)
-    data, place = sys.stdin.buffer.read(), os.path.abspath(name)
-    text = data.decode("utf-8", "replace")
-    linecache.cache[place] = len(data), None, text.splitlines(keepends=True), place  # what the report quotes
-    unit = Unit(nearest.of(Path(place).parent), (Path(name),))
-    return pipeline.check(unit.files, unit.settings, {os.path.relpath(place): data})
+    if len(paths) > 1 or options["add_ignores"] or options["watch"]:
+        raise UsageError("`-` goes with no other path, and with neither --add-ignores nor --watch")
+    path = Path(options["stdin_filename"] or STDIN)
+    unit = Unit(nearest.of(path.absolute().parent), (path,))
+    source = given.read(str(path))
+    if fixing.wanted(options):
+        return fixing.mend([unit], options, source)
+    return pipeline.check(unit.files, unit.settings, source)

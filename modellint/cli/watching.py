@@ -13,11 +13,14 @@ from modellint.source.files import SUFFIXES
 
 
 def forever(paths: Sequence[Path], again: Callable[[], None]) -> NoReturn:
-    """Ends with the user's interrupt. Raises UsageError where watchfiles is not installed."""
+    """Ends with the user's interrupt. Raises UsageError where watchfiles is not installed or there is nothing to watch."""
     try:
         from watchfiles import watch
     except ImportError as error:
         raise UsageError("--watch needs the package watchfiles: pip install 'modellint[watch]'") from error
+    missing = next((path for path in paths if not path.exists()), None)
+    if missing is not None:
+        raise UsageError(f"{missing}: no such file or folder to watch")
     _round(again)
     for _ in watch(*(paths or (Path(),)), watch_filter=_matters, raise_interrupt=False):
         click.clear()

@@ -54,6 +54,10 @@ class Location:
     def location(self) -> Location:
         return self
 
+    @property
+    def in_notebook(self) -> bool:
+        return (self.path or "").endswith(".ipynb")
+
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
         return " ".join(part for part in (place, self.module and f"({self.module})") if part)
@@ -121,7 +125,7 @@ class Diagnostic:
     @property
     def mended_by(self) -> str:
         """The option that makes the rewrite, empty if there is none: what is only suspected is not changed unasked."""
-        if self.rewrite is None or (self.location.path or "").endswith(".ipynb"):
+        if self.rewrite is None or self.location.in_notebook:
             return ""
         return "--fix" if self.rewrite.safe and self.verdict.convicts else "--unsafe-fixes"
 

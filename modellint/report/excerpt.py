@@ -28,7 +28,7 @@ def whereabouts(location: Location) -> str:
     """ "train.py:58:9 (module head)"."""
     numbers = (location.line, location.column)
     path = ":".join(str(part) for part in (location.path, *numbers) if part is not None) if location.path else ""
-    module = f"module {location.module}" if location.module and not _in_notebook(location) else location.module or ""
+    module = f"module {location.module}" if location.module and not location.in_notebook else location.module or ""
     return one_line(f"{path} ({module})" if path and module else path or module)
 
 
@@ -55,15 +55,11 @@ def _moved(line: SourceLine, by: int) -> SourceLine:
 def _lines(location: Location) -> Sequence[str]:
     if location.path is None:
         return ()
-    if _in_notebook(location):
+    if location.in_notebook:
         return _cell(location)
     place = str(Path(location.path).absolute())  # linecache would look for a relative path along sys.path too
     linecache.checkcache(place)
     return linecache.getlines(place)
-
-
-def _in_notebook(location: Location) -> bool:
-    return (location.path or "").endswith(".ipynb")
 
 
 def _cell(location: Location) -> Sequence[str]:

@@ -34,7 +34,8 @@ def _below(path: Path, nearest: Nearest) -> Iterator[Path]:
         kept = (name for name in sorted(names) if not _skipped(folder, name))
         names[:] = [name for name in kept if not excluded.folder(os.path.join(folder, name))]
         inside = (os.path.join(folder, name) for name in sorted(files) if name.endswith(SUFFIXES))
-        yield from (Path(file) for file in inside if not excluded.file(file))
+        # Neither pipes, which have no end, nor links to nowhere, by which editors lock a file.
+        yield from (Path(file) for file in inside if os.path.isfile(file) and not excluded.file(file))
 
 
 def _skipped(folder: str, name: str) -> bool:

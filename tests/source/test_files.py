@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ def found(*paths: str) -> list[str]:
 def test_a_folder_gives_its_scripts_and_notebooks_in_order(tree: Path) -> None:
     assert found(".") == ["notes.ipynb", "train.py", "lib/b.py", "out/a.py", "out/keep.py"]
     assert found("train.py", ".", "train.py").count("train.py") == 1
+
+
+def test_a_pipe_and_a_link_to_nowhere_are_no_files(tree: Path) -> None:
+    os.mkfifo(tree / "lib" / "pipe.py")
+    (tree / "lib" / ".#b.py").symlink_to("user@host.42")
+    (tree / "lib" / "c.py").symlink_to("b.py")
+    assert found("lib") == ["lib/b.py", "lib/c.py"]
 
 
 def test_git_leaves_out_what_it_ignores(tree: Path) -> None:

@@ -12,6 +12,7 @@ from modellint import pipeline
 from modellint.cli import adopting, output, reading, watching
 from modellint.cli.checking import checking
 from modellint.cli.fixing import fixing
+from modellint.cli.given import STDIN
 from modellint.cli.launching import launch_options, launching
 from modellint.cli.reporting import nearest, reporting
 from modellint.core.config import Settings
@@ -35,7 +36,8 @@ def command(paths: tuple[Path, ...], targets: tuple[str, ...], **options: Any) -
 
     if options["watch"]:
         watching.forever(paths, again)
-    output.finish(_report(paths, targets, options), options, nearest(options).here)
+    mended_source = options["fix"] and STDIN in paths  # it has standard output for itself
+    output.finish(_report(paths, targets, options), options, nearest(options).here, err=mended_source)
 
 
 def _report(paths: tuple[Path, ...], targets: tuple[str, ...], options: dict[str, Any]) -> Report:

@@ -27,6 +27,6 @@ def _line(finding: Diagnostic) -> str:
 
 
 def _place(location: Location) -> str:
-    cell = location.module if (location.path or "").endswith(".ipynb") else None
+    cell = location.module if location.in_notebook else None
     parts = (location.path or "-", cell, location.line, location.column if location.line else None)
     return ":".join(str(part) for part in parts if part is not None)

@@ -32,7 +32,12 @@ class Relevance:
         return imported and name in self.reach.names(script, "change")
 
     def function(self, function: Function, script: Script) -> bool:
-        return self.evaluates(function, script) or any(self.call(call, script) for call in function.calls)
+        changes = any(self.call(call, script) for call in function.calls)
+        return (
+            changes
+            or any(event.name.endswith(".grad") for event in function.events)
+            or self.evaluates(function, script)
+        )
 
     def evaluates(self, function: Function, script: Script) -> bool:
         return self.reach.comes_to(function, script, "evaluation")

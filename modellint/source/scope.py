@@ -24,10 +24,11 @@ class Frame:
 
     @property
     def around(self) -> Iterator[Frame]:
-        """This frame and those that enclose it in the text."""
+        """This frame and those that enclose it in the text; what a class binds is not seen from within its methods."""
         scope: Frame | None = self
         while scope is not None:
-            yield scope
+            if scope is self or scope.function.kind != "class":
+                yield scope
             scope = scope.outer
 
     @property

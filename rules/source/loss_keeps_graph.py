@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
-from modellint.source.facts import Act
+from modellint.source.facts import Act, TrainingLoop
 
 
 class LossKeepsGraph(SourceRule):
@@ -115,15 +115,37 @@ class LossKeepsGraph(SourceRule):
         for x, y in loader:
             total += update(x, y)
         """,
+        """
+        def update(x, y):
+            parts = []  # the list ends with each call
+            for half in x.chunk(2):
+                part = F.mse_loss(model(half), y)
+                part.backward()
+                parts.append(part)
+            optimizer.step()
+            optimizer.zero_grad()
+            return sum(part.item() for part in parts)
+
+        for x, y in loader:
+            print(update(x, y))
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
             starts = [*loop.of("backward"), *(act for act in loop.outer if act.kind == "backward")]
             for act in loop.of("keep"):
-                freed = act.recorded and any(_frees(act, backward) for backward in loop.of("backward"))
+                lasting = act.recorded and not _is_local(act, loop)
+                freed = lasting and any(_frees(act, backward) for backward in loop.of("backward"))
                 if freed and not any(origin is act.call for start in starts for origin in start.origins):
                     yield self.at(act, f"adds to `{act.subjects[0]}` a loss with its graph")
+
+
+def _is_local(act: Act, loop: TrainingLoop) -> bool:
+    """Whether the sum belongs to a helper that the loop calls, and ends with each call of it."""
+    place, first, last = act.location, loop.location.line or 0, loop.location.end_line or 0
+    within = place.path == loop.location.path and first <= (place.line or 0) <= last
+    return loop.whole and not within and "." not in act.subjects[0]
 
 
 def _frees(act: Act, backward: Act) -> bool:

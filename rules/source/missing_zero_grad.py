@@ -145,6 +145,39 @@ class MissingZeroGrad(SourceRule):
             engine.step()
         """,
         """
+        def zero_grad(parameters):
+            for p in parameters:
+                if p.grad is not None:
+                    p.grad.detach_()
+                    p.grad.zero_()
+
+        def forget(parameters):
+            for p in parameters:
+                p.grad = None
+
+        class Trainer:  # the method calls the function of its own name
+            def __init__(self, model):
+                self.parameters = list(model.parameters())
+                self.heads = list(model.heads.parameters())
+
+            def zero_grad(self):
+                zero_grad(self.parameters)
+
+            def optimize(self, optimizer):
+                optimizer.step()
+
+        trainer = Trainer(model)
+        adam, sgd = torch.optim.Adam(trainer.parameters), torch.optim.SGD(trainer.heads)
+        for x, y in loader:
+            trainer.zero_grad()
+            loss(model(x), y).backward()
+            trainer.optimize(adam)
+        for x, y in loader:
+            forget(trainer.heads)
+            loss(model(x), y).backward()
+            trainer.optimize(sgd)
+        """,
+        """
         for trial in range(3):  # a new optimizer for each trial takes a single step
             loss(model(x), y).backward()
             optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

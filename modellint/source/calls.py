@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .branches import is_not_evaluation, is_training
@@ -19,6 +20,8 @@ class Calls:
         self.resolver = resolver
         self._callees: dict[tuple[Value, Frame, int | None], list[Callee]] = {}
         self._frames: dict[tuple[int, Value, Frame], Frame] = {}
+        self._returning: dict[int, list[int]] = {}
+        self._copies: dict[tuple[Value, Frame, str], Source] = {}
 
     def callees(self, source: Source) -> list[Callee]:
         """What a call may call; a library's function or an unknown one by its name alone."""
@@ -108,18 +111,33 @@ class Calls:
             entered = self.enter(callee, call)
             if entered is not None:
                 yield from self.returned(entered) or [call]
+            elif callee.name.rpartition(".")[2] == "deepcopy" and call.value.arguments:
+                yield from (self._copy(s, call) for s in self.resolver.of(call.of(call.value.arguments[0])))
             elif callee.class_ is None and (prepared := _prepared(call.value)) is not None:
                 yield from self.resolver.of(call.of(prepared))
             else:
                 yield call
 
+    def _copy(self, made: Source, call: Source) -> Source:
+        """An object of its own that is made as another was."""
+        key = made.value, made.frame, call.place
+        if key not in self._copies:
+            self._copies[key] = Source(made.value, replace(made.frame, path=f"{made.frame.path}{call.place}"), made.at)
+        return self._copies[key]
+
     def returned(self, frame: Frame) -> list[Source]:
         """What a function returns; of a module's forward that tells the modes apart, what it returns in training."""
-        function = frame.function
-        returns = [i for i, event in enumerate(function.events) if event.kind == "return" and event.value is not None]
-        for mode in (is_training, is_not_evaluation):
-            returns = [i for i in returns if mode(function, function.events[i].block)] or returns
-        return [found for index in returns for found in self.resolver.assigned(index, frame)]
+        return [found for index in self._returns(frame.function) for found in self.resolver.assigned(index, frame)]
+
+    def _returns(self, function: Function) -> list[int]:
+        """The events that return a value, as far as they happen in training."""
+        known = self._returning.get(id(function))
+        if known is None:
+            known = [i for i, event in enumerate(function.events) if event.kind == "return" and event.value is not None]
+            for mode in (is_training, is_not_evaluation):
+                known = [i for i in known if mode(function, function.events[i].block)] or known
+            self._returning[id(function)] = known
+        return known
 
 
 def _bound(callee: Callee) -> int:

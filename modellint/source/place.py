@@ -12,7 +12,7 @@ def loops(frame: Frame, block: int, subject: Value | None = None) -> tuple[str, 
     """The loops around a block, outermost first, without one that goes through several `subject`s."""
     heads = {part.name.partition(".")[0] for part in subject.within()} if subject is not None else set()
     function = frame.function
-    around = [b for b in function.enclosing(block) if function.blocks[b].kind in ("for", "while")]
+    around = [b for b in function.enclosing(block) if function.blocks[b].is_loop]
     return tuple(_loop_id(frame, b) for b in reversed(around) if heads.isdisjoint(_targets(function, b)))
 
 

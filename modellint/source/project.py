@@ -18,7 +18,8 @@ LIBRARIES = frozenset(
 
 class Project:
     def __init__(self, scripts: Iterable[Script], load: Callable[[Path], Script | None]) -> None:
-        self.scripts = list(scripts)  # all that are loaded by now
+        self.given = list(scripts)
+        self.scripts = list(self.given)  # all that are loaded by now
         self._scripts: dict[str, Script | None] = {os.path.abspath(script.path): script for script in self.scripts}
         self._given = frozenset(self._scripts)
         self._sought: set[str] = set()
@@ -59,8 +60,11 @@ class Project:
         level, parts = len(name) - len(relative), relative.split(".")
         if not level and parts[0] in LIBRARIES:
             return None
-        for folder in self._folders(os.path.dirname(os.path.abspath(script.path)), level):
+        start = os.path.dirname(os.path.abspath(script.path))
+        for folder in self._folders(start, level):
             if level or self._exists(folder, parts[0]):
+                if not level and _is_installed(folder) and not start.startswith(os.path.join(folder, parts[0])):
+                    return None
                 found = self._longest(folder, parts)
                 if found is not None and found[0] is not script:
                     return found
@@ -82,7 +86,7 @@ class Project:
         folders = [start]
         while len(folders) < DEEPEST and not _is_root(folders[-1]) and os.path.dirname(folders[-1]) != folders[-1]:
             folders.append(os.path.dirname(folders[-1]))
-        return folders
+        return [place for folder in folders for place in (folder, os.path.join(folder, "src"))]
 
     def _longest(self, folder: str, parts: list[str]) -> tuple[Script, str] | None:
         for count in range(len(parts), -1, -1):
@@ -114,6 +118,11 @@ class Project:
             self._scripts[path] = None if script is None or script.problem else script
             self.scripts += filter(None, [self._scripts[path]])
         return self._scripts[path]
+
+
+def _is_installed(folder: str) -> bool:
+    """Whether it holds installed packages, which are no part of each other."""
+    return os.path.basename(folder) in ("site-packages", "dist-packages")
 
 
 def _is_root(folder: str) -> bool:

@@ -40,7 +40,16 @@ class Resolver:
         self._known: dict[Key, list[Source]] = {}
         self._active: dict[Key, int] = {}
         self._work = 0
+        self._left: int | None = None  # values that may still be looked at; None: any number
         self._reopened = DEEPEST  # the outermost value that came back to itself
+
+    def allow(self, values: int | None) -> None:
+        """How many values may be looked at from now on; the others stay what they are."""
+        self._left = values
+
+    @property
+    def exhausted(self) -> bool:
+        return self._left is not None and self._left < 0
 
     def frame(self, script: Script, function: Function) -> Frame:
         """A function whose caller is not known."""
@@ -66,7 +75,9 @@ class Resolver:
         if key in self._active:
             self._reopened = min(self._reopened, self._active[key])
         self._work = self._work + 1 if self._active else 0
-        if key in self._active or len(self._active) > DEEPEST or self._work > LONGEST:
+        if self._left is not None:
+            self._left -= 1
+        if key in self._active or len(self._active) > DEEPEST or self._work > LONGEST or self.exhausted:
             return [Source(value, frame, at)]
         depth = self._active[key] = len(self._active)
         try:
@@ -151,4 +162,13 @@ class Resolver:
             return []
         other, rest = located
         found = self.sources(Value("name", rest), self.module(other))
-        return [s for s in found if s.value.kind != "name" or s.value.name != rest]
+        return [s for s in found if s.value.kind != "name" or s.value.name != rest] or self._handed_on(other, rest)
+
+    def _handed_on(self, script: Script, name: str) -> list[Source]:
+        """What a file imports in its turn: `from .small import Net` in a package's `__init__`."""
+        head, dot, rest = name.partition(".")
+        if head not in script.imports or script.imports[head] == head:
+            return []
+        full = f"{script.imports[head]}{dot}{rest}"
+        found = self.sources(Value("name", full), self.module(script))
+        return [s for s in found if s.value.kind != "name" or not s.value.name.startswith(".")]

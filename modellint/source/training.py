@@ -29,13 +29,13 @@ class Trace:
 def traces(resolver: Resolver, models: Models) -> Iterator[Trace]:
     """Of the functions that come to a training step or an evaluation."""
     tracer = Tracer(resolver, models)
-    for script in resolver.project.scripts:
+    for script in resolver.project.given:
         for function in script.functions:
             if function.kind in ("function", "module") and tracer.relevance.runs(function, script):
                 frame = resolver.frame(script, function)
                 if function.kind == "module" or next(resolver.callers.of(frame), None) is None:
                     trains = tracer.relevance.trains(function, script)
-                    yield Trace(function.name, tuple(tracer.trace(frame)), function.location, trains)
+                    yield Trace(function.name, tracer.trace(frame), function.location, trains)
 
 
 def training_loops(traced: Iterable[Trace], project: Project) -> Iterator[TrainingLoop]:

@@ -15,7 +15,7 @@ FRAMEWORKS = frozenset({"Accelerator", "Fabric"})
 PASSES_FIRST = frozenset(
     "compile DataParallel DistributedDataParallel DDP FSDP FullyShardedDataParallel fully_shard unwrap_model prepare_model "
     "prepare_optimizer DistributedOptimizer ZeroRedundancyOptimizer convert_sync_batchnorm ScriptModule script tqdm trange "
-    "iter cycle list tuple sorted reversed deepcopy copy prepare_module skip_first_batches no_op DistributedModel".split()
+    "iter cycle list tuple sorted reversed copy prepare_module skip_first_batches no_op DistributedModel".split()
 )
 PASSES_RECEIVER = frozenset(
     "to cuda cpu half float double bfloat16 type train eval requires_grad_ apply compile module unwrap share_memory".split()

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .core import registry, suppress
+from .core import registry, suite, suppress
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unchecked, Verdict
 from .core.errors import UsageError
@@ -44,7 +44,7 @@ def checked(
     rules = reading(settings)
     scripts = read(paths, rules, edited)
     used = frozenset[str]().union(*(script.used for script in scripts))
-    return report(list(suspicions(scripts, rules)), scripts, None, rules, settings), used
+    return report(list(noted_in_tests(scripts, rules, settings)), scripts, None, rules, settings), used
 
 
 def judge(run: Run, settings: Settings, *, source: bool = True) -> Report:
@@ -114,6 +114,16 @@ def suspicions(scripts: Iterable[Script], rules: Sequence[Rule]) -> Iterator[Fou
         for rule in readers(rules):
             for found in guarded(rule, rule.suspect, script):
                 yield from fixable(rule, found, script) if isinstance(found, Diagnostic) else (found,)
+
+
+def noted_in_tests(scripts: Iterable[Script], rules: Sequence[Rule], settings: Settings) -> Iterator[Found]:
+    """The same; the faults of a test suite are notes."""
+    for script in scripts:
+        is_test = suite.holds(script.path, script.imports.values(), settings.root)
+        for found in suspicions([script], rules):
+            if is_test and isinstance(found, Diagnostic) and found.rule not in OWN:
+                found = replace(found, severity=Severity.NOTE)
+            yield found
 
 
 def fixable(rule: Rule, finding: Diagnostic, script: Script) -> Iterator[Found]:

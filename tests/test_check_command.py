@@ -164,3 +164,25 @@ def test_only_what_can_change_the_findings_is_watched(path: str, matters: bool) 
 def test_the_report_in_json_names_the_rules_that_were_asked(folder: Path) -> None:
     report = json.loads(modellint(folder, "--output-format", "json").stdout)
     assert report["settings"]["rules"] == ["clip-after-step"]
+
+
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [
+        ("tests/helpers/models.py", ""),
+        ("checks/steps.py", "import pytest\n"),
+        ("checks/mocks.py", "from unittest import mock\n"),
+    ],
+)
+def test_the_faults_of_a_test_suite_are_notes(folder: Path, path: str, first: str) -> None:
+    (folder / path).parent.mkdir(parents=True)
+    (folder / path).write_text(first + TRAINING)
+    found = modellint(folder, path)
+    assert "note[ML104" in found.stdout
+    assert found.returncode == 0
+    assert modellint(folder, "--fail-on", "note", path).returncode == 1
+
+
+def test_a_script_that_tests_a_model_is_no_test_suite(folder: Path) -> None:
+    (folder / "test_net.py").write_text(TRAINING)
+    assert modellint(folder, "test_net.py").returncode == 1

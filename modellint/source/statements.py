@@ -68,6 +68,9 @@ def _assert(walker: Walker, node: ast.Assert) -> None:
 
 
 def _if(walker: Walker, node: ast.If) -> None:
+    if isinstance(node.test, ast.Constant):  # `if True`: the other arm is never executed
+        walker.read(node.body if node.test.value else node.orelse)
+        return
     test = walker.value(node.test)
     with walker.inside("if", test, location=walker.location(node)) as branch:
         walker.read(node.body)

@@ -70,6 +70,13 @@ class NllInputNotLogProbabilities(SourceRule):
         loss = F.nll_loss(Net()(x), y)
         """,
         """
+        net = nn.Linear(64, 10)
+        if True:  # the other arm is never executed
+            loss = F.cross_entropy(net(x), y)
+        else:
+            loss = F.nll_loss(net(x), y)
+        """,
+        """
         probabilities = torch.softmax(model(x), dim=1)
         loss = F.nll_loss(torch.log(probabilities + 1e-9), y)
         """,

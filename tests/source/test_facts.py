@@ -137,3 +137,17 @@ def test_options_that_are_handed_on_together_count_as_read(read: Read) -> None:
         Trainer(args)
     """)
     assert [option.used for option in script.options] == [True]
+
+
+def test_an_arm_that_is_never_executed_is_not_read(read: Read) -> None:
+    script = read("""
+        if True:
+            first()
+        else:
+            second()
+        if 0:
+            third()
+        elif given:
+            fourth()
+    """)
+    assert [call.name for call in script.calls] == ["first", "fourth"]

@@ -1,0 +1,18 @@
+"""Which files belong to a test suite, whose faults are often meant and whose runs are two steps long."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+FRAMEWORKS = ("pytest", "unittest")
+
+
+def holds(path: str, imports: Iterable[str], root: Path) -> bool:
+    """Whether the file lies in a folder `tests`, or imports (full names) a framework for tests.
+
+    Not by its own name: `test.py` and `test_net.py` are scripts that evaluate a model.
+    """
+    folders = PurePath(os.path.relpath(path, root)).parts[:-1]
+    return "tests" in folders or any(name.partition(".")[0] in FRAMEWORKS for name in imports)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import elsewhere
 from .core import registry, suite, suppress
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unchecked, Verdict
@@ -127,9 +128,11 @@ def noted_in_tests(scripts: Iterable[Script], rules: Sequence[Rule], settings: S
 
 
 def fixable(rule: Rule, finding: Diagnostic, script: Script) -> Iterator[Found]:
-    """The finding with what `--fix` would do."""
+    """The finding with what `--fix` would do, in the file of the finding."""
     try:
-        yield replace(finding, rewrite=rule.fix(finding, script))
+        made = rule.fix(finding, script)
+        beyond = made is not None and any(place.path != finding.location.path for place in made.places)
+        yield replace(finding, rewrite=None if beyond else made)
     except Exception as error:
         yield finding
         yield Unchecked(rule.summary(), f"no fix: {type(error).__name__}: {error}", rule.name)
@@ -193,6 +196,9 @@ def heeded(
     found: Iterable[Diagnostic], scripts: Iterable[Script], rules: Iterable[Rule], settings: Settings, *, probed: bool
 ) -> tuple[Diagnostic, ...]:
     """The findings that neither a comment in their file nor `per-file-ignores` silences."""
+    scripts = list(scripts)
+    if not probed:
+        found = elsewhere.heeded(found, {script.path for script in scripts}, settings)
     judged = [n for rule in rules if probed or isinstance(rule, SourceRule) for n in (rule.name, rule.code)]
     marks = [mark for script in scripts for mark in script.ignores]
     named = {name for mark in marks for name in mark.rules}

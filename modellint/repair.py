@@ -12,8 +12,10 @@ from . import baseline, pipeline
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Report
 from .core.record import dataclass
+from .source.parse import shown_path
 
 PASSES = 100
+UNNAMED = "the file is not among those that are checked"
 Edited = Mapping[str, bytes]  # what files hold instead of what is on the disk
 Faults = Counter[tuple[str | None, str]]  # how many findings of a rule a file has
 
@@ -82,6 +84,7 @@ def repair(
     left: dict[object, Left] = {}
     for _ in range(PASSES):
         fixable = [d for d in now.report.diagnostics if d.mended_by == "--fix" or (unsafe and d.mended_by)]
+        left |= {_key(d, now.edited): Left(d, UNNAMED) for d in fixable if d.location.path not in bench.named}
         wanted = [d for d in fixable if _key(d, now.edited) not in left.keys() | spared]
         after, trial = bench.settle(now, wanted)
         left |= {_key(failed.finding, now.edited): failed for failed in trial.left}
@@ -101,6 +104,7 @@ class Bench:
         self.settings = settings
         self.rules = pipeline.reading(settings)
         self.files = files
+        self.named = {shown_path(file) for file in files}
 
     def read(self, edited: Edited) -> Reading:
         scripts = pipeline.read(self.files, self.rules, edited)

@@ -313,6 +313,21 @@ def test_a_fix_that_fails_is_no_traceback() -> None:
     assert "KeyError" in result.report.unchecked[0].reason
 
 
+def test_only_the_files_that_are_checked_are_fixed() -> None:
+    written("calls.py", inspect.cleandoc(RULE.format(texts={"old": "new({0})"})).replace("script.calls", "CALLS"))
+    rule = Path("calls.py").read_text()
+    beside = "Value('call', 'old', location=Location('beside.py', 1, 1, 1, 7))"
+    rule = rule.replace("class Calls", f"CALLS = ({beside},)\n\n\nclass Calls")
+    written("calls.py", "from modellint import Location\nfrom modellint.source.code import Value\n" + rule)
+    path, beside = written("train.py", "old(1)\n"), written("beside.py", "old(1)\n")
+    settings = Settings(root=Path().resolve(), rule_paths=("calls.py",), select=("ML199",))
+    result = repair([path], settings)
+    assert not result.edited
+    assert [(left.finding.location.path, left.reason) for left in result.left] == [
+        ("beside.py", "the file is not among those that are checked")
+    ]
+
+
 SICK = Path(__file__).parents[1] / "fixtures" / "sick"
 
 

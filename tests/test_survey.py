@@ -87,6 +87,21 @@ def test_a_file_that_comes_where_none_was_counts(tree: Path) -> None:
     assert "clip-after-step" not in rules(check("train.py")[0])
 
 
+def test_a_comment_in_a_file_that_is_only_imported_holds(tree: Path) -> None:
+    mark = "  # modellint: ignore[clip-after-step] logged\n"
+    (tree / "helpers.py").write_text(SICK.replace("1.0)\n", f"1.0){mark}"))
+    assert rules(check("train.py")[0]) == set()
+    (tree / "helpers.py").write_text(SICK.replace("1.0)\n", f"1.0){mark.replace('clip-after', 'no-such')}"))
+    assert rules(check("train.py")[0]) == {"clip-after-step"}
+
+
+def test_a_file_that_is_excluded_and_only_imported_is_not_mentioned(tree: Path) -> None:
+    (tree / "pyproject.toml").write_text("[tool.modellint]\nexclude = ['helpers.py']\n")
+    assert rules(check()[0]) == set()
+    assert rules(check("train.py")[0]) == set()
+    assert rules(check("train.py", "helpers.py")[0]) == {"clip-after-step"}
+
+
 def test_other_settings_other_findings(tree: Path) -> None:
     check()
     assert rules(check(ignore=("clip-after-step",))[0]) == set()

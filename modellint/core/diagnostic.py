@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -96,6 +96,10 @@ class Fix:
 
     edits: tuple[Edit, ...]
     safe: bool = True
+
+    @property
+    def places(self) -> Iterator[Location]:
+        return (place for edit in self.edits for place in (edit.place, edit.other) if place is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def _facts(path: str, data: bytes, tree: ast.Module) -> Script:
     walker = Walker(path, _columns(data), READERS)
     with walker.defining(Body("", "module", location=Location(path, 1, 1))):
         walker.read(tree.body)
-    marks = tuple(ignores(path, _text(data))) if b"modellint:" in data else ()
+    marks = tuple(ignores(path, text(data))) if b"modellint:" in data else ()
     return Script(
         path,
         imports=walker.imports,
@@ -112,7 +112,7 @@ def _columns(data: bytes) -> Callable[[int, int], int]:
     """From the parser's (line, offset in UTF-8 bytes) to the column that an editor shows, from 1."""
     if data.isascii():
         return lambda _, offset: offset + 1
-    lines = [line.encode() for line in _text(data).split("\n")]
+    lines = [line.encode() for line in text(data).split("\n")]
 
     @cache
     def column(line: int, offset: int) -> int:
@@ -121,6 +121,7 @@ def _columns(data: bytes) -> Callable[[int, int], int]:
     return column
 
 
-def _text(data: bytes) -> str:
+def text(data: bytes) -> str:
+    """In the encoding that the source declares. Raises SyntaxError for one that Python does not know."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     return data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")

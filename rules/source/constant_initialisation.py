@@ -34,7 +34,12 @@ class ConstantInitialisation(SourceRule):
 
     code, severity, certain, topic = "ML139", Severity.WARNING, True, "structure"
     explains = ("zero-gradients",)
-    words = ("fill_(", "constant_(", "constant(", "zeros_(", "ones_(", ".zero_(")
+    words = (
+        ("init.constant", "weight"), ("init.zeros_", "weight"), ("init.ones_", "weight"), ("import", "constant_(m", "weight"),
+        (".fill_(", "weight", "isinstance("), (".zero_(", "weight", "isinstance("), (".fill_(", "weight", "Linear"),
+        (".fill_(", ".parameters()"), (".zero_(", ".parameters()", "optim"), ("init.", "_(", ".parameters()"),
+        (".zero_(", "weight", "Linear"),
+    )  # fmt: skip
     share = 0.5
     bad = (
         """

@@ -31,7 +31,7 @@ class SchedulerOrder(SourceRule):
 
     code, severity, topic = "ML117", Severity.WARNING, "schedule"
     explains = ("loss-not-falling",)
-    words = ("lr_scheduler", "_schedule(", "scheduler.step(", "LR(")
+    words = ("lr_scheduler", ("_schedule(", "optim"), "scheduler.step(", ("LR(", "optim"))
     batches = 100
     bad = (
         """

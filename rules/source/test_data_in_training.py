@@ -31,8 +31,8 @@ class TestDataInTraining(SourceRule):
 
     code, severity, certain, topic = "ML130", Severity.WARNING, True, "data"
     words = (
-        ("fit_transform", "torch"), ("train", ".extend(", "test"), ("train", "+", "test", "DataLoader("), ("train=False", "torch"),
-        ("split=\"test\"", "torch"), ("split='test'", "torch"),
+        ("fit_transform", "torch"), ("train", ".extend(test"), ("train", "+", "test", "DataLoader("),
+        ("train=False", "torch"), ("split=\"test\"", "torch"), ("split='test'", "torch"),
     )  # fmt: skip
     bad = (
         """

@@ -18,12 +18,9 @@ class UnregisteredModules(SourceRule):
     """
 
     code, severity, certain, topic = "ML125", Severity.ERROR, True, "structure"
-    words = (
-        ("Module)", "append("),
-        ("Module)", " = ["),
-        ("Module)", " = {"),
-        ("Module)", "list("),
-        ("Module)", "dict("),
+    words = tuple(
+        ("Module)", "def forward(", *more)
+        for more in (("append(",), (" = [", "nn."), (" = {", "nn."), ("list(", "nn."), ("dict(", "nn."))
     )
     bad = (
         """

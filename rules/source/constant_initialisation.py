@@ -11,6 +11,7 @@ from modellint.source.code import Block, Event, Function, Value
 from modellint.source.facts import Layer
 
 FILLS = {"constant_": None, "constant": None, "fill_": None, "zeros_": 0.0, "zero_": 0.0, "ones_": 1.0}
+INITIALISES = re.compile(r"init|reset", re.IGNORECASE)  # a function of such a name may be applied in another file
 WEIGHTS = re.compile(r"(Lazy)?(Linear|Conv(Transpose)?([123]d)?|LSTM|GRU|RNN|Bilinear)")
 PARAMETERS = ("parameters", "named_parameters")
 
@@ -161,7 +162,9 @@ class ConstantInitialisation(SourceRule):
             depth = max((len(_weights(model.layers)) for model in script.models), default=None)
             message = f"sets the weights of all layers to {value:g}: the units of a layer stay alike"
             if depth is None or depth > 1:
-                yield self.at(call, message, certain=value != 0 and depth is not None)
+                yield self.at(
+                    call, message, certain=value != 0 and depth is not None and _is_handed_over(script, function)
+                )
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         weights = [p.zero_initialised for p in run.parameters if p.is_weight]
@@ -229,9 +232,15 @@ def _is_applied(script: Script, function: Function, event: Event, layer: str) ->
         return False
     if any(_over_modules(block) for block in around):
         return True
+    known = _is_handed_over(script, function) or INITIALISES.search(function.name) is not None
+    return any(p.name == layer for p in function.parameters) and known
+
+
+def _is_handed_over(script: Script, function: Function) -> bool:
+    """Whether something in the file does it to all modules of a model."""
     name = function.name.rpartition(".")[2]
     applied = (a for call in script.calls if call.method == "apply" for a in call.arguments)
-    return any(p.name == layer for p in function.parameters) and any(a.method == name for a in applied)
+    return any(a.method == name for a in applied) or any(_over_modules(block) for block in function.blocks)
 
 
 def _over_modules(block: Block) -> bool:

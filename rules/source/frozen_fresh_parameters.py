@@ -11,7 +11,7 @@ from modellint.source.code import Event, Function, Value
 # Networks that are meant to stay as they were made, or that get the weights of another one.
 MEANT = re.compile(r"rand|target|teacher|ema|momentum|copy|ref|prior|shadow|old|prev|loss|critic|disc|^d$|netd", re.I)
 LOADED = re.compile(
-    r"load_(state|weight|model|pre|ckpt|check|from)\w*|\w*pretrain\w*|\w*checkpoint\w*|copy_|re(store|sume)\w*",
+    r"load_(state|weight|model|pre|ckpt|check|from)\w*|\w*pretrained\w*|\w*checkpoint\w*|copy_|re(store|sume)\w*",
     re.I,
 )
 PREPARES = ("to", "cuda", "cpu", "eval", "train", "parameters", "named_parameters", "print", "apply", "requires_grad_")

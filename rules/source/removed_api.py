@@ -50,6 +50,12 @@ class RemovedApi(SourceRule):
             total += loss.data[0]
         """,
         """
+        real, fake = discriminator(x), discriminator(generator(z))
+        difference = torch.mean(real - fake)
+        real_loss = torch.mean(torch.abs(real - x))
+        measure = (real_loss + torch.abs(difference)).data[0]
+        """,
+        """
         from torch.utils.data import DataLoader
 
         batches = iter(DataLoader(test_set))
@@ -78,6 +84,7 @@ class RemovedApi(SourceRule):
     )
     fixed = (
         None,
+        None,
         """
         from torch.utils.data import DataLoader
 
@@ -99,6 +106,11 @@ class RemovedApi(SourceRule):
         losses = criterion(model(x), y)
         losses.backward(weights)
         print(losses.data[0])
+        """,
+        """
+        losses = criterion(model(x), y)  # without reduction, perhaps
+        widths = boxes.mean(1)
+        print(losses.data[0], (losses + 1).data[0], (widths - 0.5).data[0])
         """,
         """
         class Prefetcher:
@@ -168,12 +180,13 @@ class RemovedApi(SourceRule):
         """Losses, which have no dimensions, indexed as vectors."""
         started = {str(c.receiver) for c in function.calls if c.method == "backward" and not c.arguments}
         scalars = {e.name for e in function.events if e.name in started and e.value is not None and _reduces(e.value)}
+        numbers = set(_numbers(function))
         seen: set[int] = set()
         for event in function.events:
             for item in event.value.within() if event.value is not None else ():
-                if id(item) not in seen and _is_first(item) and _is_scalar(item.base, started):
+                if id(item) not in seen and _is_first(item) and _is_scalar(item.base, started | numbers):
                     seen.add(id(item))
-                    sure = _tensor(item) in scalars or _tensor(item) not in started
+                    sure = _tensor(item) in scalars | numbers or _tensor(item) not in started
                     yield self.at(
                         item, f"takes the first item of `{_tensor(item)}`, which has no dimensions", certain=sure
                     )
@@ -224,10 +237,35 @@ def _is_first(item: Value) -> bool:
 
 
 def _is_scalar(data: Value | None, scalars: set[str]) -> bool:
-    """Of `.data`: of a loss from which backward() starts, or of a mean, sum or loss over all."""
+    """Of `.data`: of a loss from which backward() starts, of a mean, sum or loss over all, or of sums of such."""
     if data is None or data.base is None:
         return data is not None and data.name.removesuffix(".data") in scalars
-    return data.base.kind == "call" and _is_number(data.base)
+    return _is_number_of(data.base, scalars)
+
+
+def _is_number_of(value: Value, numbers: set[str]) -> bool:
+    if value.kind == "operation" and value.name in ("+", "-", "*", "/"):
+        return all(_is_number_of(part, numbers) for part in value.arguments)
+    if value.kind == "call" and value.name == "torch.abs":
+        return all(_is_number_of(part, numbers) for part in value.arguments)
+    return value.name in numbers if value.kind == "name" else value.kind == "call" and _is_number(value)
+
+
+def _numbers(function: Function) -> Iterator[str]:
+    """The names that are only ever bound to a mean, sum or loss over all."""
+    bound: dict[str, list[Value | None]] = {}
+    for event in function.events:
+        if event.kind in ("assign", "augment"):
+            bound.setdefault(event.name, []).append(event.value)
+    for name, values in bound.items():
+        if name.isidentifier() and all(v is not None and _is_reduced(v) for v in values):
+            yield name
+
+
+def _is_reduced(value: Value) -> bool:
+    """What is only called a loss may be one without reduction."""
+    plain = value.method in ("mean", "sum") or value.name.startswith("torch.nn.functional.")
+    return value.kind == "call" and plain and _is_number(value)
 
 
 def _reduces(value: Value) -> bool:

@@ -14,6 +14,8 @@ FITTED = frozenset(
 )
 TEST = re.compile(r"(?:^|_)(?:test|testing)(?:_|$|\d)|^(?:test|X_?test)|(?<=[a-z])Test")
 TRAIN = re.compile(r"(?:^|_)(?:train|training)|^(?:train|X_?train)|(?<=[a-z])Train")
+LISTING = ("glob", "iglob", "rglob", "listdir", "scandir")
+FOLDER = re.compile(r"(^|[/\\])test(ing)?([/\\]|$)", re.IGNORECASE)
 NUMBERS = re.compile(r"loss|acc|time|num|size|len|count|score|error|metric|total|steps?$|^n_", re.IGNORECASE)
 
 
@@ -31,7 +33,8 @@ class TestDataInTraining(SourceRule):
 
     code, severity, certain, topic = "ML130", Severity.WARNING, True, "data"
     words = (
-        ("fit_transform", "torch"), ("train", ".extend(test"), ("train", "+", "test", "DataLoader("),
+        ("fit_transform", "torch"), ("train", ".extend(test"), ("glob", ".extend(", "train", "test"),
+        ("listdir", "train", "test"), ("train", "+", "test", "DataLoader("),
         ("train=False", "torch"), ("split=\"test\"", "torch"), ("split='test'", "torch"),
     )  # fmt: skip
     bad = (
@@ -71,6 +74,15 @@ class TestDataInTraining(SourceRule):
         test_files = sorted(glob.glob("test/*.png"))
         train_files.extend(test_files)
         """,
+        """
+        from torch.utils.data import Dataset
+
+        class Images(Dataset):
+            def __init__(self, root, mode="train"):
+                self.files = sorted(glob.glob(os.path.join(root, mode) + "/*.png"))
+                if mode == "train":
+                    self.files.extend(sorted(glob.glob(os.path.join(root, "test") + "/*.png")))
+        """,
     )
     good = (
         """
@@ -97,6 +109,19 @@ class TestDataInTraining(SourceRule):
         correct = sum((model(x).argmax(1) == y).sum() for x, y in test)
         """,
         """
+        from torch.utils.data import Dataset
+
+        class Images(Dataset):
+            def __init__(self, root, mode="train"):
+                self.files = glob.glob(os.path.join(root, mode, "*.png"))
+                if mode == "train":
+                    self.files.extend(glob.glob(os.path.join(root, "extra", "*.png")))
+                elif mode == "all":
+                    self.files.extend(glob.glob(os.path.join(root, "test", "*.png")))
+                else:
+                    self.files += glob.glob(os.path.join(root, "test", "hard", "*.png"))
+        """,
+        """
         import torch
 
         train_total = train_loss + test_loss
@@ -121,6 +146,7 @@ class TestDataInTraining(SourceRule):
             yield from self._refitted(function)
             yield from self._fitted_before_split(script, function)
             yield from self._joined(function)
+            yield from self._listed(function)
         yield from self._loaded(script)
 
     def _refitted(self, function: Function) -> Iterator[Diagnostic]:
@@ -152,6 +178,13 @@ class TestDataInTraining(SourceRule):
                 names = [name for name in parts if not NUMBERS.search(name)]
                 if len(names) == len(parts) and any(TEST.search(n) and not TRAIN.search(n) for n in names[1:]):
                     yield self.at(event, f"adds test data to `{parts[0]}`", certain=False)
+
+    def _listed(self, function: Function) -> Iterator[Diagnostic]:
+        """Files of a folder of test data, in the arm for training."""
+        for event in function.events:
+            given = _grown(event)
+            if given is not None and _lists_tests(given) and _is_for_training(function, event):
+                yield self.at(given, "adds the files of the test data to those for training")
 
     def _loaded(self, script: Script) -> Iterator[Diagnostic]:
         for loader in script.loaders:
@@ -197,6 +230,28 @@ def _joined(event: Event) -> tuple[str, ...] | None:
     if event.kind in ("assign", "augment") and value is not None and value.kind == "operation" and value.name == "+":
         return event.name, *(_last(part) for part in value.arguments)
     return None
+
+
+def _grown(event: Event) -> Value | None:
+    """What is put into a list."""
+    value = event.value
+    if event.kind == "call" and value is not None and value.method == "extend" and value.arguments:
+        return value.arguments[0]
+    is_sum = event.kind == "augment" and value is not None and value.name == "+"
+    return value.arguments[1] if is_sum and value is not None else None
+
+
+def _lists_tests(given: Value) -> bool:
+    parts = list(given.within())
+    texts = (part.constant for part in parts if isinstance(part.constant, str))
+    return any(part.method in LISTING for part in parts) and any(FOLDER.search(text) for text in texts)
+
+
+def _is_for_training(function: Function, event: Event) -> bool:
+    """Whether it is only done where the mode is called training."""
+    tests = (function.blocks[b].value for b in function.enclosing(event.block) if function.blocks[b].kind == "if")
+    compared = (test.arguments for test in tests if test is not None and test.name == "==")
+    return any(part.constant in ("train", "training") for parts in compared for part in parts)
 
 
 def _is_test_split(made: Value) -> bool:

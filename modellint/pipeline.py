@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import elsewhere
-from .core import registry, suite, suppress
+from .core import own, registry, suite, suppress
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unchecked, Verdict
 from .core.errors import UsageError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .measure.run import Run
     from .source.script import Script
 
-OWN = ("unreadable-file", "ML000", "unused-ignore", "ML001")  # what is found by no rule
 Facts = TypeVar("Facts")
 Found = Diagnostic | Passed | Unchecked
 
@@ -122,7 +121,7 @@ def noted_in_tests(scripts: Iterable[Script], rules: Sequence[Rule], settings: S
     for script in scripts:
         is_test = suite.holds(script.path, script.imports.values(), settings.root)
         for found in suspicions([script], rules):
-            if is_test and isinstance(found, Diagnostic) and found.rule not in OWN:
+            if is_test and isinstance(found, Diagnostic) and found.rule not in own.NAMES:
                 found = replace(found, severity=Severity.NOTE)
             yield found
 
@@ -202,7 +201,7 @@ def heeded(
     judged = [n for rule in rules if probed or isinstance(rule, SourceRule) for n in (rule.name, rule.code)]
     marks = [mark for script in scripts for mark in script.ignores]
     named = {name for mark in marks for name in mark.rules}
-    kept = suppress.apply(found, marks, judged, registry.strangers(named.difference(judged, OWN), settings.rule_files))
+    kept = suppress.apply(found, marks, judged, registry.strangers(named.difference(judged, own.NAMES), settings.rule_files))
     loud = tuple(d for d in kept if not _ignored_in_file(d.location, d, settings))
     if not any(d.location.in_notebook for d in loud):
         return loud

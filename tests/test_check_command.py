@@ -96,7 +96,7 @@ def test_a_baseline_lets_only_new_findings_count(folder: Path) -> None:
     assert second.stdout.count("ML104") == 1
     assert second.returncode == 1
     (folder / "train.py").write_text("x = 1\n")
-    assert "1 are gone" in modellint(folder, "--baseline", "known.json").stderr
+    assert "1 no longer found" in modellint(folder, "--baseline", "known.json").stderr
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"findings": 3}', '{"findings": [{}]}', "\xff"])

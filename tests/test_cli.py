@@ -113,6 +113,8 @@ def test_explain_and_rules(tmp_path: Path) -> None:
     assert all(part in text for part in ("clip-after-step", "Why it hurts", "Bad", "Good", "optimizer.step()"))
     listing = modellint(tmp_path, "rules").stdout
     assert "ML104  clip-after-step" in listing
+    assert modellint(tmp_path, "explain", "ML000").stdout.startswith("unreadable-file (ML000)")
+    assert modellint(tmp_path, "explain", "unused-ignore").returncode == 0
     assert modellint(tmp_path, "explain", "clip-after-stp").stderr.count("did you mean clip-after-step") == 1
 
 

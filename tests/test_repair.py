@@ -191,7 +191,7 @@ def test_what_the_baseline_knows_is_not_fixed() -> None:
     result = check("--fix", "--baseline", "known.json", ".")
     assert result.exit_code == 0
     assert (path.read_text(), other.read_text()) == (LATE, EARLY)
-    assert "1 findings of known.json are left out" in result.stderr
+    assert "1 finding of known.json left out" in result.stderr
 
 
 def test_fixed_standard_input_goes_to_standard_output_and_the_report_to_the_other_one() -> None:

@@ -10,6 +10,7 @@ import click
 
 from modellint.core.diagnostic import Report
 from modellint.core.errors import UsageError
+from modellint.report.numbers import count
 
 
 def remaining(report: Report, options: dict[str, Any]) -> Report:
@@ -33,7 +34,7 @@ def _write_baseline(report: Report, path: Path | None) -> None:
         path.write_text(baseline.text(report), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: the baseline cannot be written: {error.strerror}") from error
-    _say(f"{len(report.diagnostics)} findings are known in {path}")
+    _say(f"{path} knows {count(len(report.diagnostics), 'finding')}")
 
 
 def _new(report: Report, path: Path) -> Report:
@@ -43,8 +44,8 @@ def _new(report: Report, path: Path) -> Report:
     found = baseline.new(report, known)
     left_out = len(report.diagnostics) - len(found.diagnostics)
     gone = known.total() - left_out
-    hint = f"; {gone} are gone: --write-baseline forgets them" if gone else ""
-    click.echo(f"modellint: {left_out} findings of {path} are left out{hint}", err=True)
+    hint = f"; {gone} no longer found: --write-baseline forgets them" if gone else ""
+    click.echo(f"modellint: {count(left_out, 'finding')} of {path} left out{hint}", err=True)
     return found
 
 
@@ -53,7 +54,7 @@ def _add_ignores(report: Report) -> None:
 
     edited = silence.silenced(report.diagnostics)
     patch.write(edited)
-    _say(f"comments were written in {len(edited)} files")
+    _say(f"comments written in {count(len(edited), 'file')}")
 
 
 def _say(message: str) -> None:

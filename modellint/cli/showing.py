@@ -12,6 +12,7 @@ from modellint import pipeline
 from modellint.core.config import Settings
 from modellint.core.diagnostic import Report
 from modellint.core.plain import to_plain
+from modellint.report.numbers import count
 from modellint.unit import Unit
 
 
@@ -34,7 +35,7 @@ def _settings(unit: Unit) -> Iterator[str]:
             if name not in ("root", "extended") and value
         )
     asked = ", ".join(rule.name for rule in pipeline.reading(unit.settings))
-    yield f"# {len(unit.files)} files; rules that read: {asked}"
+    yield f"# {count(len(unit.files), 'file')}; rules that read: {asked}"
 
 
 def _origin(level: Settings) -> Path:

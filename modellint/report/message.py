@@ -12,9 +12,15 @@ from .reading import figures
 
 def statement(finding: Diagnostic, *remarks: str) -> str:
     """ "the gradient explodes in readout (confirmed; gradient norm: 103,109, above 100)", with `remarks` behind it."""
-    module = f" in {finding.location.module}" if finding.location.module else ""
     known = "; ".join(filter(None, (finding.verdict, key_number(finding), *remarks)))
-    return one_line(f"{finding.message}{module} ({known})")
+    return one_line(f"{said(finding)} ({known})")
+
+
+def said(finding: Diagnostic) -> str:
+    """ "the gradient explodes in readout", "steps twice in cell 4, line 2": CI systems know no cells."""
+    place = finding.location
+    line = f", line {place.line}" if place.in_notebook and place.line else ""
+    return one_line(f"{finding.message} in {place.module}{line}" if place.module else finding.message)
 
 
 def shortfall(problem: Problem) -> str:

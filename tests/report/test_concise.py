@@ -64,3 +64,9 @@ def test_the_key_number_is_one_that_convicts():
     innocent, guilty = Evidence("early", 1.0, 9.0, holds=False), Evidence("late", 12.0, 9.0)
     report = Report((replace(examples.LARGE_RATE, evidence=(innocent, guilty)),))
     assert lines(report)[0].endswith("(confirmed; late: 12, above 9)")
+
+
+def test_a_cell_of_a_notebook_stands_in_the_place_once():
+    place = Location("notes.ipynb", 3, 5, module="cell 2")
+    report = Report((examples.LARGE_RATE.__class__("r", "ML300", examples.LARGE_RATE.severity, "m", place),))
+    assert lines(report) == ["notes.ipynb:cell 2:3:5: note[ML300 r] m (suspected)"]

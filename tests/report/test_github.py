@@ -124,6 +124,12 @@ def test_a_finding_without_a_file_is_still_annotated():
     assert set(annotation[1]) == {"title"}
 
 
+def test_a_finding_in_a_notebook_names_its_cell_and_its_line_in_words():
+    place = Location("notes.ipynb", 3, 5, 3, 9, module="cell 2")
+    text = render(Report((Diagnostic("r", "ML300", Severity.NOTE, "m", place),)), "github")
+    assert text == "::notice file=notes.ipynb,line=1,title=ML300 r (suspected)::m in cell 2, line 3\n"
+
+
 def test_the_audit_goes_behind_what_the_summary_holds(tmp_path, monkeypatch):
     summary = tmp_path / "summary.md"
     summary.write_text("# Another step\n")

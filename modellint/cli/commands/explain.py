@@ -9,10 +9,11 @@ import click
 from modellint import pipeline
 from modellint.core import config, registry
 from modellint.core.explain import explain
+from modellint.core.own import OWN
 
 
 @click.command("explain")
 @click.argument("rule")
 def command(rule: str) -> None:
     """Explain a rule: why it hurts, what to do, examples, thresholds and where they come from."""
-    click.echo(explain(registry.find(rule, pipeline.known(config.load(Path())))))
+    click.echo(explain(registry.find(rule, (*pipeline.known(config.load(Path())), *OWN))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from modellint.core.diagnostic import Diagnostic, Location, Report
@@ -23,7 +24,9 @@ def _lines(report: Report) -> Iterator[str]:
 def _line(finding: Diagnostic) -> str:
     named = f"{finding.level}[{finding.code} {finding.rule}]"
     symptom = f"symptom of {finding.causes[0]}" if finding.causes else ""
-    return one_line(f"{_place(finding.location)}: {named} {statement(finding, symptom)}")
+    place = finding.location
+    told = replace(finding, location=replace(place, module=None)) if place.in_notebook else finding
+    return one_line(f"{_place(place)}: {named} {statement(told, symptom)}")
 
 
 def _place(location: Location) -> str:

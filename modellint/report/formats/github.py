@@ -10,7 +10,7 @@ from typing import Any
 from modellint.core.diagnostic import Diagnostic, Location, Problem, Report, Severity, Verdict
 from modellint.report.anchor import anchor
 from modellint.report.formats import markdown
-from modellint.report.message import details, shortfall
+from modellint.report.message import details, said, shortfall
 from modellint.report.numbers import count
 from modellint.report.plain_text import one_line
 
@@ -41,7 +41,7 @@ def _rank(finding: Diagnostic) -> tuple[int, int]:
 
 def _annotation(kind: str, finding: Diagnostic, report: Report) -> str:
     title = f"{finding.code} {finding.rule} ({finding.verdict})"
-    return _command(kind, anchor(finding.location, report.run), title, [one_line(finding.message), *details(finding)])
+    return _command(kind, anchor(finding.location, report.run), title, [said(finding), *details(finding)])
 
 
 def _problem(problem: Problem, report: Report) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import gc
 import io
 import os
@@ -36,7 +37,9 @@ def read(
     """
     wanted = [tuple(part.encode() for part in ([word] if isinstance(word, str) else word)) for word in words]
     scripts = (script for path in paths if (script := _load(path, wanted, edited)) is not None)
-    yield from link.together(scripts, partial(_load, edited=edited))
+    with _uncollected():
+        linked = list(link.together(scripts, partial(_load, edited=edited)))
+    yield from linked
 
 
 def script(path: str, text: str) -> Script:
@@ -73,10 +76,8 @@ def shown_path(path: Path) -> str:
 
 def _parsed(path: str, data: bytes) -> Script:
     """A file that cannot be parsed gives a Script with a problem."""
-    collecting = gc.isenabled()
-    gc.disable()  # syntax trees hold no cycles; collecting while they grow costs a third of the time
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _uncollected():
             warnings.simplefilter("ignore")
             return _facts(path, data, ast.parse(data))
     except SyntaxError as error:
@@ -88,6 +89,15 @@ def _parsed(path: str, data: bytes) -> Script:
         return Script(path, problem=Problem("nested too deeply to be parsed", Location(path)))
     except (ValueError, MemoryError) as error:  # null bytes, surrogates
         return Script(path, problem=Problem(f"cannot be parsed: {error}", Location(path)))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: facts and syntax trees hold no cycles, and to look for some takes a third of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()

@@ -36,6 +36,7 @@ class Reach:
         self._called: dict[tuple[int, str], set[str]] = defaultdict(set)
         self._uses: dict[tuple[int, str], set[tuple[str, str]]] = defaultdict(set)
         self._index: dict[int, int] = {}
+        self._functions: dict[int, tuple[set[str], set[tuple[str, str]]]] = {}
         self._evaluating: list[Evaluating] = []
 
     def names(self, script: Script, kind: str) -> set[str]:
@@ -45,8 +46,8 @@ class Reach:
 
     def comes_to(self, function: Function, script: Script, kind: str) -> bool:
         self._catch_up()
-        uses = self._uses[self._index[id(script)], kind]
-        return kind in self._direct(function, script) or any(use in uses for use in self._used(function, script))
+        direct, used = self._read_of(function, script)
+        return kind in direct or not used.isdisjoint(self._uses[self._index[id(script)], kind])
 
     def _catch_up(self) -> None:
         new = self.project.scripts[self._read :]
@@ -74,10 +75,11 @@ class Reach:
             self._defined[_called_as(function)].append(place)
         for function in script.functions:
             name = _called_as(function)
-            for other, way in set(self._used(function, script)):
+            direct, used = self._read_of(function, script)
+            for other, way in used:
                 self._callers[other].add((place, name, way))
                 yield from self._below(place, name, other, way)
-            yield from ((place, name, kind) for kind in self._direct(function, script))
+            yield from ((place, name, kind) for kind in direct)
 
     def _below(self, place: int, name: str, called: str, way: str) -> Iterator[Node]:
         """What a function of a new script comes to through functions that are known to come to it."""
@@ -136,6 +138,14 @@ class Reach:
         if call.base is None and around in ("", "self"):
             return "own" if around else "local"
         return around if call.base is None and self.project.imported(script, call.name) else "method"
+
+    def _read_of(self, function: Function, script: Script) -> tuple[set[str], set[tuple[str, str]]]:
+        """What a function does itself, and what it uses; each read once."""
+        known = self._functions.get(id(function))
+        if known is None:
+            known = self._direct(function, script), set(self._used(function, script))
+            self._functions[id(function)] = known
+        return known
 
     def _direct(self, function: Function, script: Script) -> set[str]:
         found = {kind for call in function.calls if (kind := self._kind(call))}

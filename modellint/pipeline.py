@@ -201,7 +201,9 @@ def heeded(
     judged = [n for rule in rules if probed or isinstance(rule, SourceRule) for n in (rule.name, rule.code)]
     marks = [mark for script in scripts for mark in script.ignores]
     named = {name for mark in marks for name in mark.rules}
-    kept = suppress.apply(found, marks, judged, registry.strangers(named.difference(judged, own.NAMES), settings.rule_files))
+    kept = suppress.apply(
+        found, marks, judged, registry.strangers(named.difference(judged, own.NAMES), settings.rule_files)
+    )
     loud = tuple(d for d in kept if not _ignored_in_file(d.location, d, settings))
     if not any(d.location.in_notebook for d in loud):
         return loud

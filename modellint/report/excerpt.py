@@ -59,7 +59,10 @@ def _lines(location: Location) -> Sequence[str]:
         return _cell(location)
     place = str(Path(location.path).absolute())  # linecache would look for a relative path along sys.path too
     linecache.checkcache(place)
-    return linecache.getlines(place)
+    try:
+        return linecache.getlines(place)
+    except ValueError:  # what cannot be decoded
+        return ()
 
 
 def _cell(location: Location) -> Sequence[str]:

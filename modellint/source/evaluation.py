@@ -8,8 +8,9 @@ from dataclasses import replace
 from modellint.core.diagnostic import Location
 
 from .facts import Act, Evaluation
+from .place import block_of, function_of
 from .project import Project
-from .training import Trace, block_of
+from .training import Trace
 
 TRAINING = ("backward", "step")
 
@@ -35,7 +36,7 @@ class Evaluations:
         act = trace.acts[at]
         if known is None:
             block = block_of(act.loops[-1], self.project)
-            function = act.loops[-1].split("|")[2]
+            function = function_of(act.loops[-1])
             parts = act.modal, act.parameters
             known = Evaluation(act.call, function, *parts, over=block.value, loop=block.location)
         return replace(

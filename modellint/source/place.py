@@ -1,10 +1,13 @@
-"""Which loops of its function are around an event."""
+"""Which loops of its function are around an event, and the loops by their names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .code import Function, Value
+from modellint.core.diagnostic import Location
+
+from .code import Block, Function, Value
+from .project import Project
 from .scope import Frame
 
 
@@ -17,7 +20,22 @@ def loops(frame: Frame, block: int, subject: Value | None = None) -> tuple[str, 
 
 
 def _loop_id(frame: Frame, block: int) -> str:
-    return f"{frame.path}|{frame.script.path}|{frame.function.name}|{block}"
+    """Of two functions with one name the line tells which."""
+    function = frame.function
+    return "\0".join((frame.path, frame.script.path, function.name, str(function.location.line), str(block)))
+
+
+def function_of(loop: str) -> str:
+    return loop.split("\0")[2]
+
+
+def block_of(loop: str, project: Project) -> Block:
+    """The loop that an act names so."""
+    _, path, name, line, block = loop.split("\0")
+    script = next(script for script in project.scripts if script.path == path)
+    named = (function for function in script.functions if function.name == name)
+    function = next((function for function in named if str(function.location.line) == line), None)
+    return function.blocks[int(block)] if function else Block("for", -1, None, location=Location(path))
 
 
 def _targets(function: Function, block: int) -> set[str]:

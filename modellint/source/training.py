@@ -8,9 +8,9 @@ from dataclasses import replace
 from modellint.core.diagnostic import Location
 from modellint.core.record import dataclass
 
-from .code import Block
 from .facts import Act, TrainingLoop
 from .models import Models
+from .place import block_of, function_of
 from .project import Project
 from .resolve import Resolver
 from .trace import Tracer
@@ -56,7 +56,7 @@ def _loops(acts: Sequence[Act], project: Project, function: str, location: Locat
             blocks = [block_of(loop, project) for loop in loops]
             yield TrainingLoop(
                 inside,
-                _function(loops[-1]),
+                function_of(loops[-1]),
                 outer=tuple(act for act in acts if act.loops[: len(loops)] != loops and act.loops[:1] == loops[:1]),
                 ahead=tuple(_ahead(acts, loops)),
                 over=tuple(block.value for block in blocks),
@@ -76,15 +76,3 @@ def _ahead(acts: Sequence[Act], loops: tuple[str, ...]) -> Iterator[Act]:
             return
         if act.loops and act.loops == loops[: len(act.loops)]:
             yield act
-
-
-def _function(loop: str) -> str:
-    return loop.split("|")[2]
-
-
-def block_of(loop: str, project: Project) -> Block:
-    """The loop that an act names so."""
-    _, path, name, block = loop.split("|")
-    script = next(script for script in project.scripts if script.path == path)
-    function = project.function(script, name)
-    return function.blocks[int(block)] if function else Block("for", -1, None, location=Location(path))

@@ -68,3 +68,9 @@ def test_the_folder_that_it_was_called_from_does_not_matter(tmp_path, monkeypatc
 def test_all_of_a_report_differ(seed):
     prints = fingerprints(examples.random_report(seed).diagnostics)
     assert len(set(prints)) == len(prints)
+
+
+def test_a_line_that_cannot_be_decoded_has_an_identity_too(tmp_path):
+    (tmp_path / "train.py").write_bytes(b"# coding: utf-16\nx = 1\n")
+    place = Location(str(tmp_path / "train.py"), 1)
+    assert fingerprints([replace(examples.LARGE_RATE, location=place)])

@@ -263,3 +263,20 @@ def test_micro_batches_belong_to_the_loop_that_steps(read: Read) -> None:
             optimizer.step()
     """).training_loops
     assert [bool(act.loops) for act in loop.acts if act.kind in RITUAL] == [False, True, False]
+
+
+def test_two_functions_of_one_name_have_their_own_loops(read: Read) -> None:
+    script = read("""
+        if fast:
+            def train(model, loader, optimizer):
+                if loader:
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        loss(model(x), y).backward()
+                        optimizer.step()
+        else:
+            def train(model, loader, optimizer):
+                for x in loader:
+                    optimizer.step()
+        """)
+    assert sorted((loop.location.line, len(loop.acts)) for loop in script.training_loops) == [(4, 4)]

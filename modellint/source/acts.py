@@ -14,6 +14,7 @@ from .models import Models
 from .modes import Modes
 from .numbers import Numbers
 from .parameters import Parameters
+from .registration import WEIGHTED
 from .relevance import CLEARING
 from .resolve import Resolver
 from .roles import CONVENTIONS, Roles
@@ -73,12 +74,20 @@ class Acts:
         if "model" not in self.roles.of(called):
             return None
         act = self._act("model", source, parameters=self.parameters.of_module(called))
-        return replace(act, modal=self.modes.tell(called), recorded=True if self._always_recorded(source) else None)
+        recorded = self._always_recorded(source) and self._may_learn(called)
+        return replace(act, modal=self.modes.tell(called), recorded=True if recorded else None)
 
     def _always_recorded(self, source: Source) -> bool:
         """Whether no model that may be called turns autograd off by itself."""
         forwards = [callee.function for callee in self.resolver.calls.callees(source) if callee.function is not None]
         return all(gradient.recorded(f, block) for f in forwards for block in range(len(f.blocks)))
+
+    def _may_learn(self, called: Source) -> bool:
+        """Whether a model that is called shows weights, or none of them can be read."""
+        models = list(self.modes.models.made(called))
+        names = [layer.name for model in models for layer in (*model.layers, *model.made)]
+        foreign = any("." in name and not name.startswith("torch.") for name in names)
+        return not models or foreign or any(not name or WEIGHTED.fullmatch(name) for name in names)
 
     def _clip(self, source: Source, roles: set[str]) -> Act:
         call = source.value

@@ -17,6 +17,7 @@ SUFFIX = ".ipynb"
 # `%magic`, `!command`, `?help` and `help?`, `x = !command`; of `%time statement` the statement is kept.
 TIMED = re.compile(r"(\s*)%(?:time|timeit|prun|memit)\s+(?:-\w+(?:\s+\d+)?\s+)*(?=[^\s-])")
 ESCAPE = re.compile(r"\s*([%!?]|[\w.]+\?\??\s*$|[\w.,\s]+=\s*[%!])")
+INDENT = re.compile(r"[ \t]+(?=[^\s])")
 # Cell magics whose cell is Python still.
 PYTHON = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
 
@@ -96,7 +97,14 @@ def _masked(text: str) -> str:
     first = text.lstrip().partition("\n")[0]
     if first.startswith("%%") and not PYTHON.match(first):
         return "\n" * text.count("\n")
-    return text if _parses(text) else "\n".join(_without_escapes(text.split("\n")))
+    plain = _unindented(text)
+    return plain if _parses(plain) else "\n".join(_without_escapes(plain.split("\n")))
+
+
+def _unindented(text: str) -> str:
+    """Without the indentation that all lines of a cell may have, as notebooks run it."""
+    indent = INDENT.match(text)
+    return re.sub(f"(?m)^{indent[0]}", "", text) if indent else text
 
 
 def _parses(text: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.facts import Act, TrainingLoop
+from modellint.source.place import function_of
 
 
 class LossKeepsGraph(SourceRule):
@@ -129,6 +130,21 @@ class LossKeepsGraph(SourceRule):
         for x, y in loader:
             print(update(x, y))
         """,
+        """
+        optimizer = torch.optim.LBFGS([pixels])
+        while epoch < 300:
+
+            def closure():
+                total = 0  # anew with each evaluation
+                optimizer.zero_grad()
+                for layer in losses:
+                    part = F.mse_loss(model(pixels), layer.target)
+                    part.backward()
+                    total += part
+                return total.item()
+
+            optimizer.step(closure)
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
@@ -142,10 +158,10 @@ class LossKeepsGraph(SourceRule):
 
 
 def _is_local(act: Act, loop: TrainingLoop) -> bool:
-    """Whether the sum belongs to a helper that the loop calls, and ends with each call of it."""
-    place, first, last = act.location, loop.location.line or 0, loop.location.end_line or 0
-    within = place.path == loop.location.path and first <= (place.line or 0) <= last
-    return loop.whole and not within and "." not in act.subjects[0]
+    """Whether the sum belongs to a loop of a helper or closure that the training loop calls, and ends with each call."""
+    if not act.loops or not loop.nest or "." in act.subjects[0]:
+        return False
+    return function_of(act.loops[-1]) != function_of(loop.nest[-1])
 
 
 def _frees(act: Act, backward: Act) -> bool:

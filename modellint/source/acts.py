@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from . import gradient
@@ -13,6 +13,7 @@ from .lineage import Lineage
 from .models import Models
 from .modes import Modes
 from .numbers import Numbers
+from .objective import Objective
 from .parameters import Parameters
 from .registration import WEIGHTED
 from .relevance import CLEARING
@@ -22,6 +23,7 @@ from .schedules import Schedules
 from .scope import Source
 from .vocabulary import CLIP_METHODS, CLIPS, HARMLESS, NO_MODELS, sounds_like_optimizer
 
+CUTTING = frozenset({"detach", "data", "no_grad", "inference_mode", "numpy"})
 BOUNDS = ((1, "max_norm"), (None, "clip_value"), (None, "clip_val"))
 
 
@@ -33,6 +35,8 @@ class Acts:
         self.numbers = Numbers(resolver)
         self.parameters = Parameters(resolver)
         self.lineage = Lineage(resolver)
+        self.beyond = Lineage(resolver, beyond=True)
+        self.objective = Objective(self.lineage)
         self.schedules = Schedules(resolver)
 
     def of(self, source: Source, roles: set[str]) -> Act | None:
@@ -104,7 +108,15 @@ class Acts:
         terms = self.lineage.terms(source.of(loss)) if loss is not None else ()
         learned = tuple(f"{made.place}{part}" for made, part in terms if self._is_learned(made))
         act = self._act("backward", source, owner=owner, scaled=scaled)
-        return replace(act, origins=tuple([made.value for made in origins]), terms=learned)
+        summands = tuple(self.objective.of(source.of(loss))) if loss is not None else ()
+        behind = tuple(self._behind(source.of(loss), origins)) if loss is not None else ()
+        values = tuple([made.value for made in origins])
+        return replace(act, origins=values, behind=behind, summands=summands, terms=learned)
+
+    def _behind(self, loss: Source, origins: Iterable[Source]) -> Iterator[Value]:
+        reached = {id(made.value) for made in origins}
+        if not CUTTING.isdisjoint(loss.frame.script.attributes):
+            yield from (made.value for made in self.beyond.of(loss) if id(made.value) not in reached)
 
     def _is_learned(self, made: Source) -> bool:
         """Whether a model or a loss is on the way to a value."""

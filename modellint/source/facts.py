@@ -38,6 +38,15 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Summand:
+    """A part of the sum that a backward() starts from."""
+
+    value: Value
+    sign: int = 1  # 0: not known
+    cut: Value | None = None  # what cuts it off from its graph: `x.item()`, `x.data`, `torch.tensor(x)`
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
     """One step of the training ritual, as a loop performs it itself or through a helper.
 
@@ -59,6 +68,8 @@ class Act:
     loops: tuple[str, ...] = ()  # loops within the training loop that enclose it
     parameters: tuple[str, ...] = ()  # the modules whose parameters it touches, or that are called; none: not known
     origins: tuple[Value, ...] = ()  # of a backward(): all calls and operations that its loss was computed from
+    behind: tuple[Value, ...] = ()  # likewise those from which nothing but cut-off values lead to it
+    summands: tuple[Summand, ...] = ()  # of a backward(): what its loss is the sum of
     terms: tuple[str, ...] = ()  # of a backward() or "keep": the calls whose results it is a sum of, by their places
     schedules: tuple[Schedule, ...] = ()  # that a "schedule" moves on; none: not known
     recorded: bool | None = True  # whether autograd builds a graph of what it computes; None: not known

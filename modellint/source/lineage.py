@@ -18,6 +18,8 @@ CUTS = frozenset(
         "randn", "randn_like", "tensor", "as_tensor", "arange", "randint", "multinomial", "sample",
     }
 )  # fmt: skip
+SOFT = frozenset({"detach", "detach_", "item", "numpy", "tolist", "tensor", "as_tensor"})  # the same values, cut off
+TYPES = frozenset({"float"})  # a number as a function; as a method of a tensor it only changes its type
 PLAIN = frozenset({"data", "shape", "device", "dtype", "grad"})  # attributes without a graph
 SUMS = ("+", "-", "*", "/")
 GATHERS = ("sum", "mean", "stack", "cat")
@@ -29,8 +31,12 @@ GROWING = ("append", "extend", "insert", "add")
 
 
 class Lineage:
-    def __init__(self, resolver: Resolver) -> None:
+    """With `beyond` it goes on where the same values are only cut off their graph: behind `detach()`, in `no_grad`."""
+
+    def __init__(self, resolver: Resolver, beyond: bool = False) -> None:
         self.resolver = resolver
+        self.beyond = beyond
+        self._ends = PLAIN - {"data"} if beyond else PLAIN
 
     def of(self, source: Source) -> tuple[Source, ...]:
         """The calls and operations that the value was computed from, each once, those nearest to it first."""
@@ -79,7 +85,7 @@ class Lineage:
 
     def _named(self, made: Source, part: str) -> Iterator[Term]:
         name = made.value.name
-        bound = list(self._bound(name, made))
+        bound = list(self.bound(name, made))
         head, _, attribute = name.rpartition(".")
         if not bound and head not in ("", "self") and attribute not in PLAIN:
             yield made.of(Value("name", head, location=made.value.location)), f".{attribute}{part}"
@@ -94,22 +100,29 @@ class Lineage:
         elif call.method in KEEPS and receiver is not None and not torchs:
             yield made.of(receiver)
         else:
-            frames = [
-                self.resolver.calls.enter(c, made) for c in self.resolver.calls.callees(made)[:1] if c.made is None
-            ]
-            yield from (found for frame in frames if frame is not None for found in _results(frame))
+            yield from self.results(made)
+
+    def results(self, made: Source) -> Iterator[Source]:
+        """What a function of the project returns, where a call enters one."""
+        for callee in self.resolver.calls.callees(made)[:1]:
+            frame = self.resolver.calls.enter(callee, made) if callee.made is None else None
+            yield from self._results(frame) if frame is not None else ()
 
     def _parts(self, made: Source) -> Iterator[Source]:
         value = made.value
         if value.kind == "name":
             yield from self._name(made)
         elif value.kind == "call":
-            yield from self._call(made) if value.method not in CUTS else ()
-        elif value.kind == "attribute" and value.name in PLAIN:
+            yield from self._call(made) if not self._cuts(value) else ()
+        elif value.kind == "attribute" and value.name in self._ends:
             return
         else:
             parts = (value.base, *value.arguments, *(item for _, item in value.keywords))
             yield from (made.of(part) for part in parts if part is not None)
+
+    def _cuts(self, call: Value) -> bool:
+        typed = call.method in TYPES and call.receiver is not None
+        return call.method in CUTS and not typed and not (self.beyond and call.method in SOFT)
 
     def _call(self, made: Source) -> Iterator[Source]:
         """Through a function of the project; a module and a library's function depend on all that they are given."""
@@ -117,7 +130,7 @@ class Lineage:
         for callee in self.resolver.calls.callees(made):
             frame = self.resolver.calls.enter(callee, made) if callee.made is None else None
             if frame is not None:
-                yield from _results(frame)
+                yield from self._results(frame)
                 return
         receiver = call.receiver
         if receiver is not None and not receiver.name.startswith("torch"):
@@ -126,18 +139,19 @@ class Lineage:
 
     def _name(self, made: Source) -> Iterator[Source]:
         name = made.value.name
-        bound = list(self._bound(name, made))
+        bound = list(self.bound(name, made))
         head, _, attribute = name.rpartition(".")
-        if not bound and head not in ("", "self") and attribute not in PLAIN:
+        if not bound and head not in ("", "self") and attribute not in self._ends:
             yield made.of(Value("name", head, location=made.value.location))
         yield from bound
 
-    def _bound(self, name: str, made: Source) -> Iterator[Source]:
+    def bound(self, name: str, made: Source) -> Iterator[Source]:
+        """What a name may hold: all that is assigned to it, and that a list of this name is grown by."""
         at = made.at
         for scope in made.frame.around:
             places = reaching(scope.function, self.resolver.assignments(scope.function).get(name, []), at)
             if places:
-                yield from _assigned(scope, places)
+                yield from self._assigned(scope, places)
                 yield from _grown(scope, name)
                 return
             if name in scope.arguments:
@@ -154,15 +168,18 @@ class Lineage:
         for function in method.script.functions if method is not None else ():
             if function.owner == own and method is not None:
                 scope = self.resolver.members.method(method.script, function, method.receiver)
-                yield from _assigned(scope, self.resolver.assignments(function).get(name, []))
+                yield from self._assigned(scope, self.resolver.assignments(function).get(name, []))
                 yield from _grown(scope, name)
 
+    def _assigned(self, scope: Frame, places: list[int]) -> Iterator[Source]:
+        for place in places:
+            event = scope.function.events[place]
+            if event.value is not None and (self.beyond or recorded(scope.function, event.block) is not False):
+                yield Source(event.value, scope, place)
 
-def _assigned(scope: Frame, places: list[int]) -> Iterator[Source]:
-    for place in places:
-        event = scope.function.events[place]
-        if event.value is not None and recorded(scope.function, event.block) is not False:
-            yield Source(event.value, scope, place)
+    def _results(self, frame: Frame) -> Iterator[Source]:
+        returns = [at for at, event in enumerate(frame.function.events) if event.kind == "return"]
+        yield from self._assigned(frame, returns)
 
 
 def _grown(scope: Frame, name: str) -> Iterator[Source]:
@@ -171,8 +188,3 @@ def _grown(scope: Frame, name: str) -> Iterator[Source]:
     for at, event in enumerate(scope.function.events):
         if event.kind == "call" and event.value is not None and event.value.name in growing:
             yield Source(event.value, scope, at)
-
-
-def _results(frame: Frame) -> Iterator[Source]:
-    returns = [at for at, event in enumerate(frame.function.events) if event.kind == "return"]
-    yield from _assigned(frame, returns)

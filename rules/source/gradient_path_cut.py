@@ -1,0 +1,203 @@
+"""ML129."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
+from modellint.measure.run import Parameter
+from modellint.source.code import Value
+from modellint.source.facts import Act, TrainingLoop
+
+LEAVES = ("Variable", "tensor", "as_tensor", "FloatTensor")
+
+
+def _run(encoder: float | None) -> Run:
+    parameters = tuple(Parameter(f"{name}.weight", (8, 8), optimizer=0) for name in ("encoder", "head"))
+    steps = (Step(i, gradients={"encoder.weight": encoder, "head.weight": 0.3}) for i in range(3))
+    return Run(tuple(steps), parameters)
+
+
+class GradientPathCut(SourceRule):
+    """What an optimizer holds is cut off from the loss: no gradient comes to it, or a part of the loss has no effect.
+
+    Why: `.detach()`, `.data`, `.item()`, `.numpy()`, `no_grad` and a tensor that is made anew of a loss all forget how the
+        value was computed. `backward()` then fails, or, if anything else needs a gradient (which `requires_grad=True` on
+        the new tensor pretends), trains the rest and leaves these weights as they are.
+    Fix: keep the tensor itself in the loss, and take the number for the log from it.
+    Ignore: when the part is meant to stay as it is; take it out of the optimizer then.
+    Reported: https://github.com/bboylyg/NAD/issues/8, https://github.com/guopengf/FL-MRCM/issues/10
+    """
+
+    code, severity, topic = "ML129", Severity.ERROR, "gradients"
+    explains = ("zero-gradients", "loss-not-falling")
+    words = tuple(
+        (".backward(", word) for word in (".detach()", ".data", ".item()", ".numpy()", "no_grad", "requires_grad")
+    )
+    bad = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss = torch.tensor(loss.item(), requires_grad=True)
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            features = student.features(x)
+            likeness = F.mse_loss(features, teacher.features(x).detach()).item()
+            loss = F.cross_entropy(student.head(features), y) + 0.5 * likeness
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        encoder, head = nn.Sequential(nn.Linear(32, 64), nn.ReLU()), nn.Linear(64, 10)
+        optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()])
+        for x, y in loader:
+            optimizer.zero_grad()
+            features = encoder(x).detach()
+            F.cross_entropy(head(features), y).backward()
+            optimizer.step()
+        """,
+        """
+        encoder, head = nn.Linear(32, 64), nn.Linear(64, 10)
+        optimizer = torch.optim.Adam(list(encoder.parameters()) + list(head.parameters()))
+        for x, y in loader:
+            optimizer.zero_grad()
+            with torch.no_grad():
+                features = encoder(x)
+            loss = F.cross_entropy(head(features), y)
+            loss.backward()
+            optimizer.step()
+        """,
+    )
+    fixed = (
+        None,
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            features = student.features(x)
+            likeness = F.mse_loss(features, teacher.features(x).detach())
+            loss = F.cross_entropy(student.head(features), y) + 0.5 * likeness
+            loss.backward()
+            optimizer.step()
+        """,
+    )
+    good = (
+        """
+        total = 0.0
+        for x, y in loader:
+            optimizer.zero_grad()
+            with torch.no_grad():
+                goal = teacher(x)
+            output = student(x)
+            loss = F.cross_entropy(output, y) + F.mse_loss(output, goal.detach())
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+            shown = output.detach().numpy()
+        """,
+        """
+        net, target = QNetwork(), QNetwork()
+        optimizer = torch.optim.Adam(net.parameters())
+        for state, action, reward, after in memory:
+            optimizer.zero_grad()
+            with torch.no_grad():
+                best = net(after).argmax(1)
+                goal = reward + 0.99 * target(after).gather(1, best)
+            value = net(state).gather(1, action)
+            F.mse_loss(value, goal + 0.1 * net(after).max(1)[0].detach()).backward()
+            optimizer.step()
+        """,
+        """
+        G, D = Generator(), Discriminator()
+        g_opt, d_opt = torch.optim.Adam(G.parameters()), torch.optim.Adam(D.parameters())
+        for real in loader:
+            fake = G(noise())
+            d_opt.zero_grad()
+            (F.softplus(-D(real)).mean() + F.softplus(D(fake.detach())).mean()).backward()
+            d_opt.step()
+            g_opt.zero_grad()
+            F.softplus(-D(fake)).mean().backward()
+            g_opt.step()
+        """,
+        """
+        model = nn.Linear(32, 64)
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            z = model(x)
+            hard = z + (torch.round(z) - z).detach()  # straight through
+            loss = F.mse_loss(hard, y) / F.mse_loss(z, y).detach()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        encoder, head = nn.Linear(32, 64), nn.Linear(64, 10)
+        encoder_opt, head_opt = torch.optim.Adam(encoder.parameters()), torch.optim.Adam(head.parameters())
+        for x, y in loader:
+            encoder_opt.zero_grad()
+            contrast(encoder(x), encoder(noisy(x))).backward()
+            encoder_opt.step()
+            head_opt.zero_grad()
+            F.cross_entropy(head(encoder(x).detach()), y).backward()
+            head_opt.step()
+        """,
+    )
+    confirmed_by = _run(None)
+    not_confirmed_by = _run(0.2)
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for loop in script.training_loops:
+            for backward in loop.of("backward"):
+                yield from self._judge_sum(script, backward)
+                yield from self._judge_modules(script, loop, backward)
+
+    def _judge_sum(self, script: Script, backward: Act) -> Iterator[Diagnostic]:
+        """Losses that are summands, cut off."""
+        for part in backward.summands:
+            if part.cut is not None and _is_loss(script, part.value):
+                alone = len(backward.summands) == 1
+                effect = "no gradient passes it" if alone else "it has no effect on the training"
+                yield self.at(part.cut, f"cuts the loss off from how it was computed: {effect}", certain=True)
+
+    def _judge_modules(self, script: Script, loop: TrainingLoop, backward: Act) -> Iterator[Diagnostic]:
+        """Modules that the optimizer holds, and of which no call comes to any loss but behind a cut."""
+        if not backward.origins or backward.owner:
+            return
+        trained = {name for other in script.training_loops for act in _reaching(other) for name in act.parameters}
+        held = {name for step in loop.steps for name in step.parameters}
+        for act in loop.of("model"):
+            cut = any(value is act.call for value in backward.behind)
+            if cut and act.parameters and held.issuperset(act.parameters) and trained.isdisjoint(act.parameters):
+                yield self.at(act, f"trains `{act.call.name}`, whose output is cut off before it comes to the loss")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        held = [p.name for p in run.parameters if p.optimizer is not None and p.requires_grad and p.is_weight]
+        if not run.steps or not held:
+            return None
+        reached = {name for step in run.steps for name, gradient in step.gradients.items() if gradient}
+        share = sum(name not in reached for name in held) / len(held)
+        return Evidence("share of the optimizer's weight matrices without any gradient", share, 0.0, holds=share > 0)
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """Of a summand that `.item()` or `.detach()` cuts off, these go; unsafe where its value is used elsewhere."""
+        for _, act in ((loop, act) for loop in script.training_loops for act in loop.of("backward")):
+            for part in act.summands:
+                cut = part.cut
+                if cut is not None and cut.location == finding.location and cut.method in ("item", "detach"):
+                    return Fix((edit.replace(cut, "{receiver}"),), safe=False)
+        return None
+
+
+def _reaching(loop: TrainingLoop) -> Iterator[Act]:
+    """The calls of models from which a backward() starts."""
+    origins = {id(origin) for act in (*loop.of("backward"), *loop.outer) for origin in act.origins}
+    return (act for act in (*loop.of("model"), *loop.outer) if act.kind == "model" and id(act.call) in origins)
+
+
+def _is_loss(script: Script, value: Value) -> bool:
+    return any(loss.call is value for loss in script.losses)

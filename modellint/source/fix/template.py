@@ -38,6 +38,8 @@ def part(of: cst.CSTNode, hole: str) -> cst.BaseExpression:
     """Raises FixError where the call has no such part, or unpacked arguments hide it."""
     if hole == "whole" and isinstance(of, cst.BaseExpression):
         return of
+    if isinstance(of, cst.UnaryOperation) and hole == "0":
+        return of.expression
     if not isinstance(of, cst.Call):
         raise FixError("it is no call")
     if hole == "receiver":
@@ -63,7 +65,7 @@ def _keyword(call: cst.Call, name: str) -> cst.BaseExpression | None:
 
 def dropped(of: cst.CSTNode, kept: tuple[cst.CSTNode, ...]) -> Iterator[cst.BaseExpression]:
     """The values that get lost when only `kept` remains of a call; that the function itself may go, the rule knows."""
-    if of in kept:
+    if of in kept or (isinstance(of, cst.UnaryOperation) and of.expression in kept):
         return
     assert isinstance(of, cst.Call)
     if isinstance(of.func, cst.Attribute) and of.func.value not in kept:

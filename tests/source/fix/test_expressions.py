@@ -31,6 +31,7 @@ from .sources import applied, at, refusal
         ),
         ("ce(F.softmax(x := f(), -1), y)", "F.softmax(x := f(), -1)", "{0}", "ce((x := f()), y)"),
         ("z = (F.softmax(x, 1))", "F.softmax(x, 1)", "{0}", "z = x"),
+        ("loss = -ce(x, y)", "-ce(x, y)", "{0}", "loss = ce(x, y)"),
         ("s += loss", "loss", "{whole}.item()", "s += loss.item()"),
         ("s += a * b", "a * b", "{whole}.item()", "s += (a * b).item()"),
         (

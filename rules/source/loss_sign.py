@@ -1,0 +1,178 @@
+"""ML136."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.diagnostic import Fix
+from modellint.core.edit import replace
+from modellint.source.code import Value
+from modellint.source.facts import Act, Optimizer, Summand, TrainingLoop
+
+# Words of those who raise a loss on purpose.
+MEANT = re.compile(
+    r"advers|attack|perturb|pgd|fgsm|unlearn|forget|ascent|ascend|maximi[sz]|minimax|revers|advantage|reward|polic"
+    r"|discrim|critic|domain|fool|poison|trigger|backdoor|saliency|counterfactual|mine\b|mutual",
+    re.IGNORECASE,
+)
+LIKELIHOODS = ("log_prob", "log_likelihood")
+MINIMISED = re.compile(r"(CrossEntropy|NLL|BCE|BCEWithLogits|MSE|L1|SmoothL1|Huber)Loss")
+
+
+class LossSign(SourceRule):
+    """The sign of the objective is reversed: training makes the model worse at what it is to learn.
+
+    Why: an optimizer lowers what `backward()` starts from. Of a negated cross entropy, or of a likelihood that is not
+        negated, it finds the way down all the same, to minus infinity, and the accuracy falls with it.
+    Fix: minimise the loss as it is, or the negative of the log-likelihood; `nll_loss` negates it itself.
+    Ignore: where the loss is raised on purpose: for an adversary, to forget, by a policy gradient. What the names in the
+        file tell of such a purpose is not reported.
+    Reported: https://github.com/fastai/fastbook/pull/478, https://github.com/pyro-ppl/pyro/issues/2798
+    """
+
+    code, severity, topic = "ML136", Severity.ERROR, "structure"
+    explains = ("loss-not-falling",)
+    remedy = "flip-sign"
+    words = (*((".backward(", sign) for sign in ("= -", "(-", "* -1", ".neg()", "log_prob(")), "maximize=True")
+    bad = (
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = -F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        criterion = nn.NLLLoss()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            loss = criterion(F.log_softmax(model(x), dim=1), y)
+            optimizer.zero_grad()
+            (-loss).backward()
+            optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.Adam(flow.parameters())
+        for x in loader:
+            optimizer.zero_grad()
+            loss = flow.log_prob(x).mean()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, maximize=True)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.mse_loss(model(x), y).backward()
+            optimizer.step()
+        """,
+    )
+    fixed = (
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+        """,
+        None,
+    )
+    good = (
+        """
+        optimizer = torch.optim.Adam(flow.parameters())
+        for x in loader:
+            optimizer.zero_grad()
+            (-flow.log_prob(x).mean()).backward()
+            optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.Adam(policy.parameters())
+        for states, actions, returns in episodes:
+            loss = -(Categorical(logits=policy(states)).log_prob(actions) * returns).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.Adam([delta])
+        for step in range(40):
+            loss = -F.cross_entropy(model(x + delta), y)  # moves the image away from its label
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            likelihood = -F.cross_entropy(model(x), y, reduction="sum")
+            divergence = kl(posterior(x), prior)
+            elbo = likelihood - divergence
+            optimizer.zero_grad()
+            (-elbo).backward()
+            optimizer.step()
+        """,
+        """
+        for x, y, domain in loader:
+            loss = F.cross_entropy(head(body(x)), y) - 0.1 * F.cross_entropy(where(body(x)), domain)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, maximize=True)
+        for x in loader:
+            optimizer.zero_grad()
+            model.log_prob(x).sum().backward()
+            optimizer.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        if any(MEANT.search(name) for name in script.attributes):
+            return
+        for loop in script.training_loops:
+            if MEANT.search(loop.function) is None and len(loop.steps) == 1:
+                for act in loop.of("backward"):
+                    yield from self._judge(script, loop, act)
+
+    def _judge(self, script: Script, loop: TrainingLoop, act: Act) -> Iterator[Diagnostic]:
+        optimizer = next((o for o in script.optimizers if o.made(loop.steps[0])), None)
+        raises = optimizer is not None and _maximises(optimizer)
+        signs = {_sign(script, part) * (-1 if raises else 1) for part in act.summands}
+        if signs == {-1} and (optimizer is None or optimizer.of_modules):
+            known = optimizer is not None and len(list(loop.of("backward"))) == 1 and loop.whole
+            losses = all(_loss(script, part.value) for part in act.summands)
+            what = "raises its loss" if losses else "lowers the log-likelihood"
+            place = optimizer if raises and optimizer is not None else act.summands[0].value
+            yield self.at(place, f"{what}: the sign of what is minimised is reversed", certain=known and losses)
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """The minus goes that stands right before the loss."""
+        for function in script.functions:
+            for value in (part for e in function.events if e.value is not None for part in e.value.within()):
+                negated = value.kind == "operation" and value.name == "-" and len(value.arguments) == 1
+                if negated and value.arguments[0].location == finding.location:
+                    return Fix((replace(value, "{0}"),), safe=False)
+        return None
+
+
+def _maximises(optimizer: Optimizer) -> bool:
+    given = optimizer.call.argument(None, "maximize")
+    return given is not None and given.constant is True
+
+
+def _sign(script: Script, part: Summand) -> int:
+    """1 for what is to be minimised, -1 for its negative; 0 where that is not known."""
+    if part.cut is not None:
+        return 0
+    if _loss(script, part.value):
+        return part.sign
+    return -part.sign if part.value.kind == "call" and part.value.method in LIKELIHOODS else 0
+
+
+def _loss(script: Script, value: Value) -> bool:
+    return any(loss.call is value and loss.certain and MINIMISED.fullmatch(loss.kind) for loss in script.losses)

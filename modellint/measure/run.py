@@ -86,6 +86,10 @@ class Step:
     loss_scale: float | None = None
     skipped: bool = False  # the gradient scaler skipped the update
     non_finite: tuple[str, ...] = ()  # "loss", "logits", "features", "gradient of NAME", "parameter NAME"
+    rank_losses: tuple[float | None, ...] = ()  # the loss of each rank; empty where one process trains alone
+    # How far the replicas of a parameter are apart before this step: (largest - smallest sum of its values over the
+    # ranks) / its norm; exactly 0 where they are the same. Shards are no replicas and not listed.
+    apart: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float | None:
@@ -158,6 +162,7 @@ class Run:
     written: tuple[str, ...] = ()  # files that the run created
     command: tuple[str, ...] = ()
     requested_steps: int = 0
+    ranks: int = 1  # processes that train together; norms are those over all of them
     status: str = "completed"  # "completed", "stopped" (before a file was overwritten), "failed", "hung", "no step"
     problem: Problem | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)  # "start", "steps", "total"

@@ -109,13 +109,14 @@ class Acts:
         learned = tuple(f"{made.place}{part}" for made, part in terms if self._is_learned(made))
         act = self._act("backward", source, owner=owner, scaled=scaled)
         summands = tuple(self.objective.of(source.of(loss))) if loss is not None else ()
-        behind = tuple(self._behind(source.of(loss), origins)) if loss is not None else ()
+        cut = any(part.cut is not None for part in summands)
+        behind = tuple(self._behind(source.of(loss), origins, cut)) if loss is not None else ()
         values = tuple([made.value for made in origins])
         return replace(act, origins=values, behind=behind, summands=summands, terms=learned)
 
-    def _behind(self, loss: Source, origins: Iterable[Source]) -> Iterator[Value]:
+    def _behind(self, loss: Source, origins: Iterable[Source], cut: bool) -> Iterator[Value]:
         reached = {id(made.value) for made in origins}
-        if not CUTTING.isdisjoint(loss.frame.script.attributes):
+        if cut or not CUTTING.isdisjoint(loss.frame.script.attributes):
             yield from (made.value for made in self.beyond.of(loss) if id(made.value) not in reached)
 
     def _is_learned(self, made: Source) -> bool:

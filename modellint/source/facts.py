@@ -44,6 +44,7 @@ class Summand:
     value: Value
     sign: int = 1  # 0: not known
     cut: Value | None = None  # what cuts it off from its graph: `x.item()`, `x.data`, `torch.tensor(x)`
+    given: Value | None = None  # the outermost call of a function of the project that returns it
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,7 @@ class Layer:
     )
     made: Value | None = None  # the call that constructs it
     repeated: bool = False  # applied in a loop, or one of many that are
+    cut: Value | None = None  # the call in the model's forward that computes it where autograd is off
 
     @property
     def short(self) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from modellint.core.record import dataclass
 
+from . import gradient
 from .code import Event, Value
 from .facts import Layer
 from .items import CONTAINERS
@@ -16,6 +18,8 @@ from .vocabulary import TENSOR_METHODS
 
 DEEPEST = 8  # modules within modules
 MOST = 400  # layers of one model
+# In a file that says so, some layers get their weights by other ways than training.
+SETTLES = frozenset({"requires_grad", "requires_grad_", "load_state_dict", "from_pretrained", "copy_", "lerp_", "data"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,19 @@ class Nest:
     path: str = ""
     repeated: bool = False
     chain: tuple[int, ...] = ()
+    entered: Value | None = None  # the call in forward that leads there
+    cut: Value | None = None  # the call in forward whose result has no graph
 
     def inside(self, name: str, repeated: bool, frame: Frame | None = None) -> Nest:
         path = ".".join(part for part in (self.path, name) if part)
         chain = (*self.chain, id(frame.function)) if frame is not None else self.chain
-        return Nest(path, self.repeated or repeated, chain)
+        return replace(self, path=path, repeated=self.repeated or repeated, chain=chain)
+
+    def recording(self, frame: Frame, block: int, call: Value) -> Nest:
+        """What is called in the model's own methods where autograd is off, is cut off."""
+        own = self.cut is None and not self.path and SETTLES.isdisjoint(frame.script.attributes)
+        off = own and gradient.recorded(frame.function, block) is False
+        return replace(self, cut=self.entered or call) if off else self
 
 
 class Layers:
@@ -56,7 +68,8 @@ class Layers:
                 return
             repeated = any(frame.function.blocks[b].is_loop for b in frame.function.enclosing(event.block))
             if event.kind == "call" and event.value is not None:
-                yield from self._called(Source(event.value, frame, at), nest, repeated)
+                here = nest.recording(frame, event.block, event.value)
+                yield from self._called(Source(event.value, frame, at), here, repeated)
             elif (added := _sum(event)) is not None:
                 yield self._layer(Layer("+", nest.path, call=added, repeated=nest.repeated or repeated))
 
@@ -80,7 +93,8 @@ class Layers:
     def _enter(self, callee: Callee, source: Source, nest: Nest) -> Iterator[Layer]:
         frame = self.resolver.calls.enter(callee, source)
         if frame is not None and id(frame.function) not in nest.chain and len(nest.chain) < DEEPEST:
-            yield from self._run(frame, nest.inside("", False, frame))
+            entered = nest.entered or source.value
+            yield from self._run(frame, replace(nest.inside("", False, frame), entered=entered))
 
     def _module(self, made: Source, call: Value, nest: Nest, callee: Callee, source: Source) -> Iterator[Layer]:
         if callee.function is not None:
@@ -91,7 +105,7 @@ class Layers:
                     item, call, nest.inside(str(index), item.frame.function is not made.frame.function)
                 )
         else:
-            yield self._layer(Layer(callee.name, nest.path, call, made.value, nest.repeated))
+            yield self._layer(Layer(callee.name, nest.path, call, made.value, nest.repeated, nest.cut))
 
     def _item(self, item: Source, call: Value, nest: Nest) -> Iterator[Layer]:
         """A module in a Sequential, applied by the call of the Sequential."""

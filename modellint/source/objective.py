@@ -7,6 +7,7 @@ from math import copysign
 
 from modellint.core.record import dataclass
 
+from . import divergence
 from .code import Value
 from .facts import Summand
 from .lineage import GATHERS, KEEPS, Lineage
@@ -23,9 +24,10 @@ class Part:
     source: Source
     sign: int = 1  # 0: not known
     cut: Value | None = None
+    given: Value | None = None
 
-    def of(self, source: Source, sign: int = 1, cut: Value | None = None) -> Part:
-        return Part(source, self.sign * sign, self.cut or cut)
+    def of(self, source: Source, sign: int = 1, cut: Value | None = None, given: Value | None = None) -> Part:
+        return Part(source, self.sign * sign, self.cut or cut, self.given or given)
 
 
 class Objective:
@@ -43,7 +45,7 @@ class Objective:
                 inner = list(self._inside(part))
                 waiting += reversed(inner)
                 if not inner:
-                    yield Summand(part.source.value, part.sign, part.cut)
+                    yield Summand(part.source.value, part.sign, part.cut, part.given)
 
     def _inside(self, part: Part) -> Iterator[Part]:
         made, value = part.source, part.source.value
@@ -69,6 +71,8 @@ class Objective:
         """Through sums and differences, and products with a factor that is a number."""
         made, operation = part.source, part.source.value
         first, *rest = operation.arguments
+        if divergence.sign(operation):
+            return
         if operation.name == "-" and not rest:
             yield part.of(made.of(first), -1)
         elif operation.name in ("+", "-"):
@@ -106,4 +110,4 @@ class Objective:
         elif call.method in (*KEEPS, "requires_grad_") and not torchs and receiver is not None:
             yield part.of(made.of(receiver), int(call.method not in ("mul", "div")))
         else:
-            yield from (part.of(found) for found in self.lineage.results(made))
+            yield from (part.of(found, given=call) for found in self.lineage.results(made))

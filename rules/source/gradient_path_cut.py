@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
 from modellint.measure.run import Parameter
 from modellint.source.code import Value
-from modellint.source.facts import Act, TrainingLoop
+from modellint.source.facts import Act, Model, TrainingLoop
+from modellint.source.registration import WEIGHTED
 
-LEAVES = ("Variable", "tensor", "as_tensor", "FloatTensor")
+# Parts of a model that are not to be trained by its loss.
+MEANT = re.compile(r"teacher|target|momentum|ema|frozen|random|fixed|prior|_k\b|key|old|reference", re.IGNORECASE)
 
 
 def _run(encoder: float | None) -> Run:
@@ -32,9 +35,7 @@ class GradientPathCut(SourceRule):
 
     code, severity, topic = "ML129", Severity.ERROR, "gradients"
     explains = ("zero-gradients", "loss-not-falling")
-    words = tuple(
-        (".backward(", word) for word in (".detach()", ".data", ".item()", ".numpy()", "no_grad", "requires_grad")
-    )
+    words = (".backward(",)
     bad = (
         """
         for x, y in loader:
@@ -71,6 +72,38 @@ class GradientPathCut(SourceRule):
                 features = encoder(x)
             loss = F.cross_entropy(head(features), y)
             loss.backward()
+            optimizer.step()
+        """,
+        """
+        def penalty(output, y):
+            return Variable(((output - y) ** 2).mean().data, requires_grad=True)
+
+        model = nn.Linear(32, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = penalty(model(x), y)
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = nn.Sequential(nn.Linear(32, 64), nn.ReLU()), nn.Linear(64, 10)
+
+            @torch.no_grad()
+            def features(self, x):
+                return self.body(x)
+
+            def forward(self, x):
+                return self.head(self.features(x))
+
+        model = Net()
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
             optimizer.step()
         """,
     )
@@ -146,6 +179,44 @@ class GradientPathCut(SourceRule):
             F.cross_entropy(head(encoder(x).detach()), y).backward()
             head_opt.step()
         """,
+        """
+        class Contrast(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.moving = nn.Linear(32, 64), nn.Linear(64, 64)
+                for p in self.moving.parameters():
+                    p.requires_grad = False
+
+            def forward(self, x, noisy):
+                with torch.no_grad():
+                    goal = self.moving(noisy)
+                return F.mse_loss(self.body(x), goal)
+
+        model = Contrast()
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, noisy in loader:
+            optimizer.zero_grad()
+            model(x, noisy).backward()
+            optimizer.step()
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = nn.Linear(32, 64), nn.Linear(64, 10)
+
+            def forward(self, x):
+                with torch.no_grad():
+                    rough = self.head(self.body(x)).argmax(1)  # a first guess
+                return self.head(self.body(x + rough[:, None]))
+
+        model = Net()
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
     )
     confirmed_by = _run(None)
     not_confirmed_by = _run(0.2)
@@ -153,20 +224,23 @@ class GradientPathCut(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
             for backward in loop.of("backward"):
-                yield from self._judge_sum(script, backward)
+                yield from self._judge_sum(script, loop, backward)
                 yield from self._judge_modules(script, loop, backward)
+        for model in {model.name: model for optimizer in script.optimizers for model in optimizer.models}.values():
+            yield from self._judge_layers(model)
 
-    def _judge_sum(self, script: Script, backward: Act) -> Iterator[Diagnostic]:
-        """Losses that are summands, cut off."""
+    def _judge_sum(self, script: Script, loop: TrainingLoop, backward: Act) -> Iterator[Diagnostic]:
+        """Losses that are summands, cut off; whatever is computed by a model if it is the only summand."""
+        alone = len(backward.summands) == 1
         for part in backward.summands:
-            if part.cut is not None and _is_loss(script, part.value):
-                alone = len(backward.summands) == 1
+            computed = alone and any(value is act.call for act in loop.of("model") for value in backward.behind)
+            if part.cut is not None and (computed or _is_loss(script, part.value)):
                 effect = "no gradient passes it" if alone else "it has no effect on the training"
                 yield self.at(part.cut, f"cuts the loss off from how it was computed: {effect}", certain=True)
 
     def _judge_modules(self, script: Script, loop: TrainingLoop, backward: Act) -> Iterator[Diagnostic]:
         """Modules that the optimizer holds, and of which no call comes to any loss but behind a cut."""
-        if not backward.origins or backward.owner:
+        if not backward.origins or backward.owner or any(part.cut is not None for part in backward.summands):
             return
         trained = {name for other in script.training_loops for act in _reaching(other) for name in act.parameters}
         held = {name for step in loop.steps for name in step.parameters}
@@ -174,6 +248,15 @@ class GradientPathCut(SourceRule):
             cut = any(value is act.call for value in backward.behind)
             if cut and act.parameters and held.issuperset(act.parameters) and trained.isdisjoint(act.parameters):
                 yield self.at(act, f"trains `{act.call.name}`, whose output is cut off before it comes to the loss")
+
+    def _judge_layers(self, model: Model) -> Iterator[Diagnostic]:
+        """Fresh layers with weights that the model's own forward never computes but where autograd is off."""
+        weighted = [layer for layer in model.layers if layer.made is not None and WEIGHTED.fullmatch(layer.name)]
+        used = {layer.path.partition(".")[0] for layer in weighted if layer.cut is None}
+        cut = [layer for layer in weighted if layer.path.partition(".")[0] not in used]
+        if used and not any(MEANT.search(layer.path) for layer in cut):
+            for call in dict.fromkeys(layer.cut for layer in cut if layer.cut is not None):
+                yield self.at(call, f"computes a part of `{model.name}` without its graph: it is never trained")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         held = [p.name for p in run.parameters if p.optimizer is not None and p.requires_grad and p.is_weight]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import replace
+from modellint.source import divergence
 from modellint.source.code import Value
 from modellint.source.facts import Act, Optimizer, Summand, TrainingLoop
 
@@ -18,6 +19,7 @@ MEANT = re.compile(
     re.IGNORECASE,
 )
 LIKELIHOODS = ("log_prob", "log_likelihood")
+COSTS = re.compile(r"loss|cost|error|criterion|neg|nll|_ce$|mse", re.IGNORECASE)  # functions whose value is to fall
 MINIMISED = re.compile(r"(CrossEntropy|NLL|BCE|BCEWithLogits|MSE|L1|SmoothL1|Huber)Loss")
 
 
@@ -35,7 +37,10 @@ class LossSign(SourceRule):
     code, severity, topic = "ML136", Severity.ERROR, "structure"
     explains = ("loss-not-falling",)
     remedy = "flip-sign"
-    words = (*((".backward(", sign) for sign in ("= -", "(-", "* -1", ".neg()", "log_prob(")), "maximize=True")
+    words = (
+        *((".backward(", sign) for sign in ("= -", "(-", " -(", "return -", "* -1", ".neg()", "log_prob(")),
+        "maximize=True",
+    )
     bad = (
         """
         optimizer = torch.optim.Adam(model.parameters())
@@ -67,6 +72,19 @@ class LossSign(SourceRule):
         for x, y in loader:
             optimizer.zero_grad()
             F.mse_loss(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        def elbo(output, x, mu, log_var):
+            error = F.mse_loss(output, x, reduction="sum")
+            return -(error + 0.5 * torch.sum(torch.exp(log_var) + mu**2 - 1.0 - log_var))
+
+        optimizer = torch.optim.Adam(vae.parameters())
+        for x in loader:
+            output, mu, log_var = vae(x)
+            loss = elbo(output, x, mu, log_var)
+            optimizer.zero_grad()
+            loss.backward()
             optimizer.step()
         """,
     )
@@ -116,6 +134,19 @@ class LossSign(SourceRule):
             optimizer.step()
         """,
         """
+        def elbo(logits, x, mu, logvar):
+            likelihood = -F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+            return likelihood + 0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+
+        optimizer = torch.optim.Adam(vae.parameters())
+        for x in loader:
+            logits, mu, logvar = vae(x)
+            optimizer.zero_grad()
+            loss = -elbo(logits, x, mu, logvar)
+            loss.backward()
+            optimizer.step()
+        """,
+        """
         for x, y, domain in loader:
             loss = F.cross_entropy(head(body(x)), y) - 0.1 * F.cross_entropy(where(body(x)), domain)
             optimizer.zero_grad()
@@ -145,9 +176,9 @@ class LossSign(SourceRule):
         signs = {_sign(script, part) * (-1 if raises else 1) for part in act.summands}
         if signs == {-1} and (optimizer is None or optimizer.of_modules):
             known = optimizer is not None and len(list(loop.of("backward"))) == 1 and loop.whole
-            losses = all(_loss(script, part.value) for part in act.summands)
+            losses = all(_loss(script, p.value) or divergence.sign(p.value) for p in act.summands)
             what = "raises its loss" if losses else "lowers the log-likelihood"
-            place = optimizer if raises and optimizer is not None else act.summands[0].value
+            place = optimizer if raises and optimizer is not None else _turned(act.summands)
             yield self.at(place, f"{what}: the sign of what is minimised is reversed", certain=known and losses)
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
@@ -158,6 +189,13 @@ class LossSign(SourceRule):
                 if negated and value.arguments[0].location == finding.location:
                     return Fix((replace(value, "{0}"),), safe=False)
         return None
+
+
+def _turned(summands: tuple[Summand, ...]) -> Value:
+    """Where the sign is wrong: the call of a function that gives what is to be raised, else the loss itself."""
+    given = summands[0].given
+    whole = given is not None and not COSTS.search(given.method) and all(part.given is given for part in summands)
+    return given if given is not None and whole else summands[0].value
 
 
 def _maximises(optimizer: Optimizer) -> bool:
@@ -171,6 +209,8 @@ def _sign(script: Script, part: Summand) -> int:
         return 0
     if _loss(script, part.value):
         return part.sign
+    if divergence.sign(part.value):
+        return part.sign * divergence.sign(part.value)
     return -part.sign if part.value.kind == "call" and part.value.method in LIKELIHOODS else 0
 
 

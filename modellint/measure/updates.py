@@ -28,6 +28,12 @@ def early(series: Sequence[float | None]) -> float | None:
     return median(measured) if len(measured) > 2 else None
 
 
+def largest(step: Step) -> float | None:
+    """The largest update of a tensor that has a gradient, as a part of its norm; None if none was measured."""
+    measured = [ratio for name, ratio in step.updates.items() if ratio is not None and step.gradients.get(name)]
+    return max(measured, default=None)
+
+
 def too_large(run: Run, steps: Sequence[Step], limit: float) -> bool:
     """The updates exceed `limit`, do not learn, and are no consequence of gradients that exploded before them."""
     series = ratios(run, steps)

@@ -1,0 +1,83 @@
+"""ML315."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
+from modellint.measure.run import Optimizer
+from modellint.measure.trajectory import no_better_than_guessing
+from modellint.measure.updates import largest
+
+
+def _run(ratios: Sequence[Mapping[str, float]], losses: Sequence[float], rates: Sequence[float] = (1e-8,)) -> Run:
+    """A step for each loss; the last of the given ratios and rates go on."""
+    return Run(
+        steps=tuple(
+            Step(
+                index,
+                loss=loss,
+                updates=ratios[min(index, len(ratios) - 1)],
+                gradients={"a": 0.1, "b": 0.1},
+                learning_rate=rates[min(index, len(rates) - 1)],
+            )
+            for index, loss in enumerate(losses)
+        ),
+        optimizers=(Optimizer("Adam", rates[0]),),
+    )
+
+
+_FLAT, _FALLING = (2.3, 2.31, 2.3, 2.3, 2.32, 2.3), (2.3, 2.2, 2.1, 2.0, 1.9, 1.8)
+
+
+class UpdateTooSmall(RuntimeRule):
+    """No step changes any weight by more than a ten thousandth of itself.
+
+    Why: a network that moves by less than 1/10,000 in a step needs ten thousand steps and more to become another
+        one; on bfloat16 weights such an update is rounded away.
+    Fix: raise the learning rate, by 10 at first; look for a schedule that has been stepped too often, for a loss that
+        is divided twice, and for gradients that are clipped to far less than their norm.
+    Ignore: a warm-up, whose rate still rises, is left out already; a polishing of trained weights may be this gentle.
+        Only noted while the loss falls all the same.
+    Thresholds: `ratio` = in every step the largest (norm of the update) / (norm of the weight) over all tensors that
+        have a gradient is below 1e-4 (0 of 129 healthy runs; 3e-4 alarms on some).
+    Reported: https://github.com/torch/torch7/issues/1092
+    """
+
+    code, severity = "ML315", Severity.WARNING
+    explains = ("loss-not-falling",)
+    needs = "the updates of five steps whose learning rate does not rise"
+    ratio, steps = 1e-4, 5
+    bad = (_run([{"a": 1e-8, "b": 4e-7}], _FLAT), _run([{"a": 1e-5}], _FALLING))
+    good = (
+        _run([{"a": 1e-6, "b": 5e-3}], _FLAT),
+        _run([{"a": 1e-6}, {"a": 2e-6}, {"a": 3e-6}], _FLAT, rates=[1e-8, 2e-8, 3e-8]),  # warms up
+        _run([{"a": 0.0, "b": 0.0}], _FLAT),  # frozen-weights
+        _run([{"a": 1e-8}], _FLAT[:3]),
+    )
+
+    def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
+        for index, optimizer in enumerate(run.optimizers):
+            steps = [step for step in run.of(index) if not step.skipped]
+            series = tuple(map(largest, steps))
+            measured = [ratio for ratio in series if ratio is not None]
+            if len(measured) < self.steps or not any(measured) or _warms_up(steps):
+                continue
+            if max(measured) < self.ratio:
+                yield self._finding(run, optimizer, steps, max(measured), series)
+            else:
+                yield self.passed("the weights move (largest update / weight)", max(measured), self.ratio)
+
+    def _finding(
+        self, run: Run, made: Optimizer, steps: Sequence[Step], worst: float, series: tuple[float | None, ...]
+    ) -> Diagnostic:
+        rate = "" if made.learning_rate is None else f" of {made.learning_rate:g}"
+        message = f"the learning rate{rate} changes no weight by more than {worst:.1g} of itself in a step"
+        evidence = Evidence("largest norm of an update / norm of the weight", worst, self.ratio, series=series)
+        severity = None if no_better_than_guessing(run, steps) else Severity.NOTE
+        return self.convict(made.location, message, evidence, severity=severity)
+
+
+def _warms_up(steps: Sequence[Step]) -> bool:
+    rates = [step.learning_rate for step in steps if step.learning_rate is not None]
+    return bool(rates) and max(rates) > rates[0]

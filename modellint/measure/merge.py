@@ -11,7 +11,7 @@ from typing import Any
 
 from modellint.core.plain import from_plain, to_plain
 
-from . import records
+from . import ranks, records
 from .records import Record, Records
 from .run import Run, Step
 
@@ -31,13 +31,13 @@ def merge(processes: Iterable[Iterable[Record]], **known: Any) -> Run:
     """The Run of the process that trained (of several ranks the first), with the files of all; `known` are more."""
     journals = [Records(process) for process in processes]
     files = {file for record in records.together(journals).of_kind("files") for file in record["files"]}
-    return from_plain(Run, {**_facts(records.main(journals)), "files": sorted(files), **to_plain(known)})
+    return from_plain(Run, {**_facts(records.main(journals), journals), "files": sorted(files), **to_plain(known)})
 
 
-def _facts(journal: Records) -> dict[str, Any]:
+def _facts(journal: Records, journals: Sequence[Records]) -> dict[str, Any]:
     parameters = journal.last("parameters", [])
     names = {parameter["number"]: parameter["name"] for parameter in parameters}
-    steps = [_step(record, journal, names) for record in journal.of_kind("step")]
+    steps = [_step(record, journal, names) for record in ranks.steps(journal, journals)]
     return {
         "steps": steps,
         "parameters": parameters,
@@ -48,6 +48,7 @@ def _facts(journal: Records) -> dict[str, Any]:
         "classes": next((step["logits"]["classes"] for step in steps if step.get("logits")), None),
         "label_counts": records.label_counts(journal),
         "places": {record["name"]: record["location"] for record in journal.of_kind("place") if record["location"]},
+        "ranks": ranks.world(journal),
         "environment": journal.last("environment", {}),
     }
 
@@ -67,6 +68,7 @@ def _step(record: Record, journal: Records, names: Mapping[int, str]) -> dict[st
     return {
         **{field.name: record[field.name] for field in fields(Step) if field.name in record},
         **norms,
+        "apart": ranks.apart(record, parameters),
         "clips": [{**clip["clip"], "parameters": _names(clip, names)} for clip in clips],
         "non_finite": [*record.get("non_finite", ()), *_bad_tensors(parameters, **norms)],
     }

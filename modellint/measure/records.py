@@ -52,8 +52,10 @@ class Records(Sequence[Record]):
         return max(Counter(record["optimizer"] for record in self.of_kind("step")).values(), default=0)
 
     def rank(self) -> int:
+        """The process's number among those that train together, as it knew itself or was told by its launcher."""
+        told = [step["ranks"]["rank"] for step in self.of_kind("step") if "ranks" in step]
         start = self.first("start")
-        return int(start["rank"] or 0) if start else 0
+        return int(told[0] if told else start["rank"] or 0 if start else 0)
 
 
 def together(journals: Iterable[Records]) -> Records:

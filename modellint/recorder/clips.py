@@ -45,7 +45,7 @@ class ClipWatch(Watch):
 
     @guarded
     def _note(self, kind: str, bound: Any, parameters: List[Tensor], norm: Any) -> None:
-        seen = None if norm is None else float(norm)
+        seen = None if norm is None or _is_partial(norm) else float(norm)
         tracks = [track for track in self.recorder.tracks if not self.recorder.by_hand.waits(track)]
         for track in [track for track in tracks if track.shares(parameters)] or tracks[:1]:
             after_step = track.applied and bool(seen)
@@ -56,3 +56,8 @@ class ClipWatch(Watch):
             self.recorder.write(
                 {"kind": "clip", "optimizer": track.index, "step": step, "clip": clip, "parameters": numbers}
             )
+
+
+def _is_partial(norm: Any) -> bool:
+    """A norm of shards, which all ranks would have to add up."""
+    return not all(placement.is_replicate() for placement in getattr(norm, "placements", ()))

@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from torch import Tensor
 
+from . import ranks
 from .tensors import Norms, Numbers, number
 from .window import Observation, Window
 
@@ -92,6 +93,13 @@ class Track:
     def updates(self) -> Numbers:
         return self._window.updates(self.parameters())
 
+    def replica(self) -> Dict[str, Any]:
+        """Of the step that is being recorded, where several processes train together."""
+        standing = ranks.standing()
+        if standing is None:
+            return {}
+        return {"ranks": {**standing, **self._window.replica(standing["world"], self.parameters())}}
+
     def end_step(self, skipped: bool, numbering: Callable[[Tensor], int]) -> Dict[str, Any]:
         """The record of the step; the next window is open when it returns."""
         fused = number(getattr(self._optimizer(), "grad_scale", None))  # undoes the loss scale itself, within its step
@@ -104,6 +112,7 @@ class Track:
             "learning_rate": self._rate(),
             "skipped": skipped,
             "parameters": self.numbers(numbering),
+            **self.replica(),
         }
         self._window = Window()
         self.done += 1

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from torch import Tensor
 
+from . import ranks
 from .tensors import Norms, Numbers, local, number, total
 
 SAMPLED = 1 << 22  # larger parameters are compared on an even sample of about this many elements
@@ -61,6 +62,16 @@ class Window:
         before = Norms(self._old).values()
         changes = Norms([_sample(parameter) - old for parameter, old in zip(parameters, self._old)]).values()
         return [change / norm if change is not None and norm else None for change, norm in zip(changes, before)]
+
+    def replica(self, world: int, parameters: Sequence[Tensor]) -> Dict[str, Any]:
+        """What the other ranks' records are held against, parameter by parameter, and this rank's parts of norms."""
+        held = [ranks.copies(parameter, world) for parameter in parameters]
+        return {
+            "copies": held,
+            "norms": Norms(self._old).values(),
+            "sums": ranks.sums(self._old),
+            "shares_at_backward": [ranks.share(backward.before, held) for backward in self._backwards()],
+        }
 
     def record(self, own_scale: Optional[float]) -> Dict[str, Any]:
         """The fields of a Step that backward() and the gradients tell."""

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from modellint.measure import merge
+from modellint.measure import merge, records
 
 TRAIN = """
 import json
@@ -111,11 +111,7 @@ def test_gradients_that_are_left_over(run, truth, name):
 
 def test_a_rank_whose_journal_is_missing(run, project, tmp_path):
     """As on one node of several: what is replicated is known, of the shards nothing is claimed."""
-    journals = sorted((project.folder / run.folder).glob("process-*.jsonl"))
-    ranks = {
-        json.loads(line)["ranks"]["rank"]: file for file in journals for line in open(file) if '"ranks": {' in line
-    }
-    alone = merge.merge([[json.loads(line) for line in open(ranks[0])]])
+    alone = merge.merge([records.main(records.read(project.folder / run.folder))])
     assert (alone.ranks, alone.steps[0].apart) == (2, {})
     assert alone.of(0)[0].gradients == run.of(0)[0].gradients
     assert set(alone.of(1)[0].gradients.values()) == {None}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .graph.graph import Graph
     from .inprocess import Target, probe
     from .measure.run import Run, Step
+    from .recording import watch
     from .source.script import Script
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ _HOMES = {
     "graph.graph": ("Graph",),
     "inprocess": ("Target", "probe"),
     "measure.run": ("Run", "Step"),
+    "recording": ("watch",),
     "source.script": ("Script",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -50,6 +52,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "probe",
+    "watch",
 ]
 
 

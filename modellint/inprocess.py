@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import pipeline
 from .assertions import ProbeReport
-from .core import config
 from .core.record import dataclass
-from .measure import merge
+from .recording import Recording
 
 if TYPE_CHECKING:
     import torch
@@ -46,30 +42,11 @@ def probe(
     `batch`, `loss_fn` and `optimizer` are those of a `Target`; without an optimizer there is one forward and backward.
     Parameters, buffers, gradients, the optimizer and the random state are as before when it returns.
     """
-    from .recorder import loop, session
+    from .recorder import loop
 
-    records: list[dict[str, Any]] = []
-    recorder = session.Recorder(records.append, steps)
-    began = time.monotonic()
-    with _unchanged(model, optimizer):
-        recorder.attach()
-        try:
-            loop.train(recorder, model, batch, loss_fn, optimizer)
-        finally:
-            recorder.flush()
-            recorder.detach()
-    seconds = {"total": time.monotonic() - began}
-    run = merge.merge([records], requested_steps=steps, seconds=seconds)
-    settings = config.load(Path())
-    report = pipeline.judge(run, settings, source=False)
-    return ProbeReport(
-        report.diagnostics,
-        report.passed,
-        report.unchecked,
-        report.run,
-        report.settings,
-        rules=pipeline.chosen(settings),
-    )
+    with _unchanged(model, optimizer), Recording(steps, model, source=False) as recording:
+        loop.train(recording.recorder, model, batch, loss_fn, optimizer)
+    return recording.report()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ demo: $(INSTALLED)
 	$(BIN)/modellint probe --exit-zero fixtures/sick/seed_classifier.py
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not heavy"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

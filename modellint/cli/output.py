@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,6 +17,9 @@ from modellint.report import render
 
 from .showing import statistics
 
+if TYPE_CHECKING:
+    from modellint.measure.run import Run
+
 NEVER = "never"
 
 
@@ -25,20 +28,25 @@ def fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def finish(report: Report, options: dict[str, Any], settings: Settings, *, err: bool = False) -> NoReturn:
-    show(report, options, settings, err=err)
+def finish(
+    report: Report, options: dict[str, Any], settings: Settings, *, err: bool = False, run: Run | None = None
+) -> NoReturn:
+    show(report, options, settings, err=err, run=run)
     if report.problem is not None:
         fail(report.problem.message)
     failing = options["fail_on"] != NEVER and report.at_least(Severity(options["fail_on"]))
     sys.exit(1 if failing and not options["exit_zero"] else 0)
 
 
-def show(report: Report, options: dict[str, Any], settings: Settings, *, err: bool = False) -> None:
+def show(
+    report: Report, options: dict[str, Any], settings: Settings, *, err: bool = False, run: Run | None = None
+) -> None:
     to_file: Path | None = options["output_file"]
     if options.get("statistics"):
         text = statistics(report)
     else:
-        text = render(report, options["output_format"], color=False if to_file else None, rules=_asked(settings))
+        color = False if to_file else None
+        text = render(report, options["output_format"], color=color, rules=_asked(settings), run=run)
     if to_file:
         _write(to_file, text)
     else:

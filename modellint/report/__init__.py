@@ -17,7 +17,7 @@ def render(report: Report, format: str = "full", **context: Any) -> str:  # noqa
     """`report` as text that ends in a newline, or is empty.
 
     `context` says how to draw for a terminal: `color` (None: ask the environment) and `width` in columns; and which
-    `rules` were asked, for the formats that describe them.
+    `rules` were asked and which `run` was judged, for the formats that describe them.
     Raises ValueError for a format that does not exist.
     """
     if format not in FORMATS:

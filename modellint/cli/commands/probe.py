@@ -41,4 +41,5 @@ def command(command: tuple[str, ...], **options: Any) -> None:
     from modellint.measure import launch
 
     chosen = settings(options)
-    finish(pipeline.judge(launch.launch(command, launch_options(options)), chosen), options, chosen)
+    run = launch.launch(command, launch_options(options))
+    finish(pipeline.judge(run, chosen), options, chosen, run=run)

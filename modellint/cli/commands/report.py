@@ -20,4 +20,5 @@ def command(run: Path, **options: Any) -> None:
     from modellint.measure import merge
 
     chosen = settings(options)
-    finish(pipeline.judge(merge.load(run), chosen), options, chosen)
+    recorded = merge.load(run)
+    finish(pipeline.judge(recorded, chosen), options, chosen, run=recorded)

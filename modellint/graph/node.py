@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from typing import Any
 
 from modellint.core.diagnostic import Location
 from modellint.core.record import dataclass, field
@@ -53,6 +55,26 @@ class Node:
     bounded: bool = False  # its result is bounded whatever comes in
     gradient: bool = True  # its result requires a gradient
     dim: int | None = None  # of a softmax, as written
-    std: float | None = None  # of a floating-point tensor that enters the model
+    settings: Mapping[str, Any] = field(default_factory=dict)  # literal arguments: "p", "training", "scale", "other"
+    std: float | None = None  # of a floating-point tensor that enters the model, and of a product of two activations
+    low: float | None = None  # the range of a floating-point target
+    high: float | None = None
     module_class: str = ""
+    foreign: bool = False  # made inside a module whose class is installed code
+    location: Location = field(default_factory=Location)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the model, whether or not the loss reaches it."""
+
+    name: str
+    shape: tuple[int, ...] = ()
+    requires_grad: bool = True
+    zero: bool = False  # all zero in the recorded step
+    called: bool = True  # its module ran
+    optimizer: int | None = None
+    reached: bool | None = None  # whether any watched backward() gave it a gradient; None: not watched
+    module_class: str = ""
+    foreign: bool = False
     location: Location = field(default_factory=Location)

@@ -44,13 +44,32 @@ def _facts(journal: Records, journals: Sequence[Records]) -> dict[str, Any]:
         "optimizers": [{**record, "parameters": _names(record, names)} for record in journal.of_kind("optimizer")],
         "model": journal.last("model"),
         "loss": journal.last("loss"),
-        "graph": journal.last("graph"),
+        "graph": _graph(journal.last("graph"), parameters, steps),
         "classes": next((step["logits"]["classes"] for step in steps if step.get("logits")), None),
         "label_counts": records.label_counts(journal),
         "places": {record["name"]: record["location"] for record in journal.of_kind("place") if record["location"]},
         "ranks": ranks.world(journal),
         "environment": journal.last("environment", {}),
     }
+
+
+def _graph(graph: Record | None, parameters: Iterable[Record], steps: Sequence[Record]) -> Record | None:
+    """The recorded graph, with what the whole run knows of its parameters: who holds them, what reached them."""
+    if graph is None:
+        return None
+    known = {parameter["number"]: parameter for parameter in parameters}
+    owned = [(each, known.get(each["number"], {})) for each in graph.get("parameters", ())]
+    joined = [
+        {**each, "optimizer": held.get("optimizer"), "reached": _reached(held.get("name"), steps)}
+        for each, held in owned
+    ]
+    return {**graph, "parameters": joined}
+
+
+def _reached(name: str | None, steps: Iterable[Record]) -> bool | None:
+    """Whether a gradient came in any of the steps whose optimizer holds the parameter; None where there is none."""
+    seen = [step["gradients"][name] for step in steps if name in step["gradients"]]
+    return any(norm is not None for norm in seen) if seen else None
 
 
 def _names(record: Record, names: Mapping[int, str]) -> list[str]:

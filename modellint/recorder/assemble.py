@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 import torch
 from torch.fx import Graph, Node
 
+from . import frames
 from .operation import Leaf, Op, Ref, reachable
 
 # In place, and reversed where the order does not matter: a - b, a / b and a ** b keep their reversed names.
@@ -87,7 +88,8 @@ class _Assembly:
             "shape": shape,
             "dtype": dtype,
             "grad": source.grad,
-            "std": source.std,
+            "measured": source.measured,
+            "foreign": next((own for own in map(_is_foreign, source.call or ()) if own is not None), False),
         }
 
     def _value(self, value: Any) -> Any:
@@ -125,6 +127,11 @@ class _Assembly:
     def _learn(self, root: Optional[torch.nn.Module], prefix: str) -> None:
         for path, module in root.named_modules() if root is not None else ():
             self.modules.setdefault(id(module), ".".join(part for part in (prefix, path) if part))
+
+
+def _is_foreign(call: Any) -> Optional[bool]:
+    """Whether the class of the called module is installed code; None for torch's own, which anybody may use."""
+    return None if call.kind.__module__.startswith("torch.") else frames.is_installed(call.kind)
 
 
 def _attach(sources: List[Union[Leaf, Op]]) -> None:

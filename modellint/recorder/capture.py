@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set
 
 import torch
 from torch import Tensor
@@ -12,13 +12,14 @@ from torch.fx import Graph
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
-from . import frames, modes
+from . import frames, measures, modes
 from .assemble import assemble
 from .composites import BODIES, may_fuse
 from .intercept import after_custom_functions, after_indexing, before_backward
 from .ledger import Ledger
 from .lower import lower
 from .operation import Call, Op, tensors_in, writes
+from .owned import owned
 
 MOST_ERRORS = 10
 
@@ -35,6 +36,7 @@ class Capture(TorchFunctionMode):
         self.errors: List[Exception] = []
         self._ledger = Ledger()
         self._call: Optional[Call] = None
+        self._called: Set[int] = set()  # ids of modules
         self._active = False
         self._home = (os.getpid(), threading.get_ident())
         self._undo: List[Callable[[], Any]] = []
@@ -61,12 +63,13 @@ class Capture(TorchFunctionMode):
         try:
             found = self._ledger.find(loss)
             self.graph = assemble(found, parameter_names, model) if found is not None else None
-            return lower(self.graph) if self.graph is not None else None
+            return {**lower(self.graph), "parameters": owned(model, self._called)} if self.graph is not None else None
         except Exception as error:
             self._failed(error)
             return None
         finally:
             self._ledger, self._call = Ledger(), None
+            self._called.clear()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -104,6 +107,7 @@ class Capture(TorchFunctionMode):
             encode = self._ledger.encode
             op = Op(func, encode(args, self._call), encode(kwargs, self._call), self._call, frames.user_line())
             self._ledger.add(op, made)
+            measures.take(op, args, kwargs, made, self._ledger)
 
     def _prepares(self, args: Any, made: Any) -> bool:
         """Data on its way to the model: outside of modules, without gradient, from nothing that was recorded."""
@@ -123,6 +127,7 @@ class Capture(TorchFunctionMode):
         if type(module).__name__ == "OptimizedModule":
             self.stop()  # the compiler would trace the recorder too, and cache what it saw
             raise RuntimeError("a compiled model cannot be recorded")
+        self._called.add(id(module))
         call = Call(module, self._call, frames.user_line())
         call.inputs = self._ledger.encode(args, self._call)
         if self._call is None:
@@ -161,6 +166,5 @@ class Capture(TorchFunctionMode):
 
     def _measure(self, args: Any) -> None:
         for _, tensor in tensors_in(args):
-            plain = type(tensor) is Tensor and tensor.is_floating_point()
-            if plain and not tensor.requires_grad and tensor.numel() > 1:
-                self._ledger.ref(tensor).source.std = tensor.std()
+            if measures.is_data(tensor):
+                self._ledger.ref(tensor).source.measured["std"] = tensor.std()

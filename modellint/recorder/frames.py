@@ -27,6 +27,13 @@ def user_path(filename: str) -> Optional[str]:
     return _seen[filename]
 
 
+def is_installed(kind: type) -> bool:
+    """Whether a class was written in installed code; one from a notebook or a prompt is the user's."""
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    return file is not None and user_path(file) is None
+
+
 def shown(filename: str) -> str:
     return user_path(filename) or absolute(filename)
 

@@ -47,6 +47,10 @@ class GraphWatch(Watch):
         model, names = recorder.roster.names(recorder.tracks)
         graph = capture.finish(loss, names, model)
         if graph is not None:
+            numbers = (
+                {name: recorder.roster.number(p) for name, p in model.named_parameters()} if model is not None else {}
+            )
+            graph["parameters"] = [{**each, "number": numbers[each["name"]]} for each in graph["parameters"]]
             recorder.write({"kind": "graph", "graph": graph})
         for error in capture.errors:
             self._fail(error)

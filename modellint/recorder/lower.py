@@ -8,6 +8,7 @@ from torch.fx import Graph, Node
 
 from . import patterns
 from .roles import BOUNDED, LAYERS, role_of
+from .settings import settings
 
 LARGEST = 20_000  # nodes kept, those nearest the loss first: an unrolled recurrence can be longer than any reader needs
 # What a value depends on: the weights alone, nothing, the data alone, or weights and data.
@@ -82,15 +83,17 @@ def _plain(node: Node, region: List[Node], merged: Dict[Node, Node]) -> Dict[str
         "bounded": _bounded(node, role),
         "gradient": bool(node.meta["grad"]),
         "dim": _dimension(node) if "softmax" in role else None,
-        "std": _number(node.meta["std"]),
+        "settings": settings(node) if node.op != "placeholder" else {},
+        **{name: _number(value) for name, value in node.meta["measured"].items()},
+        "foreign": node.meta["foreign"],
         "module_class": node.meta["module_class"],
         "location": {"path": path, "line": line, "module": node.meta["module"] or None},
     }
 
 
 def _sources(node: Node) -> List[Node]:
-    """What a node reads; a loss reads its prediction first, however the arguments were spelled."""
-    first = node.kwargs.get("input")
+    """What a node reads: a loss its prediction first, attention its weights, however the arguments were spelled."""
+    first = patterns.mixing(node) if node.meta["role"] == "attention" else node.kwargs.get("input")
     return sorted(node.all_input_nodes, key=lambda source: source is not first)
 
 

@@ -47,20 +47,20 @@ class Leaf:
         self.unseen = not tensor.is_leaf
         self.grad, self.call = tensor.requires_grad, call
         self.outputs: Tuple[Made, ...] = (outline((), tensor),)
-        self.std: Optional[Tensor] = None
+        self.measured: Dict[str, Tensor] = {}
 
 
 class Op:
     """One executed operation. It refers to what it read, never to what it made: a dead result takes its past along."""
 
-    __slots__ = ("args", "attached", "call", "function", "grad", "kwargs", "line", "outputs", "std")
+    __slots__ = ("args", "attached", "call", "function", "grad", "kwargs", "line", "measured", "outputs")
 
     def __init__(self, function: Any, args: Any, kwargs: Any, call: Any, line: Any) -> None:
         self.function, self.args, self.kwargs, self.call, self.line = function, args, kwargs, call, line
         self.outputs: Tuple[Made, ...] = ()
         self.grad = False
         self.attached = False  # made without gradient and attached later, as re-entrant checkpointing does
-        self.std: Optional[Tensor] = None
+        self.measured: Dict[str, Tensor] = {}
 
     def __iter__(self) -> Iterator[Ref]:
         return refs((self.args, self.kwargs))

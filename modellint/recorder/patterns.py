@@ -55,8 +55,13 @@ def written_out(node: Node, role: str) -> Optional[str]:
 
 
 def mixes_by_softmax(product: Node) -> bool:
-    """Whether the first factor is a softmax: attention written out."""
-    return bool(product.all_input_nodes) and _through(product.all_input_nodes[0]).meta["role"] == "softmax"
+    """Whether a factor is a softmax, perhaps times a number: attention written out."""
+    return mixing(product) is not None
+
+
+def mixing(product: Node) -> Optional[Node]:
+    """The factor that is a softmax."""
+    return next((node for node in product.all_input_nodes if _unscaled(node).meta["role"] == "softmax"), None)
 
 
 def _normalises(region: List[Node]) -> bool:
@@ -96,6 +101,13 @@ def _elementwise(node: Node) -> Set[Node]:
         ]
         found.update(frontier)
     return {each for each in found if each.meta["space"] == "activation"}
+
+
+def _unscaled(node: Node) -> Node:
+    node = _through(node)
+    while node.meta["role"] == "mul" and len(node.all_input_nodes) == 1:
+        node = _through(node.all_input_nodes[0])
+    return node
 
 
 def _through(node: Node) -> Node:

@@ -10,6 +10,7 @@ from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Scrip
 from modellint.graph.amplify import amplifiers, residual_additions
 from modellint.graph.node import LAYERS, Node, Role
 from modellint.graph.walk import carriers, path, readouts, walk_back
+from modellint.graph.words import name, trail
 from modellint.measure.readout import feature_size, gradient_norms, may_be_at
 from modellint.measure.run import Distribution, Features, Parameter
 from modellint.measure.statistics import median
@@ -116,13 +117,13 @@ class ReadoutWithoutNorm(GraphRule):
     )
 
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
-        for readout in {_name(node): node for node in readouts(graph)}.values():
+        for readout in {name(node): node for node in readouts(graph)}.values():
             between = list(walk_back(graph, readout, _carries, carriers))
             hidden = next((node for node in between if node.role in HIDDEN), None)
             if hidden is not None and not any(node.role is Role.NORM for node in between):
                 yield self._finding(graph, readout, hidden, between)
             elif any(node.bounded for node in between):
-                yield self.passed(f"the features that enter `{_name(readout)}` are normalised or bounded")
+                yield self.passed(f"the features that enter `{name(readout)}` are normalised or bounded")
 
     def suspect(self, script: Script) -> Iterator[Diagnostic]:
         losses = (loss for loss in script.losses if loss.kind in self.words)
@@ -161,12 +162,12 @@ class ReadoutWithoutNorm(GraphRule):
         )
 
     def _finding(self, graph: Graph, readout: Node, hidden: Node, between: Sequence[Node]) -> Diagnostic:
-        way = " → ".join(dict.fromkeys(_label(node) for node in reversed(path(graph, readout, hidden))))
+        way = trail(path(graph, readout, hidden))
         sums = residual_additions(graph, between)
         growing = [f"{len(sums)} additions"] if len(sums) >= self.additions else []
         growing += dict.fromkeys(amplifiers(graph, between, self.input_std, self.uses))
         anywhere = "" if graph.of_role(Role.NORM) else ", nor anywhere in the model"
-        message = f"no norm between the readout `{_name(readout)}` and the layer that feeds it{anywhere} ({way})"
+        message = f"no norm between the readout `{name(readout)}` and the layer that feeds it{anywhere} ({way})"
         amplified = f"; amplified by {', '.join(growing)}" if growing else ""
         return self.at(readout, message + amplified, certain=len(sums) >= self.additions)
 
@@ -182,11 +183,3 @@ class ReadoutWithoutNorm(GraphRule):
 def _carries(node: Node) -> bool:
     """Whether the scale of what goes in comes out."""
     return node.role not in CLOSED and not node.bounded
-
-
-def _name(node: Node) -> str:
-    return node.location.module or next(iter(node.parameters), node.operation)
-
-
-def _label(node: Node) -> str:
-    return _name(node) if node.role in LAYERS else node.operation

@@ -1,0 +1,88 @@
+"""ML203."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Graph, GraphRule, Passed, Severity
+from modellint.graph.node import Node, Role
+from modellint.graph.stream import end, keeps_order
+from modellint.graph.words import name, trail
+
+
+class LinearWithoutNonlinearity(GraphRule):
+    """A linear layer feeds another one with nothing nonlinear between them.
+
+    Why: two linear maps in a row are one linear map: the first layer adds parameters and nothing that a single layer
+        could not compute. Mostly an activation was forgotten, or was made and never called.
+    Fix: put an activation between the two, or leave one of them out.
+    Ignore: when the product of two matrices is meant: deep linear networks, factors that are merged later. A narrow
+        middle (a bottleneck, LoRA) is never reported, nor are convolutions, which are often factored.
+    Reported: https://github.com/nutonomy/nuscenes-devkit/issues/728
+    """
+
+    code, severity, certain, topic = "ML203", Severity.WARNING, True, "structure"
+    bad = (
+        Graph.of(
+            "input x shape=4x64",
+            "linear fc1 shape=4x128",
+            "dropout dropout p=0.1",
+            "linear fc2 shape=4x10",
+            "loss cross_entropy",
+        ),
+        Graph.of(
+            "input x shape=4x64", "linear a shape=4x64", "add add weight=bias", "linear b shape=4x64", "loss mse_loss"
+        ),
+    )
+    good = (
+        Graph.of(
+            "input x shape=4x64", "linear a shape=4x128", "activation relu", "linear b shape=4x10", "loss mse_loss"
+        ),
+        Graph.of(
+            "input x shape=4x64", "linear down shape=4x8", "linear up shape=4x64", "loss mse_loss"
+        ),  # a bottleneck
+        Graph.of(
+            "input x shape=4x64", "linear a shape=4x64", "norm layer_norm", "linear b shape=4x64", "loss mse_loss"
+        ),
+        Graph.of(
+            "input x shape=4x64",
+            "linear a shape=4x64",
+            "linear b shape=4x64 <- a",
+            "activation tanh <- a",
+            "mul gate <- b, tanh",
+            "loss mse_loss",
+        ),
+    )
+
+    def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
+        found = [way for node in graph.of_role(Role.LINEAR) if (way := self._way(graph, node))]
+        yield from (self._finding(way) for way in found)
+        if not found and len(graph.of_role(Role.LINEAR)) > 1:
+            yield self.passed("no two linear layers follow each other without a nonlinearity")
+
+    def _way(self, graph: Graph, second: Node) -> tuple[Node, ...]:
+        """From the second of two linear layers back to the first, where the two could be one."""
+        way = (second, *end(graph, second, _is_affine)) if second.gradient else ()
+        if len(way) < 2 or way[-1].role is not Role.LINEAR or not way[-1].gradient:
+            return ()
+        joined = any(len(graph.users(node)) > 1 for node in way[1:])
+        return () if joined or _narrows(graph, way[-1], second) else way
+
+    def _finding(self, way: tuple[Node, ...]) -> Diagnostic:
+        first, second = name(way[-1]), name(way[0])
+        return self.at(way[0], f"`{first}` feeds `{second}` with nothing nonlinear between them ({trail(way)})")
+
+
+def _is_affine(node: Node) -> bool:
+    """Whether what comes out is one linear function of each sample's features: a sum or product with weights alone."""
+    return (
+        keeps_order(node) or node.role is Role.DROPOUT or (node.role in (Role.ADD, Role.MUL) and len(node.inputs) <= 1)
+    )
+
+
+def _narrows(graph: Graph, first: Node, second: Node) -> bool:
+    """Whether fewer numbers pass between the two than go in and come out: a factored matrix of low rank."""
+    given = [node.shape[-1] for node in graph.inputs(first)[:1] if node.shape]
+    if not (given and first.shape and second.shape):
+        return True
+    return first.shape[-1] < min(given[0], second.shape[-1])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .proof import Proof
 from .record import dataclass, field
 
 SCHEMA = "modellint/1"
@@ -175,6 +176,7 @@ class Report:
     run: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     problem: Problem | None = None
+    proof: Proof | None = None
     schema: str = SCHEMA
 
     def at_least(self, level: Severity) -> tuple[Diagnostic, ...]:

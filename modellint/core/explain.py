@@ -35,7 +35,7 @@ def _lines(rule: Rule) -> Iterator[str]:
     if rule.explains:
         yield "\nExplains\n" + _wrapped(", ".join(rule.explains))
     if rule.remedy:
-        yield f"\nRemedy that a re-run can try\n  {rule.remedy}"
+        yield f"\nRemedy that a re-run can try\n  {', '.join(rule.remedies)}"
 
 
 def examples(rule: Rule) -> Iterator[tuple[str, str]]:

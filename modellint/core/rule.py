@@ -36,7 +36,7 @@ class Rule:
     certain: ClassVar[bool] = False
     explains: ClassVar[tuple[str, ...]] = ()
     twins: ClassVar[tuple[str, ...]] = ()
-    remedy: ClassVar[str | None] = None
+    remedy: ClassVar[str | tuple[str, ...] | None] = None  # what a re-run can try; of several the likeliest first
     topic: ClassVar[str] = ""  # what the pytest assertions group by: "gradients", "predictions"
     words: ClassVar[tuple[str | tuple[str, ...], ...]] = ()
     bad: ClassVar[Any] = ()
@@ -97,8 +97,12 @@ class Rule:
             evidence=tuple(evidence),
             help=self.section("Why"),
             fix=fix or self.section("Fix") or None,
-            remedy=self.remedy,
+            remedy=next(iter(self.remedies), None),
         )
+
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        return (self.remedy,) if isinstance(self.remedy, str) else self.remedy or ()
 
     def passed(self, check: str, value: Number = None, bound: Number = None) -> Passed:
         """What to list under "what works" when the check was made and found healthy."""

@@ -50,6 +50,7 @@ def _facts(journal: Records, journals: Sequence[Records]) -> dict[str, Any]:
         "places": {record["name"]: record["location"] for record in journal.of_kind("place") if record["location"]},
         "ranks": ranks.world(journal),
         "environment": journal.last("environment", {}),
+        "remedies": [record["name"] for record in journal.of_kind("remedy")],
     }
 
 

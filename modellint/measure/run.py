@@ -69,6 +69,7 @@ class Step:
     optimizer: int = 0
     loss: float | None = None  # the value backward() started from, undone by the loss scale
     class_loss: float | None = None  # mean cross entropy in nats per row, unweighted and unsmoothed
+    objective: float | None = None  # the loss as it is meant, whatever trains: -log p of probabilities, shapes matched
     rows: int | None = None  # rows of the class loss, ignored labels left out
     predictions: tuple[int, ...] = ()  # argmax of the logits; at most 4,096 rows, evenly spaced
     labels: tuple[int, ...] = ()  # the labels of the same rows
@@ -163,6 +164,7 @@ class Run:
     command: tuple[str, ...] = ()
     requested_steps: int = 0
     ranks: int = 1  # processes that train together; norms are those over all of them
+    remedies: tuple[str, ...] = ()  # that a re-run was asked to try and that took effect
     status: str = "completed"  # "completed", "stopped" (before a file was overwritten), "failed", "hung", "no step"
     problem: Problem | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)  # "start", "steps", "total"

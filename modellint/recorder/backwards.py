@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import features, marks, walk
 from .patches import Patches, Watch, argument, guarded
-from .tensors import quiet
+from .tensors import number, quiet
 from .window import Observation
 
 
@@ -91,6 +91,8 @@ class BackwardWatch(Watch):
 def facts(call: Optional[marks.LossCall], readout: Optional[walk.Readout], loss: Optional[Tensor]) -> Dict[str, Any]:
     """The fields of a Step that one backward() tells."""
     found = call.rows.facts() if call is not None and call.rows is not None else {}
+    if call is not None and call.value is not None:
+        found["objective"] = number(call.value)
     if readout is not None and readout.features is not None:
         found["features"] = features.facts(readout.features)
     bad = [name for name in ("logits", "features") if not _is_finite(found.get(name) or {})]

@@ -39,7 +39,7 @@ class LossWatch(Watch):
     @guarded
     def _note(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
         if isinstance(result, Tensor) and result.grad_fn is not None and is_plain(result):
-            marks.mark(result.grad_fn, marks.LOSS, call(function, args, kwargs))
+            marks.mark(result.grad_fn, marks.LOSS, call(function, args, kwargs, result))
 
 
 def functions() -> List[str]:
@@ -48,7 +48,7 @@ def functions() -> List[str]:
     return [name for name in (*others, *public) if inspect.isfunction(getattr(functional, name))]
 
 
-def call(function: Any, args: Any, kwargs: Any) -> marks.LossCall:
+def call(function: Any, args: Any, kwargs: Any, result: Tensor) -> marks.LossCall:
     bound = inspect.signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     given, name = bound.arguments, function.__name__
@@ -57,10 +57,25 @@ def call(function: Any, args: Any, kwargs: Any) -> marks.LossCall:
     rows = _rows(given) if name in ("cross_entropy", "nll_loss") else None
     dense = rows is not None and given["input"].ndim > 2
     reduction = str(given.get("reduction", "mean"))
-    return marks.LossCall(kind, frames.place(), weighted, given.get("ignore_index"), rows, reduction, dense)
+    value = None if rows else _value(function, bound, result)
+    return marks.LossCall(kind, frames.place(), weighted, given.get("ignore_index"), rows, reduction, dense, value)
 
 
 def _rows(given: Any) -> Optional[Rows]:
     with quiet():
         matrix = flat(given["input"].detach(), given["target"])
         return Rows(*matrix, given["ignore_index"]) if matrix else None
+
+
+def _value(function: Any, bound: inspect.BoundArguments, result: Tensor) -> Tensor:
+    """Of a loss whose target has another shape, what it would be without broadcasting."""
+    given, target = bound.arguments.get("input"), bound.arguments.get("target")
+    with quiet():
+        if isinstance(given, Tensor) and isinstance(target, Tensor) and _broadcasts(given, target):
+            matched = {**bound.arguments, "input": given.detach(), "target": target.reshape(given.shape)}
+            result = inspect.unwrap(function)(**matched)
+        return result.detach().mean()
+
+
+def _broadcasts(given: Tensor, target: Tensor) -> bool:
+    return given.shape != target.shape and given.numel() == target.numel()

@@ -23,6 +23,7 @@ class LossCall(NamedTuple):
     rows: Optional[Rows] = None
     reduction: str = "mean"
     dense: bool = False
+    value: Optional[Tensor] = None  # without rows: of the function as it was called, targets in the shape of the input
 
     def describe(self) -> Dict[str, Any]:
         return {

@@ -23,6 +23,7 @@ class Rows:
         self.labels = labels[kept].cpu()
         self.predictions = torch.empty_like(self.labels)
         self.loss = 0.0
+        self.surprise = 0.0  # -log of the label's score: the loss where scores are probabilities
         self.sums_to_one = True
         self.low, self.high = float("inf"), float("-inf")
         self._tolerance = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 1e-2
@@ -40,6 +41,8 @@ class Rows:
             return
         inside = labels.clamp(0, self.classes - 1)  # a label out of range is the user's fault, not ours to crash on
         self.loss -= part.log_softmax(-1).gather(-1, inside[:, None]).sum().item()
+        if self.sums_to_one:
+            self.surprise -= part.gather(-1, inside[:, None]).clamp_min(1e-30).log().sum().item()
         low, high = part.aminmax()
         self.low, self.high = min(self.low, low.item()), max(self.high, high.item())
         if math.isnan(low.item()):  # nan is neither smaller nor larger
@@ -62,6 +65,7 @@ class Rows:
         values, repeats = torch.unique(self.labels, return_counts=True)
         return {
             "class_loss": self.loss / count,
+            "objective": (self.surprise if self.sums_to_one else self.loss) / count,
             "rows": count,
             "predictions": self.predictions[shown].tolist(),
             "labels": self.labels[shown].tolist(),

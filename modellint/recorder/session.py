@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from torch import Tensor
 
-from . import ending, frames, marks, surroundings, walk
+from . import ending, frames, marks, remedy, seeds, surroundings, walk
 from .backwards import BackwardWatch
 from .byhand import ByHandWatch
 from .calls import CallWatch
@@ -28,6 +29,9 @@ recorder: Optional[Recorder] = None  # of this process
 def start(write: Write) -> None:
     """Called right after `import torch` in a process of a probed command."""
     global recorder
+    if "MODELLINT_SEED" in os.environ:
+        seeds.begin(int(os.environ["MODELLINT_SEED"]))
+    remedy.apply(write, json.loads(os.environ.get("MODELLINT_REMEDY", "[]")))
     finish = os.environ.get("MODELLINT_FINISH") == "1"
     recorder = Recorder(write, int(os.environ.get("MODELLINT_STEPS", "10")), ended=None if finish else ending.end)
     ending.before(recorder.flush)

@@ -45,7 +45,7 @@ def test_random_reports_match_the_schema(seed):
 def test_keys_are_those_of_the_contract_in_its_order():
     report = printed(examples.AUDIT)
     finding = report["diagnostics"][1]
-    assert list(report) == ["schema", "diagnostics", "passed", "unchecked", "problem", "run", "settings"]
+    assert list(report) == ["schema", "diagnostics", "passed", "unchecked", "problem", "proof", "run", "settings"]
     assert list(finding) == [
         *("rule", "code", "severity", "verdict", "message", "help", "location", "evidence"),
         *("fix", "remedy", "causes", "explains", "proof"),

@@ -9,6 +9,7 @@ import click
 from modellint import pipeline
 from modellint.cli.launching import launch_options, launching
 from modellint.cli.output import finish
+from modellint.cli.proving import proven, proving
 from modellint.cli.reporting import reporting, settings
 
 
@@ -31,6 +32,7 @@ class Probe(click.Command):
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Optimizer steps to watch.")
 @click.option("--finish", is_flag=True, help="Let the script run to its own end after the watched steps.")
+@proving
 @reporting
 @launching
 def command(command: tuple[str, ...], **options: Any) -> None:
@@ -41,5 +43,9 @@ def command(command: tuple[str, ...], **options: Any) -> None:
     from modellint.measure import launch
 
     chosen = settings(options)
-    run = launch.launch(command, launch_options(options))
-    finish(pipeline.judge(run, chosen), options, chosen, run=run)
+    if options["prove"]:
+        report, run = proven(command, launch_options(options), options["budget"], chosen)
+    else:
+        run = launch.launch(command, launch_options(options))
+        report = pipeline.judge(run, chosen)
+    finish(report, options, chosen, run=run)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from modellint.core.diagnostic import Passed, Problem, Report, Verdict
-from modellint.report import finding, terminal
+from modellint.core.proof import Proof
+from modellint.report import finding, terminal, trials
 from modellint.report.line import Line, prose
 from modellint.report.passed import outcome, reasons
 from modellint.report.plain_text import cells, one_line, printable
@@ -27,6 +28,7 @@ def _blocks(report: Report, width: int) -> Iterator[Iterable[Line]]:
     yield _opening(report)
     yield from (finding.lines(found, width) for found in findings if found.convicts)
     yield from (finding.lines(found, width) for found in findings if not found.convicts)
+    yield _proof(report.proof) if report.proof else ()
     yield _what_works(report.passed, width)
     yield _not_checked(report)
     if report.problem:
@@ -49,6 +51,15 @@ def _opening(report: Report) -> Iterator[Line]:
     watching = [known[label] for label in ("model", "loss", "optimizer") if label in known]
     if watching:
         yield Line(prose("Watched " + "; ".join(watching), "faint"), hang=4)
+
+
+def _proof(proof: Proof) -> Iterator[Line]:
+    yield Line((("Proof by re-running", "strong"),))
+    for label, effect, loss, norm, *_ in trials.rows(proof):
+        bounded = f"; gradient norm up to {norm}" if norm else ""
+        yield Line((*prose(label), (f": loss {loss}{bounded}" if loss else "", "")), ((f"  {effect:<12} ", "label"),))
+    yield Line(prose(trials.conditions(proof), "faint"), hang=4)
+    yield Line(prose(proof.summary, "strong"), hang=4)
 
 
 def _what_works(passed: Sequence[Passed], width: int) -> Iterator[Line]:

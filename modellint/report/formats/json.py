@@ -25,6 +25,7 @@ def _contract(report: Report) -> dict[str, Any]:
         "passed": to_plain(report.passed),
         "unchecked": to_plain(report.unchecked),
         "problem": to_plain(report.problem),
+        "proof": to_plain(report.proof),
         "run": to_plain(report.run or {}),
         "settings": to_plain(report.settings),
     }

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from modellint.core.diagnostic import Problem, Report
-from modellint.report.markup import block, code, prose, table
+from modellint.core.proof import Proof
+from modellint.report import trials
+from modellint.report.markup import block, code, prose, sentence, table
 from modellint.report.passed import outcome, reasons
 from modellint.report.plain_text import printable
 from modellint.report.section import aside, issue, section
@@ -31,6 +33,7 @@ def _document(report: Report) -> Iterator[str]:
         yield ""
     for place, finding in enumerate(convicted, start=1):
         yield from section(place, finding)
+    yield from _proof(report.proof) if report.proof else ()
     yield from _listed(
         "Suspected or not observed", (aside(found.diagnostic) for found in findings if not found.convicts)
     )
@@ -49,6 +52,12 @@ def _problem(problem: Problem) -> Iterator[str]:
     yield from ("What follows was read and measured until then.", "")
     if problem.detail.strip():
         yield from block(printable(problem.detail).rstrip().splitlines()[-TAIL:], "text")
+
+
+def _proof(proof: Proof) -> Iterator[str]:
+    yield from ("## Proof by re-running", "", f"**{sentence(proof.summary)}.**", "")
+    yield from table(trials.TITLES, (tuple(map(prose, row)) for row in trials.rows(proof)))
+    yield from (f"{sentence(trials.conditions(proof))}.", "") if proof.seeds else ()
 
 
 def _listed(title: str, items: Iterable[str]) -> Iterator[str]:

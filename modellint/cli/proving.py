@@ -1,0 +1,67 @@
+"""The options of `--prove`, and a line on the terminal of what is being tried and why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from modellint import pipeline
+from modellint.core.config import Settings
+from modellint.core.diagnostic import Report
+
+if TYPE_CHECKING:
+    from modellint.measure.launch import Options
+    from modellint.measure.run import Run
+    from modellint.proof.schedule import Job
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+OPTIONS = (
+    click.option("--prove", is_flag=True, help="Run the command again with remedies, and say which one cures."),
+    click.option("--budget", type=float, default=300.0, show_default=True, help="Seconds that --prove may take."),
+)
+
+
+def proving(command: Command) -> Command:
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def proven(command: Sequence[str], options: Options, budget: float, settings: Settings) -> tuple[Report, Run]:
+    """The report of a probe, and of what its remedies do within the budget."""
+    from modellint.measure import launch
+    from modellint.proof import whole
+    from modellint.proof.schedule import environment
+
+    seeded = replace(options, environment={**options.environment, **environment(0)})
+    run = launch.launch(command, seeded)
+    report = pipeline.judge(run, settings)
+    progress = Progress(budget)
+    try:
+        return whole.prove(report, run, pipeline.chosen(settings), command, options, budget, progress), run
+    finally:
+        progress.clear()
+
+
+class Progress:
+    """One line that is overwritten; nothing where standard error is no terminal."""
+
+    def __init__(self, budget: float) -> None:
+        self._budget, self._shown = budget, sys.stderr.isatty()
+
+    def __call__(self, job: Job, number: int, seconds: float) -> None:
+        why = f", for {job.why}" if job.why else ""
+        self._draw(f"re-run {number}: {job.label}{why}, seed {job.seed} ({seconds:.0f} of {self._budget:.0f} s)")
+
+    def clear(self) -> None:
+        self._draw("")
+
+    def _draw(self, text: str) -> None:
+        if self._shown:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()

@@ -1,0 +1,196 @@
+"""A report and the run behind it to a proof: remedies of the leading findings are tried, one by one and in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from modellint.core.diagnostic import Diagnostic, Report
+from modellint.core.proof import Effect, Proof, Spread, Trial
+from modellint.core.record import dataclass
+from modellint.core.rule import Rule, RuntimeRule
+from modellint.measure.run import Run
+from modellint.measure.statistics import median
+
+from . import verdict
+from .catalogue import Offer, offers
+from .outcome import Outcome, outcome
+from .schedule import SEEDS, Job, Schedule
+from .verdict import Verdict
+
+Rules = Mapping[str, Rule]
+PAIRED = 3  # remedies of which pairs are made, where none alone cures
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A remedy with its rungs, and the findings that ask for it."""
+
+    rungs: tuple[Offer, ...]
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    offers: tuple[Offer, ...]
+    rules: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    verdict: Verdict
+
+
+def candidates(report: Report, run: Run, rules: Rules) -> list[Candidate]:
+    """The remedies of what is convicted, in the order of the report; of each, first the rules that it suits best."""
+    asked: dict[str, list[tuple[int, str]]] = {}
+    for finding in convicted(report):
+        for place, name in enumerate(rules[finding.rule].remedies if finding.rule in rules else ()):
+            asked.setdefault(name, []).append((place, finding.rule))
+    made = ((tuple(offers(name, run)), sorted(wanting, key=_place)) for name, wanting in asked.items())
+    return [Candidate(rungs, tuple(dict.fromkeys(rule for _, rule in wanting))) for rungs, wanting in made if rungs]
+
+
+def _place(wanting: tuple[int, str]) -> int:
+    return wanting[0]
+
+
+def convicted(report: Report) -> Iterator[Diagnostic]:
+    return (finding for finding in report.diagnostics if finding.verdict.convicts)
+
+
+class Prover:
+    """Runs what is to be tried, round by round, and judges it."""
+
+    def __init__(self, report: Report, run: Run, rules: Rules, schedule: Schedule, steps: int) -> None:
+        self._rules, self._schedule, self._steps, self._first = rules, schedule, steps, run
+        self._findings = list(convicted(report))
+        self._candidates = candidates(report, run, rules)
+        self._found: list[Outcome] = []
+        self._noise = 0.0
+
+    def prove(self) -> Proof | None:
+        """None where no finding has a remedy."""
+        if not self._candidates:
+            return None
+        self._begin()
+        singles = list(self._singles()) if self._found else []
+        ranked = verdict.against_the_best([tried.verdict for tried in singles])
+        singles = [replace(tried, verdict=known) for tried, known in zip(singles, ranked, strict=True)]
+        cures = [tried for tried in singles if tried.verdict.effect is Effect.CURED]
+        tried = [*singles, *([] if cures else self._pairs(singles))]
+        return self._proof(tried, min(cures, key=_change, default=None))
+
+    def _begin(self) -> None:
+        runs = self._schedule.run([Job(seed=seed) for seed in range(SEEDS)])
+        self._found = [self._outcome(run) for run in runs if run is not None]
+        if self._found:
+            self._noise = verdict.noise(self._outcome(self._first), self._found[0])
+
+    def _singles(self) -> Iterator[Tried]:
+        """All first rungs together, then the next one of each remedy that has not cured."""
+        left = [(candidate, candidate.rungs) for candidate in self._candidates]
+        while left:
+            tried = self._try([((rungs[0],), candidate.rules) for candidate, rungs in left])
+            yield from tried
+            left = [
+                (candidate, rungs[1:])
+                for (candidate, rungs), result in zip(left, tried, strict=True)
+                if len(rungs) > 1 and result.verdict.effect not in (Effect.CURED, Effect.UNTRIED, Effect.NOT_APPLIED)
+            ]
+
+    def _pairs(self, singles: Sequence[Tried]) -> list[Tried]:
+        best: dict[str, Tried] = {}
+        for tried in sorted(singles, key=lambda tried: -tried.verdict.progress):
+            if tried.verdict.effect in (Effect.IMPROVED, Effect.NO_EFFECT):
+                best.setdefault(tried.offers[0].name, tried)
+        pairs = combinations(list(best.values())[:PAIRED], 2)
+        return self._try([((*a.offers, *b.offers), (*a.rules, *b.rules)) for a, b in pairs])
+
+    def _try(self, wanted: Sequence[tuple[tuple[Offer, ...], tuple[str, ...]]]) -> list[Tried]:
+        seeds = range(len(self._found))
+        jobs = [Job(offered, seed, rules[0]) for offered, rules in wanted for seed in seeds]
+        runs = self._schedule.run(jobs)
+        parts = [runs[place * len(seeds) : (place + 1) * len(seeds)] for place in range(len(wanted))]
+        return [self._judged(*each, part) for each, part in zip(wanted, parts, strict=True)]
+
+    def _judged(self, offered: tuple[Offer, ...], rules: tuple[str, ...], runs: Sequence[Run | None]) -> Tried:
+        done = [self._outcome(run) for run in runs if run is not None]
+        if len(done) < len(runs):
+            return Tried(offered, rules, tuple(done), Verdict(Effect.UNTRIED, "the budget was used up"))
+        names = [offer.name for offer in offered]
+        if all(offer.balances for offer in offered):
+            known = verdict.judge_balance(self._found, done, names)
+        else:
+            known = verdict.judge(self._found, done, names, self._symptoms(rules), self._noise)
+        return Tried(offered, rules, tuple(done), known)
+
+    def _symptoms(self, rules: Sequence[str]) -> list[str]:
+        """What should end with these findings: they themselves, and what they explain."""
+        ended = {name for rule in rules for name in (rule, *self._rules[rule].explains)}
+        return [f.rule for f in self._findings if f.rule in ended]
+
+    def _outcome(self, run: Run) -> Outcome:
+        """The findings are sought in as many steps as the probe had: what they are held against depends on it."""
+        probed = replace(run, steps=tuple(step for step in run.steps if step.index < self._first.requested_steps))
+        seen = frozenset(finding.rule for finding in self._findings if _holds(finding, probed, self._rules))
+        return outcome(run, self._steps, seen)
+
+    def _proof(self, tried: Sequence[Tried], root: Tried | None) -> Proof:
+        trials = tuple(
+            replace(
+                _trial(each.outcomes),
+                label=" and ".join(offer.label for offer in each.offers),
+                remedies=tuple(offer.applied for offer in each.offers),
+                rules=tuple(dict.fromkeys(each.rules)),
+                effect=each.verdict.effect,
+                reason=each.verdict.reason,
+                gone=tuple(self._gone(each)),
+            )
+            for each in tried
+        )
+        return Proof(
+            steps=min((len(o.losses) for o in self._found), default=0),
+            seeds=len(self._found),
+            noise=self._noise if self._found else None,
+            found=_trial(self._found),
+            trials=trials,
+            root=root.rules[0] if root else None,
+            remedy=" and ".join(offer.label for offer in root.offers) if root else None,
+            seconds=self._schedule.seconds,
+        )
+
+    def _gone(self, tried: Tried) -> Iterator[str]:
+        seen = dict.fromkeys(finding.rule for finding in self._findings)
+        still = verdict.left(tried.outcomes, seen) if tried.outcomes else seen
+        yield from (rule for rule in seen if rule not in still)
+
+
+def _change(tried: Tried) -> tuple[int, float]:
+    """The smallest change first; of two alike the one that wins more."""
+    return sum(offer.size for offer in tried.offers), -tried.verdict.progress
+
+
+def _holds(finding: Diagnostic, run: Run, rules: Rules) -> bool:
+    """Whether the run still shows the finding; what cannot be measured stays."""
+    rule = rules.get(finding.rule)
+    if isinstance(rule, RuntimeRule):
+        found = (d for d in rule.check(run) if isinstance(d, Diagnostic))
+        return any(d.verdict.convicts and d.level.rank >= finding.level.rank for d in found)
+    evidence = rule.confirm(run, finding) if rule else None
+    return evidence is None or evidence.holds
+
+
+def _trial(outcomes: Sequence[Outcome]) -> Trial:
+    ends = [verdict.end(o.losses) for o in outcomes if o.losses]
+    names = dict.fromkeys(name for o in outcomes for name in o.measures)
+    columns = zip(*(o.losses for o in outcomes if o.losses), strict=False)
+    return Trial(
+        loss=_spread(ends),
+        losses=tuple(median(column) for column in columns),
+        measures={name: _spread([o.measures[name] for o in outcomes if name in o.measures]) for name in names},
+        seeds=len(outcomes),
+        non_finite=sum(not o.finite for o in outcomes),
+    )
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(median(values), min(values), max(values)) if values else Spread()

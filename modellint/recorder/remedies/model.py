@@ -1,0 +1,26 @@
+"""The model that a former run has found, found again when it is first called."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Callable, Dict
+
+import torch
+from torch.nn.modules import module as modules
+
+from ..patches import Patches
+
+Known = Dict[str, Any]  # "name" of the class and "parameters", the number of scalars
+
+
+def on_first_call(patches: Patches, known: Known, act: Callable[[torch.nn.Module], Any]) -> None:
+    """`act` once on each module that is such a model, before its first forward."""
+    seen: Any = weakref.WeakKeyDictionary()
+
+    def entered(module: torch.nn.Module, args: Any) -> None:
+        if type(module).__name__ == known["name"] and module not in seen:
+            seen[module] = True
+            if sum(parameter.numel() for parameter in module.parameters()) == known["parameters"]:
+                act(module)
+
+    patches.hook(modules.register_module_forward_pre_hook(entered))

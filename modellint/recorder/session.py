@@ -13,7 +13,9 @@ from .backwards import BackwardWatch
 from .byhand import ByHandWatch
 from .calls import CallWatch
 from .clips import ClipWatch
+from .examine import examine
 from .graphs import GraphWatch
+from .inputs import InputWatch
 from .losses import LossWatch
 from .patches import Patches, Watch
 from .roster import Roster
@@ -34,6 +36,7 @@ def start(write: Write) -> None:
     remedy.apply(write, json.loads(os.environ.get("MODELLINT_REMEDY", "[]")))
     finish = os.environ.get("MODELLINT_FINISH") == "1"
     recorder = Recorder(write, int(os.environ.get("MODELLINT_STEPS", "10")), ended=None if finish else ending.end)
+    recorder.examines = os.environ.get("MODELLINT_EXAMINE") != "0"
     ending.before(recorder.flush)
     ending.note_threads(write, lambda: recorder.stepping if recorder is not None else [])
     os.register_at_fork(after_in_child=recorder.forget)
@@ -48,9 +51,10 @@ class Recorder:
 
     def __init__(self, write: Write, steps: int = 10, ended: Optional[Callable[[], None]] = None) -> None:
         self.write, self.steps, self._ended = write, steps, ended
+        self.examines = True  # the model, after the last step
         self._patches = Patches()
         self.scalers, self.optimizers, self._backwards = ScalerWatch(self), StepWatch(self), BackwardWatch(self)
-        self._graph, self._calls = GraphWatch(self), CallWatch(self)
+        self._graph, self._calls, self._inputs = GraphWatch(self), CallWatch(self), InputWatch(self)
         self._is_watching = False
         self._others: List[Watch] = [ClipWatch(self), LossWatch(self)]
         self.forget()
@@ -88,9 +92,23 @@ class Recorder:
     def end(self, reason: str) -> None:
         self.describe()
         self.detach()
+        if self.examines and reason == "steps":
+            self._examine()
         self.write({"kind": "end", "reason": reason})
         if self._ended is not None:
             self._ended()
+
+    def _examine(self) -> None:
+        try:
+            for record in examine(self._inputs, len(self.tracks), goes_on=self._ended is None):
+                self.write(record)
+        except Exception as error:
+            self.warn("examine: %s: %s" % (type(error).__name__, error))
+
+    def nears_end(self, track: Track) -> None:
+        """Called between steps: what the model is given in the last two is kept for the examinations."""
+        if self.examines and track.done + 2 >= self.steps:
+            self._inputs.arm(self._patches)
 
     def warn(self, message: str) -> None:
         if message not in self._said:
@@ -120,6 +138,7 @@ class Recorder:
             self._graph.start()
         self.tracks.append(track)
         self.roster.forget_calls()
+        self.nears_end(track)
         if not isinstance(optimizer, Bare):
             introduced = {"parameters": track.numbers(self.roster.number), "location": frames.place()}
             self.write({"kind": "optimizer", "index": track.index, **introduced, **track.describe()})
@@ -146,6 +165,7 @@ class Recorder:
             self.write({"kind": "loss", "loss": call.describe()})
             if call.location:
                 self.place("loss", call.location)
+        self._inputs.note_labels(call)
         self.roster.note_readout(readout)
         self._graph.finish(root)
 

@@ -82,6 +82,7 @@ class StepWatch(Watch):
             track.done += 1
         if track.done == 1:
             recorder.describe()
+        recorder.nears_end(track)
         if recorder.complete():
             recorder.end("steps")
 

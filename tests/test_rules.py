@@ -15,7 +15,7 @@ from modellint.core.rule import GraphRule, Rule, RuntimeRule, SourceRule
 
 RULES = registry.load()
 BY_NAME = {rule.name: rule for rule in RULES}
-LAYERS = {"1": SourceRule, "2": (GraphRule, RuntimeRule), "3": RuntimeRule}  # structure is read, or examined
+LAYERS = {"1": SourceRule, "2": GraphRule, "3": RuntimeRule}
 
 
 def test_every_layer_has_rules() -> None:

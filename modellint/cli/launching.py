@@ -20,10 +20,9 @@ OPTIONS = (
     click.option("--step-seconds", type=float, default=60.0, show_default=True, help="Time for each further step."),
     click.option("--show-output", is_flag=True, help="Show the script's own output on standard error."),
     click.option("--allow-writes", is_flag=True, help="Let the run overwrite and delete files that existed before."),
-    click.option("--examine/--no-examine", default=True, help="Run a copy of the model again after the last step."),
     click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep what was recorded there."),
 )
-NAMES = ("python", "max_seconds", "start_seconds", "step_seconds", "show_output", "allow_writes", "examine", "run_dir")
+NAMES = ("python", "max_seconds", "start_seconds", "step_seconds", "show_output", "allow_writes", "run_dir")
 
 
 def launching(command: Command) -> Command:

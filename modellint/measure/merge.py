@@ -41,11 +41,10 @@ def _facts(journal: Records, journals: Sequence[Records]) -> dict[str, Any]:
     return {
         "steps": steps,
         "parameters": parameters,
-        "optimizers": [{**record, "parameters": _names(record, names)} for record in journal.of_kind("optimizer")],
+        "optimizers": [_optimizer(record, journal, names) for record in journal.of_kind("optimizer")],
         "model": journal.last("model"),
         "loss": journal.last("loss"),
         "graph": _graph(journal.last("graph"), parameters, steps),
-        "examinations": journal.of_kind("examination"),
         "classes": next((step["logits"]["classes"] for step in steps if step.get("logits")), None),
         "label_counts": records.label_counts(journal),
         "places": {record["name"]: record["location"] for record in journal.of_kind("place") if record["location"]},
@@ -74,6 +73,12 @@ def _reached(name: str | None, steps: Iterable[Record]) -> bool | None:
     return any(norm is not None for norm in seen) if seen else None
 
 
+def _optimizer(record: Record, journal: Records, names: Mapping[int, str]) -> dict[str, Any]:
+    reached = journal.of_kind("reached", optimizer=record["index"])
+    backwards = reached[-1]["backwards"] if reached else None
+    return {**record, "parameters": _names(record, names), "backwards": backwards}
+
+
 def _names(record: Record, names: Mapping[int, str]) -> list[str]:
     """A process that was killed may not have told all names."""
     return [names.get(number, f"parameter_{number}") for number in record["parameters"]]
@@ -83,23 +88,27 @@ def _step(record: Record, journal: Records, names: Mapping[int, str]) -> dict[st
     parameters = _names(record, names)
     norms = {
         field: dict(zip(parameters, record[field], strict=False))
-        for field in ("gradients", "gradients_at_step", "updates")
+        for field in ("gradients", "gradients_at_step", "updates", "weights")
+    }
+    zero = {
+        names.get(int(number), f"parameter_{number}"): share for number, share in record.get("zero_units", {}).items()
     }
     clips = journal.of_kind("clip", optimizer=record["optimizer"], step=record["index"])
     return {
         **{field.name: record[field.name] for field in fields(Step) if field.name in record},
         **norms,
         "apart": ranks.apart(record, parameters),
+        "zero_units": zero,
         "clips": [{**clip["clip"], "parameters": _names(clip, names)} for clip in clips],
-        "non_finite": [*record.get("non_finite", ()), *_bad_tensors(parameters, **norms)],
+        "non_finite": [*record.get("non_finite", ()), *_bad_tensors(parameters, norms)],
     }
 
 
-def _bad_tensors(names: Sequence[str], gradients: Record, gradients_at_step: Record, updates: Record) -> Iterator[str]:
+def _bad_tensors(names: Sequence[str], norms: Mapping[str, Record]) -> Iterator[str]:
     for name in names:
-        if _is_bad(gradients.get(name)) or _is_bad(gradients_at_step.get(name)):
+        if _is_bad(norms["gradients"].get(name)) or _is_bad(norms["gradients_at_step"].get(name)):
             yield f"gradient of {name}"
-    yield from (f"parameter {name}" for name in names if _is_bad(updates.get(name)))
+    yield from (f"parameter {name}" for name in names if _is_bad(norms["updates"].get(name)))
 
 
 def _is_bad(value: float | str | None) -> bool:

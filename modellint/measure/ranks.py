@@ -46,6 +46,7 @@ def _together(main: Record, told: Sequence[Record]) -> Record:
         "gradient_norm_at_step": _root(applied),
         "norms_at_backward": _at_backward(told),
         "updates": _updates(told),
+        "weights": _whole(told, [step["weights"] for step in told]),
         "non_finite": list(dict.fromkeys(name for step in told for name in step.get("non_finite", ()))),
         "rank_losses": [step.get("loss") for step in told],
         "apart": [_spread(told, index) for index in range(len(main["ranks"]["sums"]))],

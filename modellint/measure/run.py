@@ -49,6 +49,27 @@ class Logits:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """What enters a loss over single numbers, such as mean squares, and the targets that it is held against."""
+
+    shape: tuple[int, ...] = ()
+    target_shape: tuple[int, ...] = ()
+    input: Distribution = Distribution()
+    target: Distribution = Distribution()
+    positives: int | None = None  # targets that are 1, where all others are 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What enters the model: the tensors of the first call of a step."""
+
+    fingerprint: str = ""  # equal batches have equal ones
+    shape: tuple[int, ...] = ()  # of the first tensor
+    values: Distribution = Distribution()  # of the largest float tensor
+    idle: tuple[str, ...] = ()  # trained batch norms and dropouts of a model that is called in evaluation mode
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One call that clips gradients, as it happened within the step."""
 
@@ -80,11 +101,22 @@ class Step:
     gradients: Mapping[str, float | None] = field(default_factory=dict)  # per parameter, at the end of backward()
     gradients_at_step: Mapping[str, float | None] = field(default_factory=dict)
     updates: Mapping[str, float | None] = field(default_factory=dict)  # norm of the change / norm before, per parameter
+    weights: Mapping[str, float | None] = field(default_factory=dict)  # norm before the step, per parameter
     norms_at_backward: tuple[float, ...] = ()  # of the optimizer's parameters at EVERY backward() entry of this step
     backwards: int = 1
     clips: tuple[Clip, ...] = ()
     learning_rate: float | None = None
     loss_scale: float | None = None
+    # d (what backward() started from) / d (value of its loss function), undone by the loss scale: 1/k under
+    # accumulation, negative where the loss is maximised; the largest, where several losses are summed.
+    loss_weight: float | None = None
+    pair: Pair | None = None
+    batch: Batch | None = None
+    zero_units: Mapping[str, float] = field(
+        default_factory=dict
+    )  # share of a ReLU's units that are 0 in all rows, by the weight before it
+    graph_size: int | None = None  # operations in the graph of the loss, at most 5,000
+    graphs_alive: int | None = None  # graphs that backward() has gone through and that are still held after the step
     skipped: bool = False  # the gradient scaler skipped the update
     non_finite: tuple[str, ...] = ()  # "loss", "logits", "features", "gradient of NAME", "parameter NAME"
     rank_losses: tuple[float | None, ...] = ()  # the loss of each rank; empty where one process trains alone
@@ -111,6 +143,8 @@ class Parameter:
     optimizer: int | None = None
     requires_grad: bool = True
     zero_initialised: bool = False
+    weight_decay: float = 0.0
+    loose: bool = False  # a loss gives it a gradient, and no optimizer holds it
     location: Location = Location()  # where the class of the owning (user) module is written, and its module path
 
     @property
@@ -123,6 +157,7 @@ class Optimizer:
     name: str = "SGD"
     learning_rate: float | None = None  # the largest of its groups
     parameters: tuple[str, ...] = ()
+    backwards: int | None = None  # calls of backward() that gave its parameters a gradient, while it was watched
     settings: Mapping[str, Any] = field(default_factory=dict)  # weight_decay, momentum, betas, ... of the first group
     location: Location = Location()
 
@@ -147,28 +182,6 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
-    """A random function that a model calls in evaluation mode."""
-
-    name: str
-    location: Location = Location()
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """What a copy of the model did with its last inputs, in evaluation mode, after the last watched step."""
-
-    name: str  # "batch-mixing", "causality" or "determinism"
-    found: bool | None = None  # whether the fault shows; None: it was not made, and `reason` says why
-    reason: str = ""
-    value: float | None = None  # mixing: part of the other samples that change; else: change / largest output
-    sure: bool = True  # False: it may be by design
-    draws: tuple[Draw, ...] = ()
-    origin: Location = Location()  # the user's line that calls the module which makes the fault
-    location: Location = Location()  # the class of the model
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
     """A probe of one command (or of one model in process)."""
 
@@ -180,7 +193,6 @@ class Run:
     classes: int | None = None
     label_counts: Mapping[int, int] = field(default_factory=dict)  # over all watched rows of the class loss
     places: Mapping[str, Location] = field(default_factory=dict)  # the lines of "model", "loss", "backward", "step"
-    examinations: tuple[Examination, ...] = ()
     graph: Mapping[str, Any] | None = None  # the plain Graph, as modellint.graph reads it
     files: tuple[str, ...] = ()  # the user's own source files that the run executed
     written: tuple[str, ...] = ()  # files that the run created
@@ -197,9 +209,6 @@ class Run:
 
     def of(self, optimizer: int) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.optimizer == optimizer)
-
-    def examined(self, name: str) -> Examination:
-        return next((e for e in self.examinations if e.name == name), Examination(name, reason="no step was the last"))
 
     def place(self, name: str, module: str | None = None) -> Location:
         """The user's line of "model", "loss", "backward" or "step", as far as it is known, and a module path."""

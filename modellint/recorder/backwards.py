@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from torch import Tensor
 
-from . import features, marks, walk
+from . import activations, features, marks, walk
 from .patches import Patches, Watch, argument, guarded
 from .tensors import number, quiet
 from .window import Observation
+
+LOOSE = 2  # steps until every optimizer has been made
 
 
 class BackwardWatch(Watch):
@@ -21,6 +23,7 @@ class BackwardWatch(Watch):
         super().__init__(recorder)
         self.count = 0
         self._depth = 0
+        self._graphs: List[Any] = []
         self._observation: Optional[Observation] = None
 
     def apply(self, patches: Patches) -> None:
@@ -56,6 +59,8 @@ class BackwardWatch(Watch):
             self.recorder.by_hand.begin(root)
             return
         self.count += 1
+        if not self.recorder.is_sampling:
+            return
         with quiet():
             for track in self.recorder.live():
                 track.enter_backward()
@@ -64,10 +69,12 @@ class BackwardWatch(Watch):
     @guarded
     def _ends(self) -> None:
         recorder, observation, self._observation = self.recorder, self._observation, None
+        losses, recorder.losses = recorder.losses, []
         recorder.scalers.forget()
         if observation is None:
             return
         with quiet():
+            observation.facts["loss_weight"] = weight(losses, observation.scale)
             for track in recorder.live():
                 track.leave_backward(observation)
             recorder.by_hand.arm()
@@ -83,9 +90,17 @@ class BackwardWatch(Watch):
         node, call = walk.loss_of(root.grad_fn, self.recorder.may_read_saved)
         readout = walk.readout_of(node, self.recorder.may_read_saved)
         self.recorder.found(root, call, readout)
+        self._graphs.append(marks.presence(root.grad_fn))
+        if any(track.done == LOOSE for track in self.recorder.live()):
+            self.recorder.roster.note_loose(walk.leaves(root.grad_fn), self.recorder.tracks)
         started = root.numel() == 1 and (gradients is None or all(gradient is None for gradient in gradients))
         value = root.detach() if started else None
-        return Observation(value, self.recorder.scalers.scale_of(root), facts(call, readout, value))
+        shape = activations.facts(root.grad_fn, self.recorder.may_read_saved, self.recorder.roster.number)
+        return Observation(value, self.recorder.scalers.scale_of(root), {**facts(call, readout, value), **shape})
+
+    def alive(self) -> int:
+        """How many of the graphs that backward() has gone through are still held by somebody."""
+        return sum(graph() is not None for graph in self._graphs)
 
 
 def facts(call: Optional[marks.LossCall], readout: Optional[walk.Readout], loss: Optional[Tensor]) -> Dict[str, Any]:
@@ -93,12 +108,22 @@ def facts(call: Optional[marks.LossCall], readout: Optional[walk.Readout], loss:
     found = call.rows.facts() if call is not None and call.rows is not None else {}
     if call is not None and call.value is not None:
         found["objective"] = number(call.value)
+
+    if call is not None and call.pair is not None:
+        found["pair"] = call.pair
     if readout is not None and readout.features is not None:
         found["features"] = features.facts(readout.features)
     bad = [name for name in ("logits", "features") if not _is_finite(found.get(name) or {})]
     if loss is not None and not bool(loss.isfinite()):
         bad.insert(0, "loss")
     return {**found, "non_finite": bad}
+
+
+def weight(losses: Sequence[marks.LossCall], scale: Optional[float]) -> Optional[float]:
+    """The largest derivative of the root by a loss: over classes if there was one; None if none was seen."""
+    classed = [call for call in losses if call.rows is not None] or losses
+    found = [float(given.item()) for call in classed for given in call.weights if given is not None]
+    return max(found) / (scale or 1.0) if found else None
 
 
 def _is_finite(found: Dict[str, Any]) -> bool:

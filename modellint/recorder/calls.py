@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules import module as modules
 
-from . import frames, marks
+from . import frames, inputs, marks
 from .patches import Patches, Watch, guarded
 
 
@@ -25,6 +25,8 @@ class CallWatch(Watch):
         recorder = self.recorder
         if torch.is_grad_enabled() and recorder.roster.note(module, recorder.tracks):
             recorder.place("model")
+        if recorder.is_sampling and recorder.batch is None and torch.is_grad_enabled() and recorder.roster.owns(module):
+            recorder.batch = inputs.facts(module, args)
 
     @guarded
     def _left(self, module: torch.nn.Module, args: Any, result: Any) -> None:

@@ -1,85 +1,68 @@
-"""What the model was last called with and the labels of its loss, copied while the last watched step is made."""
+"""What enters the model at a step: a fingerprint by which equal batches are known, and the range of its numbers."""
 
 from __future__ import annotations
 
-import weakref
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+import zlib
+from collections.abc import Mapping
+from typing import Any, Dict, Iterator, List, Optional
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
-from .operation import tensors_in
-from .patches import Patches, Watch, guarded
-from .tensors import is_plain, quiet
+from .tensors import distribution, evenly, is_plain, quiet
 
-LARGEST = 1 << 28  # bytes of one input that is copied
-
-
-class Given(NamedTuple):
-    """One call of the model."""
-
-    model: torch.nn.Module
-    args: Tuple[Any, ...]
-    kwargs: Dict[str, Any]
+SAMPLE = 1024  # elements of each tensor that the fingerprint reads
 
 
-class InputWatch(Watch):
-    """Idle until `arm`; the model and what it was given are held until `take`."""
-
-    def __init__(self, recorder: Any) -> None:
-        super().__init__(recorder)
-        self._model: Any = None
-        self._given: Optional[Given] = None
-        self._lengths: List[int] = []
-        self.labels: Optional[Tensor] = None  # of every row of the class loss, -1 where it is ignored
-
-    def arm(self, patches: Patches) -> None:
-        """From now on calls of the first optimizer's model are copied."""
-        model = self.recorder.roster.names(self.recorder.tracks)[0] if self._model is None else None
-        if model is not None:
-            self._model = weakref.ref(model)
-            patches.around(torch.nn.Module, "__call__", self._around)
-
-    def take(self) -> Optional[Given]:
-        given, self._given = self._given, None
-        return given
-
-    @property
-    def steady(self) -> bool:
-        """Whether the first axis of what the model is given was seen several times and is always as long."""
-        return len(self._lengths) > 1 and len(set(self._lengths)) == 1
-
-    def note_labels(self, call: Any) -> None:
-        if self._model is not None and call is not None and call.rows is not None:
-            self.labels = call.rows.every_label()
-
-    def _around(self, original: Any, args: Any, kwargs: Any) -> Any:
-        if args[0] is self._model() and torch.is_grad_enabled():
-            self._keep(*args, kwargs=kwargs)
-        return original(*args, **kwargs)
-
-    @guarded
-    def _keep(self, model: torch.nn.Module, *args: Any, kwargs: Any) -> None:
-        with quiet():
-            self._given = Given(model, changed(args, _copied), changed(kwargs, _copied))
-            self._lengths += [len(tensor) for _, tensor in tensors_in((args, kwargs)) if tensor.dim()][:1]
+def facts(module: torch.nn.Module, args: Any) -> Optional[Dict[str, Any]]:
+    """The fields of a Batch, for the arguments of the step's first call of a model; None if no data is among them."""
+    data = [tensor for tensor in _tensors(args) if not tensor.requires_grad and is_plain(tensor) and tensor.numel()]
+    if not data:
+        return None
+    with quiet():
+        real = [tensor for tensor in data if tensor.is_floating_point()]
+        largest = max(real, key=lambda tensor: tensor.numel(), default=None)
+        return {
+            "fingerprint": _fingerprint(data),
+            "shape": list(data[0].shape),
+            "values": distribution(largest) if largest is not None else {},
+            "idle": idle(module),
+        }
 
 
-def changed(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """`value` with every tensor in it replaced; containers keep their kind, what is unknown is shared."""
+def idle(model: torch.nn.Module) -> List[str]:
+    """Of a model that is in evaluation mode: the trained batch norms, and the dropouts if most of it is trained."""
+    if model.training:
+        return []
+    trained = [parameter.requires_grad for parameter in model.parameters()]
+    whole = 2 * sum(trained) >= len(trained)
+    return [name for name, module in model.named_modules() if not module.training and _is_moded(module, whole)]
+
+
+def _is_moded(module: torch.nn.Module, whole: bool) -> bool:
+    """Whether the module computes something else in training, where it learns at all."""
+    if isinstance(module, _BatchNorm):
+        return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+    return whole and isinstance(module, _DropoutNd) and module.p > 0
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, (list, tuple)):
-        parts = [changed(part, change) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if isinstance(value, dict):
-        return {key: changed(part, change) for key, part in value.items()}
-    if isinstance(getattr(value, "data", None), dict):  # a BatchEncoding
-        return changed(value.data, change)
-    return value
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
 
 
-def _copied(tensor: Tensor) -> Tensor:
-    if not is_plain(tensor) or tensor.numel() * tensor.element_size() > LARGEST:
-        raise ValueError("an input cannot be copied")
-    return tensor.detach().clone()
+def _fingerprint(tensors: List[Tensor]) -> str:
+    known = 0
+    for tensor in tensors:
+        flat = tensor.detach().reshape(-1)
+        chosen = flat[evenly(len(flat), SAMPLE)]
+        known = zlib.crc32(str((list(tensor.shape), chosen.tolist())).encode(), known)
+    return "%08x" % known

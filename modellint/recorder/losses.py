@@ -9,7 +9,7 @@ from typing import Any, List, Optional
 from torch import Tensor
 from torch.nn import functional
 
-from . import frames, marks
+from . import frames, marks, pairs
 from .patches import Patches, Watch, guarded
 from .rows import Rows, flat
 from .tensors import is_plain, quiet
@@ -32,14 +32,19 @@ class LossWatch(Watch):
             result = original(*args, **kwargs)
         finally:
             self._depth.value = depth
-        if depth == 0 and self.recorder.tracks:
+        if depth == 0 and self.recorder.is_sampling:
             self._note(original, args, kwargs, result)
         return result
 
     @guarded
     def _note(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
         if isinstance(result, Tensor) and result.grad_fn is not None and is_plain(result):
-            marks.mark(result.grad_fn, marks.LOSS, call(function, args, kwargs, result))
+            weights: List[Tensor] = []
+            found = call(function, args, kwargs, result)._replace(weights=weights)
+            marks.mark(result.grad_fn, marks.LOSS, found)
+            if not result.dim():
+                result.grad_fn.register_prehook(weights.extend)
+                self.recorder.losses.append(found)
 
 
 def functions() -> List[str]:
@@ -58,7 +63,10 @@ def call(function: Any, args: Any, kwargs: Any, result: Tensor) -> marks.LossCal
     dense = rows is not None and given["input"].ndim > 2
     reduction = str(given.get("reduction", "mean"))
     value = None if rows else _value(function, bound, result)
-    return marks.LossCall(kind, frames.place(), weighted, given.get("ignore_index"), rows, reduction, dense, value)
+    pair = pairs.facts(given) if name in pairs.NAMES else None
+    return marks.LossCall(
+        kind, frames.place(), weighted, given.get("ignore_index"), rows, reduction, dense, value, pair
+    )
 
 
 def _rows(given: Any) -> Optional[Rows]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import torch
 from torch import Tensor
 
 from .rows import Rows
 
-LOSS, MODULE = "modellint loss", "modellint module"
+LOSS, MODULE, PRESENCE = "modellint loss", "modellint module", "modellint presence"
 
 
 class LossCall(NamedTuple):
-    """One call of a loss function; `rows` only for a loss over classes."""
+    """One call of a loss function: `rows` only for a loss over classes, `pair` for one over single numbers.
+
+    `weights` fills during backward(): the derivative of what it started from by the value of this call.
+    """
 
     kind: str
     location: Dict[str, Any]
@@ -24,6 +27,8 @@ class LossCall(NamedTuple):
     reduction: str = "mean"
     dense: bool = False
     value: Optional[Tensor] = None  # without rows: of the function as it was called, targets in the shape of the input
+    pair: Optional[Dict[str, Any]] = None
+    weights: Sequence[Tensor] = ()
 
     def describe(self) -> Dict[str, Any]:
         return {
@@ -47,6 +52,17 @@ class ModuleCall(NamedTuple):
 def mark(node: Any, key: str, value: Any) -> None:
     if node is not None:
         node.metadata.setdefault(key, value)
+
+
+class _Presence:
+    """Lives as long as the node that it is noted on: a node itself cannot be held weakly."""
+
+
+def presence(node: Any) -> Any:
+    """A weak reference that is dead as soon as `node` is."""
+    found = _Presence()
+    mark(node, PRESENCE, found)
+    return weakref.ref(found)
 
 
 def call_of(module: torch.nn.Module, entered: Any, location: Dict[str, Any], keep: bool = False) -> ModuleCall:

@@ -53,6 +53,10 @@ class Models:
         self._called.append(weakref.ref(module))
         return len(self._called) == 1
 
+    def owns(self, module: torch.nn.Module) -> bool:
+        """Whether note() has found parameters of an optimizer in `module`."""
+        return any(held() is module for held in self._called)
+
     def forget(self) -> None:
         """A new optimizer may own parameters of modules that owned none before."""
         self._seen.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ class Roster:
         self._known: Dict[int, Dict[str, Any]] = {}
         self._readout: Any = None
         self.number = self._parameters.number
-        self.forget_calls = self._models.forget
+        self.forget_calls, self.owns = self._models.forget, self._models.owns
+        self._loose: Set[int] = set()
 
     def note(self, module: torch.nn.Module, tracks: List[Track]) -> bool:
         return self._models.note(module, {id(p) for track in tracks for p in track.parameters()})
@@ -32,6 +33,11 @@ class Roster:
         listed = [parameter for parameter in track.parameters() if self.number(parameter) not in self._parameters.zero]
         for parameter, norm in zip(listed, Norms(listed).values()):
             self._parameters.zero[self.number(parameter)] = norm == 0
+
+    def note_loose(self, reached: Iterable[Tensor], tracks: List[Track]) -> None:
+        """Which of the parameters that a loss has reached no optimizer holds so far."""
+        held = {id(parameter) for track in tracks for parameter in track.parameters()}
+        self._loose.update(self.number(parameter) for parameter in reached if id(parameter) not in held)
 
     def note_readout(self, found: Optional[walk.Readout]) -> None:
         if self._readout is None and found is not None:
@@ -63,8 +69,12 @@ class Roster:
         for number, parameter in self._parameters.alive():
             self._known.setdefault(number, models.describe(number, "parameter_%d" % number, None, parameter))
         for track in tracks:
+            decays = track.decays()
             for parameter in [] if track.is_bare() else track.parameters():
-                self._known[self.number(parameter)]["optimizer"] = track.index
+                found = {"optimizer": track.index, "weight_decay": decays.get(id(parameter), 0.0)}
+                self._known[self.number(parameter)].update(found)
+        for number in self._loose:
+            self._known.get(number, {})["loose"] = "optimizer" not in self._known.get(number, {})
         for number, zero in self._parameters.zero.items():
             self._known.get(number, {})["zero_initialised"] = zero
 

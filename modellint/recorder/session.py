@@ -13,9 +13,7 @@ from .backwards import BackwardWatch
 from .byhand import ByHandWatch
 from .calls import CallWatch
 from .clips import ClipWatch
-from .examine import examine
 from .graphs import GraphWatch
-from .inputs import InputWatch
 from .losses import LossWatch
 from .patches import Patches, Watch
 from .roster import Roster
@@ -36,7 +34,6 @@ def start(write: Write) -> None:
     remedy.apply(write, json.loads(os.environ.get("MODELLINT_REMEDY", "[]")))
     finish = os.environ.get("MODELLINT_FINISH") == "1"
     recorder = Recorder(write, int(os.environ.get("MODELLINT_STEPS", "10")), ended=None if finish else ending.end)
-    recorder.examines = os.environ.get("MODELLINT_EXAMINE") != "0"
     ending.before(recorder.flush)
     ending.note_threads(write, lambda: recorder.stepping if recorder is not None else [])
     os.register_at_fork(after_in_child=recorder.forget)
@@ -51,10 +48,9 @@ class Recorder:
 
     def __init__(self, write: Write, steps: int = 10, ended: Optional[Callable[[], None]] = None) -> None:
         self.write, self.steps, self._ended = write, steps, ended
-        self.examines = True  # the model, after the last step
         self._patches = Patches()
-        self.scalers, self.optimizers, self._backwards = ScalerWatch(self), StepWatch(self), BackwardWatch(self)
-        self._graph, self._calls, self._inputs = GraphWatch(self), CallWatch(self), InputWatch(self)
+        self.scalers, self.optimizers, self.backwards = ScalerWatch(self), StepWatch(self), BackwardWatch(self)
+        self._graph, self._calls = GraphWatch(self), CallWatch(self)
         self._is_watching = False
         self._others: List[Watch] = [ClipWatch(self), LossWatch(self)]
         self.forget()
@@ -69,12 +65,15 @@ class Recorder:
         self._said: Dict[str, None] = {}
         self._raised = 0
         self._loss: Optional[marks.LossCall] = None
-        self._backwards.count = 0
+        self.losses: List[marks.LossCall] = []  # since the last backward()
+        self.batch: Optional[Dict[str, Any]] = None  # of the step that is being made
+        self.is_sampling = False
+        self.backwards.count = 0
 
     def attach(self) -> None:
         self.write({"kind": "start", "rank": os.environ.get("RANK"), "environment": surroundings.versions()})
         self.describe()  # a script's own path is forgotten by the interpreter when the script is done
-        for watch in (self.scalers, self.optimizers, self._backwards, *self._others):
+        for watch in (self.scalers, self.optimizers, self.backwards, *self._others):
             watch.apply(self._patches)
 
     def detach(self) -> None:
@@ -92,23 +91,9 @@ class Recorder:
     def end(self, reason: str) -> None:
         self.describe()
         self.detach()
-        if self.examines and reason == "steps":
-            self._examine()
         self.write({"kind": "end", "reason": reason})
         if self._ended is not None:
             self._ended()
-
-    def _examine(self) -> None:
-        try:
-            for record in examine(self._inputs, len(self.tracks), goes_on=self._ended is None):
-                self.write(record)
-        except Exception as error:
-            self.warn("examine: %s: %s" % (type(error).__name__, error))
-
-    def nears_end(self, track: Track) -> None:
-        """Called between steps: what the model is given in the last two is kept for the examinations."""
-        if self.examines and track.done + 2 >= self.steps:
-            self._inputs.arm(self._patches)
 
     def warn(self, message: str) -> None:
         if message not in self._said:
@@ -137,8 +122,8 @@ class Recorder:
             self._calls.apply(self._patches)
             self._graph.start()
         self.tracks.append(track)
+        self.is_sampling = True
         self.roster.forget_calls()
-        self.nears_end(track)
         if not isinstance(optimizer, Bare):
             introduced = {"parameters": track.numbers(self.roster.number), "location": frames.place()}
             self.write({"kind": "optimizer", "index": track.index, **introduced, **track.describe()})
@@ -155,7 +140,7 @@ class Recorder:
         """Whether every optimizer has had its steps; one that steps more rarely is waited for, within bounds."""
         most = max((track.done for track in self.tracks), default=0)
         used = [parameter for track in self.tracks if track.done for parameter in track.parameters()]
-        waiting = [track for track in self.live() if track.done or (track.reached and not track.shares(used))]
+        waiting = [track for track in self.live() if track.done or (track.backwards and not track.shares(used))]
         return most >= 3 * self.steps or (most >= self.steps and not waiting)
 
     def found(self, root: Tensor, call: Optional[marks.LossCall], readout: Optional[walk.Readout]) -> None:
@@ -165,7 +150,6 @@ class Recorder:
             self.write({"kind": "loss", "loss": call.describe()})
             if call.location:
                 self.place("loss", call.location)
-        self._inputs.note_labels(call)
         self.roster.note_readout(readout)
         self._graph.finish(root)
 
@@ -174,6 +158,8 @@ class Recorder:
         if self.tracks:
             device = surroundings.device(parameter for track in self.tracks for parameter in track.parameters())
             self.write({"kind": "environment", "environment": {**surroundings.versions(), "device": device}})
+            for track in self.tracks:
+                self.write({"kind": "reached", "optimizer": track.index, "backwards": track.backwards})
             with quiet():
                 for record in self.roster.describe(self.tracks):
                     self.write(record)

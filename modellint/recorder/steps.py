@@ -77,12 +77,13 @@ class StepWatch(Watch):
         recorder.stepping = frames.user_frames()
         if track.done < recorder.steps:
             with quiet():
-                recorder.write(track.end_step(skipped, recorder.roster.number))
+                measured = track.end_step(skipped, recorder.roster.number)
+                recorder.write({**measured, "batch": recorder.batch, "graphs_alive": recorder.backwards.alive()})
+                recorder.batch = None
         else:
             track.done += 1
         if track.done == 1:
             recorder.describe()
-        recorder.nears_end(track)
         if recorder.complete():
             recorder.end("steps")
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
+SAMPLED = 1 << 16
 Numbers = List[Optional[float]]
 
 
@@ -55,6 +56,15 @@ class Norms:
             for index, value in zip(indices, vector.tolist()):
                 found[index] = value
         return found
+
+
+def distribution(tensor: Tensor) -> Dict[str, float]:
+    """The fields of a Distribution, over an even sample of at most 65,536 elements."""
+    flat = tensor.detach().reshape(-1)
+    sample = flat[:: -(-flat.numel() // SAMPLED)].double()
+    low, high = sample.aminmax()
+    std, mean = torch.std_mean(sample, correction=0)
+    return {"mean": mean.item(), "std": std.item(), "min": low.item(), "max": high.item()}
 
 
 def total(norms: Numbers) -> float:

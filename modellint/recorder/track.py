@@ -24,9 +24,9 @@ class Track:
 
     def __init__(self, index: int, optimizer: Any) -> None:
         self.index, self.done = index, 0
+        self.backwards = 0  # calls of backward() that gave its parameters a gradient
         self.fresh = False  # a backward() came since the last step() or zero_grad()
         self.applied = False  # the optimizer has stepped on the present gradients
-        self.reached = False  # some backward() gave its parameters a gradient
         self._optimizer = weakref.ref(optimizer)
         self._window = Window()
 
@@ -48,6 +48,13 @@ class Track:
 
     def parameters(self) -> List[Tensor]:
         return [parameter for group in self.groups() for parameter in group["params"]]
+
+    def decays(self) -> Dict[int, float]:
+        """The weight decay of each parameter, by its id."""
+        pairs = (
+            (parameter, number(group.get("weight_decay"))) for group in self.groups() for parameter in group["params"]
+        )
+        return {id(parameter): decay for parameter, decay in pairs if decay}
 
     def numbers(self, numbering: Callable[[Tensor], int]) -> List[int]:
         return [numbering(parameter) for parameter in self.parameters()]
@@ -82,7 +89,7 @@ class Track:
     def leave_backward(self, observation: Observation) -> None:
         self._window.leave_backward(observation, self.gradients())
         self.fresh, self.applied = True, False
-        self.reached = self.reached or any(parameter.grad is not None for parameter in self.parameters())
+        self.backwards += any(parameter.grad is not None for parameter in self.parameters())
 
     def begin_step(self) -> None:
         self._window.begin_step(self.parameters(), self.gradients())
@@ -109,6 +116,7 @@ class Track:
             "index": self.done,
             **self._window.record(fused),
             "updates": [] if skipped else self.updates(),
+            "weights": self._window.weights(),
             "learning_rate": self._rate(),
             "skipped": skipped,
             "parameters": self.numbers(numbering),

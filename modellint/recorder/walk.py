@@ -34,7 +34,7 @@ class Readout(NamedTuple):
 def loss_of(root: Any, may_read_saved: bool) -> Tuple[Any, Optional[marks.LossCall]]:
     """The node of the loss function nearest to `root`, one over classes before others; (root, None) without any."""
     first: Tuple[Any, Optional[marks.LossCall]] = (root, None)
-    for node in _below(root):
+    for node in below(root):
         call = node.metadata.get(marks.LOSS) or (_nll(node) if may_read_saved else None)
         if call is not None and call.rows is not None:
             return node, call
@@ -46,12 +46,12 @@ def loss_of(root: Any, may_read_saved: bool) -> Tuple[Any, Optional[marks.LossCa
 def readout_of(loss: Any, may_read_saved: bool) -> Optional[Readout]:
     """The first operation with a weight matrix that is met going down from the loss."""
     calls: Dict[Any, marks.ModuleCall] = {}
-    for node in _below(loss):
+    for node in below(loss):
         call = node.metadata.get(marks.MODULE) or calls.get(node)
-        weight = _weight(node)
-        if weight is not None:
+        found = weight(node)
+        if found is not None:
             module = call.module() if call else None
-            return Readout(module, weight, _features(node, call, weight, may_read_saved), call.location if call else {})
+            return Readout(module, found, _features(node, call, found, may_read_saved), call.location if call else {})
         if call is not None:
             calls.update(
                 (child, call)
@@ -63,11 +63,12 @@ def readout_of(loss: Any, may_read_saved: bool) -> Optional[Readout]:
 
 def leaves(root: Any) -> List[Tensor]:
     """The parameters that a loss depends on; where there are none, all leaves that require a gradient."""
-    found = [node.variable for node in _below(root, 1 << 20) if hasattr(node, "variable")]
+    found = [node.variable for node in below(root, 1 << 20) if hasattr(node, "variable")]
     return [leaf for leaf in found if isinstance(leaf, torch.nn.Parameter)] or found
 
 
-def _below(root: Any, limit: int = LIMIT) -> Iterator[Any]:
+def below(root: Any, limit: int = LIMIT) -> Iterator[Any]:
+    """The nodes that `root` depends on, itself first, then by their distance."""
     queue, seen = deque([root]), {root}
     while queue and len(seen) < limit:
         node = queue.popleft()
@@ -93,7 +94,7 @@ def _nll(node: Any) -> Optional[marks.LossCall]:
         return None
 
 
-def _weight(node: Any) -> Optional[Tensor]:
+def weight(node: Any) -> Optional[Tensor]:
     """The weight matrix that this operation applies: a Parameter, rather than an input that is a leaf itself."""
     if not any(node.name().startswith(kind) for kind in _SAVED):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from torch import Tensor
@@ -38,6 +39,7 @@ class Window:
         self._entry: Optional[Norms] = None
         self._applied: Optional[Norms] = None
         self._old: List[Tensor] = []
+        self._sizes: List[float] = []  # the norm of a parameter / that of its sample
 
     def enter_backward(self, gradients: Norms) -> None:
         self._entry = gradients
@@ -50,6 +52,7 @@ class Window:
     def begin_step(self, parameters: Sequence[Tensor], gradients: Norms) -> None:
         self._applied = gradients
         self._old = [_sample(parameter).clone() for parameter in parameters]
+        self._sizes = [math.sqrt(local(p).numel() / max(1, old.numel())) for p, old in zip(parameters, self._old)]
 
     def read_applied(self, gradients: Norms) -> None:
         self._applied = gradients
@@ -72,6 +75,10 @@ class Window:
             "sums": ranks.sums(self._old),
             "shares_at_backward": [ranks.share(backward.before, held) for backward in self._backwards()],
         }
+
+    def weights(self) -> Numbers:
+        """The norms of the parameters at begin_step(), as their samples tell."""
+        return [norm if norm is None else norm * size for norm, size in zip(Norms(self._old).values(), self._sizes)]
 
     def record(self, own_scale: Optional[float]) -> Dict[str, Any]:
         """The fields of a Step that backward() and the gradients tell."""

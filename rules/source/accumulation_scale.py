@@ -141,13 +141,21 @@ class AccumulationScale(SourceRule):
                         yield self.at(backward, "adds up the gradients of several batches and not their mean")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
-        steps = [step for step in run.steps if step.backwards > 1 and step.loss is not None and step.class_loss]
-        if not steps:
+        found = [_weight(run, step) for step in run.steps if step.backwards > 1]
+        ratios = [ratio for ratio in found if ratio is not None]
+        if not ratios:
             return None
-        ratio = median((step.loss or 0.0) / (step.class_loss or 1.0) for step in steps)
+        ratio = median(ratios)
         return Evidence(
             "loss that backward() starts from / mean loss of its batch", ratio, self.share, holds=ratio > self.share
         )
+
+
+def _weight(run: Run, step: Step) -> float | None:
+    """What one is to what backward() starts from: the mean loss of a batch by its derivative, else by its value."""
+    if step.loss_weight is not None and run.loss is not None and run.loss.reduction == "mean":
+        return step.loss_weight
+    return step.loss / step.class_loss if step.loss is not None and step.class_loss else None
 
 
 def _added(loop: TrainingLoop, step: Act) -> Iterator[Act]:

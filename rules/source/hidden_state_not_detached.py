@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure import growth
 from modellint.source.facts import Act, TrainingLoop
 
 
@@ -20,6 +21,7 @@ class HiddenStateNotDetached(SourceRule):
     """
 
     code, severity, topic = "ML127", Severity.ERROR, "memory"
+    twins = ("memory-growth",)
     words = (".backward(",)
     bad = (
         """
@@ -155,6 +157,8 @@ class HiddenStateNotDetached(SourceRule):
             optimizer.step()
         """,
     )
+    confirmed_by = Run(tuple(Step(i, graph_size=20 + 15 * i) for i in range(10)))
+    not_confirmed_by = Run(tuple(Step(i, graph_size=20) for i in range(10)))
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
@@ -169,6 +173,13 @@ class HiddenStateNotDetached(SourceRule):
                         yield self.at(
                             step, f"trains `{model.name}`, which feeds `{model.carried}` back from step to step"
                         )
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        found = max(growth.sizes(run), key=lambda sizes: sizes[-1], default=None)
+        if found is None:
+            return None
+        claim = "operations in the graph of the loss"
+        return Evidence(claim, found[-1], found[0], holds=growth.grows(found, 3.0), series=found)
 
 
 def _is_through(loop: TrainingLoop, act: Act) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure import sides
+from modellint.measure.run import Distribution, Pair
 from modellint.source import outputs
 from modellint.source.facts import Loss
 
@@ -69,6 +71,8 @@ class KlDivInputNotLog(SourceRule):
         loss = F.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), **options)
         """,
     )
+    confirmed_by = Run((Step(pair=Pair(input=Distribution(min=0.01, max=0.8))),) * 3)
+    not_confirmed_by = Run((Step(pair=Pair(input=Distribution(min=-9.0, max=-0.1))),) * 3)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loss in (loss for loss in script.losses if loss.kind == "KLDivLoss"):
@@ -95,6 +99,14 @@ class KlDivInputNotLog(SourceRule):
             yield self.at(
                 loss, f"takes {expected} and is given the result of the {where}", certain=sure and loss.certain
             )
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        if "as target" in finding.message:
+            return None
+        highest = [pair.input.max for pair in sides.of_loss(run, finding.location) if pair.input.max is not None]
+        if not highest:
+            return None
+        return Evidence("highest log-probability", min(highest), 0.0, holds=min(highest) > 0, series=tuple(highest))
 
 
 def _log_target(loss: Loss) -> bool | None:

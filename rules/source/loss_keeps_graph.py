@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure import growth
 from modellint.source.facts import Act, TrainingLoop
 from modellint.source.place import function_of
 
@@ -20,6 +21,7 @@ class LossKeepsGraph(SourceRule):
     """
 
     code, severity, certain, topic = "ML123", Severity.WARNING, True, "memory"
+    twins = ("memory-growth",)
     words = (".backward(",)
     bad = (
         """
@@ -91,18 +93,6 @@ class LossKeepsGraph(SourceRule):
                 saved = []
         """,
         """
-        for batch in loader:  # the sum begins anew with each batch
-            penalty, total = 0, 0
-            for task in batch:
-                part = F.mse_loss(model(task), target)
-                total += part
-                penalty += 2 * (1 - part)
-            optimizer.zero_grad()
-            total.backward()
-            optimizer.step()
-            log(penalty.item())
-        """,
-        """
         correct, words, total = 0, 0, 0
         for x, y in loader:
             optimizer.zero_grad()
@@ -158,6 +148,8 @@ class LossKeepsGraph(SourceRule):
             optimizer.step(closure)
         """,
     )
+    confirmed_by = Run(tuple(Step(i, graphs_alive=1 + i) for i in range(10)))
+    not_confirmed_by = Run(tuple(Step(i, graphs_alive=1) for i in range(10)))
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
@@ -168,11 +160,16 @@ class LossKeepsGraph(SourceRule):
                 if freed and not any(origin is act.call for start in starts for origin in start.origins):
                     yield self.at(act, f"adds to `{act.subjects[0]}` a loss with its graph")
 
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        found = max(growth.held(run), key=lambda alive: alive[-1], default=None)
+        if found is None:
+            return None
+        claim = "graphs of earlier steps that are still held"
+        return Evidence(claim, found[-1], found[0], holds=growth.grows(found), series=found)
+
 
 def _is_local(act: Act, loop: TrainingLoop) -> bool:
-    """Whether the sum begins anew in each pass, or with each call of a helper or closure that the training loop calls."""
-    if act.anew in (*act.loops, *loop.nest[-1:]):
-        return True
+    """Whether the sum belongs to a loop of a helper or closure that the training loop calls, and ends with each call."""
     if not act.loops or not loop.nest or "." in act.subjects[0]:
         return False
     return function_of(act.loops[-1]) != function_of(loop.nest[-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import replace
 from modellint.source import divergence
@@ -36,6 +36,7 @@ class LossSign(SourceRule):
 
     code, severity, topic = "ML136", Severity.ERROR, "structure"
     explains = ("loss-not-falling",)
+    twins = ("reversed-loss",)
     remedy = "flip-sign"
     words = (
         *((".backward(", sign) for sign in ("= -", "(-", " -(", "return -", "* -1", ".neg()", "log_prob(")),
@@ -161,6 +162,8 @@ class LossSign(SourceRule):
             optimizer.step()
         """,
     )
+    confirmed_by = Run(tuple(Step(i, loss_weight=-1.0) for i in range(3)))
+    not_confirmed_by = Run(tuple(Step(i, loss_weight=0.5) for i in range(3)))
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         if any(MEANT.search(name) for name in script.attributes):
@@ -189,6 +192,13 @@ class LossSign(SourceRule):
                 if negated and value.arguments[0].location == finding.location:
                     return Fix((replace(value, "{0}"),), safe=False)
         return None
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        series = tuple(step.loss_weight for step in run.steps if step.loss_weight is not None)
+        if not series:
+            return None
+        claim = "d (what backward() starts from) / d (loss)"
+        return Evidence(claim, max(series), 0.0, holds=max(series) < 0, series=series)
 
 
 def _turned(summands: tuple[Summand, ...]) -> Value:

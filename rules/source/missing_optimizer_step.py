@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure import stepping
 
 
 class MissingOptimizerStep(SourceRule):
@@ -19,6 +20,7 @@ class MissingOptimizerStep(SourceRule):
 
     code, severity, certain, topic = "ML103", Severity.ERROR, True, "gradients"
     explains = ("loss-not-falling",)
+    twins = ("step-skipped",)
     words = ("zero_grad",)
     bad = (
         """
@@ -109,6 +111,8 @@ class MissingOptimizerStep(SourceRule):
                 yield self.at(clear, f"clears the gradients of {where}, which never steps")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        if late := next(stepping.never(run), None):
+            return Evidence("calls of backward() for an optimizer that never steps", late.backwards, 0)
         if run.status != "no step" and (not run.steps or len(run.optimizers) > 1):
             return None
         return Evidence("steps of an optimizer", len(run.steps), 1, holds=not run.steps)

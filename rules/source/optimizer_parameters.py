@@ -38,6 +38,7 @@ class OptimizerParameters(SourceRule):
 
     code, severity, certain, topic = "ML124", Severity.ERROR, True, "structure"
     explains = ("loss-not-falling",)
+    twins = ("loose-parameters",)
     words = (("optim", "parameters()"), ".backward(")
     bad = (
         """
@@ -165,7 +166,8 @@ class OptimizerParameters(SourceRule):
         trainable = [parameter for parameter in run.parameters if parameter.requires_grad]
         if not trainable or not run.steps:
             return None
-        loose = sum(parameter.optimizer is None for parameter in trainable)
+        seen = max(step.index for step in run.steps) > 1  # what the loss reaches is known from the third step on
+        loose = sum(parameter.loose if seen else parameter.optimizer is None for parameter in trainable)
         return Evidence("trainable parameters that no optimizer holds", loose, 0, holds=loose > 0)
 
 

@@ -20,7 +20,8 @@ class SameBatchEveryStep(SourceRule):
         "an epoch" no longer means that every sample was seen.
     Fix: loop over the loader, or make the iterator once before the loop and call `next()` on it.
     Ignore: when the loader has a single batch, or when over-fitting one batch is the test that is meant.
-    Thresholds: a run confirms it when at least `steps` = 3 steps had labels, `rows` = 8 or more each, and all the same.
+    Thresholds: a run confirms it when at least `steps` = 3 steps had the same inputs; where they were not
+        seen, the same labels, `rows` = 8 or more.
     Reported: https://github.com/leohsuofnthu/Pytorch-IterativeFCN/issues/7, https://github.com/skhu101/GM-NAS/issues/4
     """
 
@@ -114,10 +115,11 @@ class SameBatchEveryStep(SourceRule):
         yield self.at(first, message + (", which is not shuffled" if plain else ""), certain=plain)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
-        labels = [step.labels for step in run.steps if len(step.labels) >= self.rows]
-        if len(labels) < self.steps:
+        known: list[object] = [step.batch.fingerprint for step in run.steps if step.batch]
+        batches = known or [step.labels for step in run.steps if len(step.labels) >= self.rows]
+        if len(batches) < self.steps:
             return None
-        return Evidence("different batches among the steps", len(set(labels)), 1, holds=len(set(labels)) == 1)
+        return Evidence("different batches among the steps", len(set(batches)), 1, holds=len(set(batches)) == 1)
 
 
 def _makes(made: Loader, first: Act) -> bool:

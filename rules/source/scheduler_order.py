@@ -31,6 +31,7 @@ class SchedulerOrder(SourceRule):
 
     code, severity, topic = "ML117", Severity.WARNING, "schedule"
     explains = ("loss-not-falling",)
+    twins = ("learning-rate-trajectory",)
     words = ("lr_scheduler", ("_schedule(", "optim"), "scheduler.step(", ("LR(", "optim"))
     batches = 100
     bad = (

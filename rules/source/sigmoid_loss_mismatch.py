@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
+from modellint.measure import sides
+from modellint.measure.run import Distribution, Pair
 from modellint.source import lookup, outputs
 from modellint.source.facts import Loss
 
@@ -109,6 +111,8 @@ class SigmoidLossMismatch(SourceRule):
         loss = F.binary_cross_entropy_with_logits(student(x), torch.sigmoid(teacher(x)))
         """,
     )
+    confirmed_by = Run((Step(pair=Pair(input=Distribution(min=0.2, max=0.8))),) * 3)
+    not_confirmed_by = Run((Step(pair=Pair(input=Distribution(min=-2.0, max=1.8))),) * 3)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loss in script.losses:
@@ -135,3 +139,10 @@ class SigmoidLossMismatch(SourceRule):
                 inner = "{0|input}" if "." in found[0].name else "{receiver}"
                 return Fix((edit.replace(found[0], inner, into=loss),))
         return None
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        ranges = [(pair.input.min or 0.0, pair.input.max or 0.0) for pair in sides.of_loss(run, finding.location)]
+        if not ranges:
+            return None
+        inside = sum(low >= 0 and high <= 1 for low, high in ranges) / len(ranges)
+        return Evidence("share of steps whose scores all lie within 0 and 1", inside, 1.0, holds=inside == 1)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
-from modellint.measure import examined
+from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source import lookup, outputs
 from modellint.source.code import Value
 from modellint.source.facts import Loss, Operation
@@ -36,7 +35,6 @@ class SoftmaxDimension(SourceRule):
     """
 
     code, severity, certain, topic = "ML115", Severity.ERROR, True, "structure"
-    twins = ("batch-mixing",)
     words = ("softmax(", "Softmax(", "softmin(", "cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss")
     bad = (
         """
@@ -116,11 +114,6 @@ class SoftmaxDimension(SourceRule):
             if call.name in GUESSES and _axis(call) is None and not call.unpacks:
                 message = f"leaves it to `{call.method}` to guess the axis that it runs over"
                 yield self.at(call, message, severity=Severity.NOTE)
-
-    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
-        """Samples that meet convict; where they do not, the softmax may come after the model."""
-        evidence = examined.mixing(run) if "for the loss" in finding.message else None
-        return evidence if evidence is not None and evidence.holds else None
 
     def _normalised(self, loss: Loss) -> Iterator[Diagnostic]:
         """The softmax whose result is the loss's input, as it is."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.diagnostic import Location
+from modellint.measure.run import Batch
 from modellint.source.facts import Act, Evaluation, TrainingLoop
 
 EVALUATES = re.compile(r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev)([^a-z].*)?", re.I)
@@ -26,6 +27,7 @@ class TrainEvalMode(SourceRule):
     """
 
     code, severity, certain, topic = "ML119", Severity.WARNING, True, "evaluation"
+    twins = ("trained-in-evaluation-mode",)
     words = (".eval(", "no_grad():", "inference_mode():", "load_state_dict(", ".backward(")
     bad = (
         """
@@ -177,6 +179,9 @@ class TrainEvalMode(SourceRule):
         """,
     )
 
+    confirmed_by = Run(tuple(Step(i, batch=Batch(idle=("dropout",))) for i in range(3)))
+    not_confirmed_by = Run(tuple(Step(i, batch=Batch()) for i in range(3)))
+
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for found in script.evaluations:
             yield from self._evaluated(found)
@@ -196,6 +201,14 @@ class TrainEvalMode(SourceRule):
             if switched is not None and (modal or not step.parameters):
                 message = "is left in evaluation mode by this call when the next epoch trains it: `train()` is never called again"
                 yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=not switched.branches)
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        """Whether it is trained in evaluation mode."""
+        idle = [len(step.batch.idle) for step in run.steps if step.batch]
+        if finding.message.startswith("evaluates") or not idle:
+            return None
+        claim = "dropouts and batch norms in evaluation mode at a step"
+        return Evidence(claim, max(idle), 0, holds=max(idle) > 0, series=tuple(idle))
 
 
 def _is_evaluation(found: Evaluation) -> bool:

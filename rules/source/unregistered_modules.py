@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure.run import Parameter
 
 
 class UnregisteredModules(SourceRule):
@@ -18,6 +19,7 @@ class UnregisteredModules(SourceRule):
     """
 
     code, severity, certain, topic = "ML125", Severity.ERROR, True, "structure"
+    twins = ("loose-parameters",)
     words = tuple(
         ("Module)", "def forward(", *more)
         for more in (("append(",), (" = [", "nn."), (" = {", "nn."), ("list(", "nn."), ("dict(", "nn."))
@@ -143,6 +145,8 @@ class UnregisteredModules(SourceRule):
                 return torch.stack([member(x) for member in self.members]).mean(0)
         """,
     )
+    confirmed_by = Run((Step(2),), (Parameter("head.weight"), Parameter("parameter_7", loose=True)))
+    not_confirmed_by = Run((Step(2),), (Parameter("head.weight"),))
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for model in script.models:
@@ -151,3 +155,9 @@ class UnregisteredModules(SourceRule):
                 what = "parameters" if kind == "Parameter" else f"`{kind}` layers"
                 message = f"keeps {what} of `{model.name}` in a plain collection: `parameters()` does not find them"
                 yield self.at(layer.made or layer, message.replace("collection", f"collection, `self.{name}`"))
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        if max((step.index for step in run.steps), default=0) < 2:
+            return None
+        loose = sum(parameter.loose for parameter in run.parameters)
+        return Evidence("parameters with a gradient that no optimizer holds", loose, 0, holds=loose > 0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.measure.run import Batch, Distribution, Parameter
 from modellint.source.code import Function, Value
 
 READERS = frozenset({"cv2.imread", "imageio.imread", "imageio.v2.imread", "imageio.v3.imread", "skimage.io.imread"})
@@ -17,6 +18,12 @@ MASKS = re.compile(r"mask|label|target|seg|depth|annotation|gt\b", re.IGNORECASE
 SCALES = re.compile(r"norm|scale|standard|transform|whiten|div|preprocess|augment|ToTensor|to_tensor", re.IGNORECASE)
 
 
+def _run(std: float) -> Run:
+    return Run(
+        (Step(batch=Batch(values=Distribution(std=std))),) * 3, (Parameter("conv.weight", module_class="Conv2d"),)
+    )
+
+
 class UnscaledInputs(SourceRule):
     """Pixels from 0 to 255 become floats and go to the model as they are.
 
@@ -24,11 +31,14 @@ class UnscaledInputs(SourceRule):
         learning rates are made for: units saturate or die in the first steps, and the loss starts in the hundreds.
     Fix: divide by 255 and subtract the mean, or let `ToTensor()` and `Normalize()` do it.
     Ignore: when the model normalises its input itself.
+    Thresholds: a run confirms it when a float input has a standard deviation above `std` = 10 at every step (0 of 129
+        healthy runs) and the first layer is no norm.
     Reported: https://github.com/huochaitiantang/pytorch-deep-image-matting/issues/12,
         https://github.com/Nikronic/EdgeNet/issues/1
     """
 
     code, severity, topic = "ML135", Severity.WARNING, "data"
+    std = 10.0
     words = (
         "imread",
         "read_image",
@@ -88,6 +98,8 @@ class UnscaledInputs(SourceRule):
             return transform(Image.open(path)), mask
         """,
     )
+    confirmed_by = _run(74.0)
+    not_confirmed_by = _run(0.3)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
@@ -100,6 +112,13 @@ class UnscaledInputs(SourceRule):
                     and not _scaled(call, function)
                 ):
                     yield self.at(call, f"makes floats from 0 to 255 of the pixels of `{read}` and does not scale them")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        stds = [step.batch.values.std for step in run.steps if step.batch and step.batch.values.std is not None]
+        if not stds or (run.parameters and "Norm" in run.parameters[0].module_class):  # a norm comes first: no harm
+            return None
+        claim = "standard deviation of what enters the model"
+        return Evidence(claim, min(stds), self.std, holds=min(stds) > self.std, series=tuple(stds))
 
 
 def _to_float(call: Value) -> bool:

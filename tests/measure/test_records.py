@@ -15,6 +15,7 @@ def journal(rank, steps, **fields):
         "gradients": [1.0, "nan"],
         "gradients_at_step": [1.0, 2.0],
         "updates": [0.1, 0.2],
+        "weights": [3.0, 4.0],
     }
     named = [{"number": 7, "name": "head.weight"}, {"number": 9, "name": "head.bias"}]
     return [

@@ -1,0 +1,39 @@
+"""The two sides of a loss over single numbers, such as mean squares: their shapes, ranges, how many targets are 1."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+from torch import Tensor
+
+from .tensors import distribution, is_plain, quiet
+
+NAMES = (
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "kl_div",
+)
+
+
+def facts(given: Any) -> Optional[Dict[str, Any]]:
+    """The fields of a Pair, for the arguments of one of the losses above."""
+    entered, target = given["input"], given["target"]
+    if not (is_plain(entered) and is_plain(target) and entered.numel() and target.numel()):
+        return None
+    with quiet():
+        return {
+            "input": distribution(entered),
+            "target": distribution(target),
+            "shape": list(entered.shape),
+            "target_shape": list(target.shape),
+            "positives": _positives(target),
+        }
+
+
+def _positives(target: Tensor) -> Optional[int]:
+    """How many targets are 1, where all others are 0."""
+    return int((target == 1).sum().item()) if bool(((target == 0) | (target == 1)).all()) else None

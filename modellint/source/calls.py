@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,9 @@ from .vocabulary import FRAMEWORKS, PASSES_FIRST, PASSES_RECEIVER, PASSES_TUPLE
 
 if TYPE_CHECKING:
     from .resolve import Resolver
+
+
+WRITTEN = True  # marks a function that is meant without its decorators
 
 
 class Calls:
@@ -45,6 +48,9 @@ class Calls:
         value, script = target.value, target.frame.script
         if value.kind == "function":
             function = self.resolver.project.function(script, value.name)
+            wrapper = self._wrapper(target, function) if function is not None and function.decorators else None
+            if wrapper is not None:
+                return self._callee(wrapper, source)
             receiver = self._called_on(source) if function is not None and function.owner else None
             return Callee(value.name, script, function, receiver=receiver, outer=target.frame)
         if value.kind == "class" and value.name in FRAMEWORKS:
@@ -59,6 +65,19 @@ class Calls:
         if value.kind == "call":
             return self._object(target)
         return Callee(value.name if value.kind in ("name", "attribute") else "")
+
+    def _wrapper(self, target: Source, function: Function) -> Source | None:
+        """What the project's decorators make of a function; of a method they are not followed."""
+        if function.owner is not None or target.value.constant is WRITTEN:
+            return None
+        made, module = replace(target.value, constant=WRITTEN), self.resolver.module(target.frame.script)
+        for decorator in reversed(function.decorators):
+            name, base = (decorator.name, None) if decorator.kind == "name" else ("", decorator)
+            call = Source(Value("call", name, base=base, arguments=(made,), location=decorator.location), module)
+            if any(callee.function is not None for callee in self.callees(call)):
+                made = call.value
+        found = self.resolver.sources(made, module) if made.kind == "call" else []
+        return next((s for s in found if s.value.kind == "function" and s.value.constant is not WRITTEN), None)
 
     def _object(self, made: Source) -> Callee:
         """An object that is called: its class's `__call__`, or `forward` of a module."""
@@ -97,13 +116,39 @@ class Calls:
     def arguments(self, function: Function, call: Source, module: Frame, skip: int) -> dict[str, Source]:
         """The parameters that a call gives a value, or a default does."""
         given: dict[str, Source] = {}
+        positional, named = list(self._positional(call)), dict(self._named(call))
         for position, parameter in enumerate(function.parameters[skip:]):
-            value = call.value.argument(position, parameter.name)
-            if value is not None:
-                given[parameter.name] = call.of(value)
+            if parameter.name.startswith("**"):
+                others = {name: value for name, value in named.items() if name not in given}
+                given.update({parameter.name[2:]: found for found in _together(others.values(), tuple(others))})
+            elif parameter.name.startswith("*"):
+                given.update({parameter.name[1:]: found for found in _together(positional[position:])})
+            elif parameter.name in named:
+                given[parameter.name] = named[parameter.name]
+            elif position < len(positional):
+                given[parameter.name] = positional[position]
             elif parameter.default is not None and not call.value.unpacks:
                 given[parameter.name] = Source(parameter.default, module)
         return given
+
+    def _positional(self, call: Source) -> Iterator[Source]:
+        """The arguments that are given by position, up to a `*args` that cannot be read."""
+        for argument in call.value.arguments:
+            if argument.kind != "starred" or argument.base is None:
+                yield call.of(argument)
+                continue
+            found = self.resolver.of(call.of(argument.base))
+            if len(found) != 1 or found[0].value.kind != "tuple" or found[0].value.unpacks:
+                return
+            yield from (found[0].of(item) for item in found[0].value.arguments)
+
+    def _named(self, call: Source) -> Iterator[tuple[str, Source]]:
+        for name, value in call.value.keywords:
+            if name != "**":
+                yield name, call.of(value)
+            else:
+                found = [s for s in self.resolver.of(call.of(value)) if s.value.kind == "dict"]
+                yield from ((key, s.of(item)) for s in found[:1] for key, item in s.value.keywords)
 
     def results(self, call: Source) -> Iterator[Source]:
         """What a call returns: a project's function is followed, what only prepares its argument is seen through."""
@@ -146,6 +191,15 @@ def _bound(callee: Callee) -> int:
     return int(
         callee.function.owner is not None and not any(d.name == "staticmethod" for d in callee.function.decorators)
     )
+
+
+def _together(parts: Iterable[Source], names: tuple[str, ...] = ()) -> Iterator[Source]:
+    """What `*args` or, with names, `**kwargs` takes up, if all of it is written at one place."""
+    parts = list(parts)
+    if len({(id(part.frame), part.at) for part in parts}) == 1:
+        values = tuple([part.value for part in parts])
+        named = Value("dict", keywords=tuple(zip(names, values, strict=True))) if names else None
+        yield parts[0].of(named or Value("tuple", arguments=values))
 
 
 def _prepared(call: Value) -> Value | None:

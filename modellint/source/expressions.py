@@ -115,6 +115,12 @@ def _inner(walker: Walker, node: Any) -> Value:
     return walker.value(node.value) if node.value is not None else Value("constant")
 
 
+def _yield(walker: Walker, node: Any) -> Value:
+    given = _inner(walker, node)
+    walker.emit("yield", given, walker.location(node))
+    return Value("unknown")
+
+
 READERS: dict[type[ast.AST], Callable[[Walker, Any], Value]] = {
     ast.Constant: _constant,
     ast.Name: _name,
@@ -130,6 +136,6 @@ READERS: dict[type[ast.AST], Callable[[Walker, Any], Value]] = {
     ast.NamedExpr: _named,
     ast.Await: _inner,
     ast.FormattedValue: _inner,
-    ast.Yield: _inner,
-    ast.YieldFrom: _inner,
+    ast.Yield: _yield,
+    ast.YieldFrom: _yield,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,19 +17,30 @@ from .options import Options
 from .project import Project
 from .resolve import Resolver
 from .script import Script
-from .training import traces, training_loops
+from .trace import Tracer
+from .training import traces, trained, training_loops
 
 DEEPEST = 4000  # calls within calls, of values through functions, attributes and files
 
 
-def together(scripts: Iterable[Script], load: Callable[[Path], Script | None]) -> Iterator[Script]:
-    """Each of `scripts` with its linked facts; files that they import are loaded when a name in them is needed."""
+def together(
+    scripts: Iterable[Script],
+    load: Callable[[Path], Script | None],
+    calling: Callable[[Mapping[str, str]], Iterable[Path]] = lambda _: (),
+) -> Iterator[Script]:
+    """Each of `scripts` with its linked facts; files that they import are loaded when a name in them is needed.
+
+    `calling` gives the other files that call one of some names (each with the name of its module).
+    """
     given = list(scripts)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEPEST))
     project = Project((script for script in given if not script.problem), load)
     resolver = Resolver(project)
     models = Models(resolver)
-    traced = list(traces(resolver, models))
+    tracer = Tracer(resolver, models)
+    for path in list(calling(trained(tracer.relevance))):
+        project.load(path)
+    traced = list(traces(tracer))
     loops = list(training_loops(traced, project))
     evaluations = Evaluations(project).of(traced)
     facts = _Facts(resolver, models, loops, evaluations)

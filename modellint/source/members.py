@@ -14,6 +14,9 @@ from .script import Script
 if TYPE_CHECKING:
     from .resolve import Resolver
 
+PROPERTIES = frozenset({"property", "cached_property"})
+FIELDS = frozenset({"field", "Field"})
+
 
 class Members:
     def __init__(self, resolver: Resolver) -> None:
@@ -54,10 +57,30 @@ class Members:
         places = [a for a in class_.attributes if a.name == name]
         for place in places:
             frame = self.method(script, script.functions[place.function], receiver)
-            yield from self.resolver.assigned(place.event, frame)
+            for found in self.resolver.assigned(place.event, frame):
+                yield from self._read(found, name, receiver)
         if not places:
             for other, base in self.bases(script, class_):
                 yield from self.member(other, base, name, receiver)
+
+    def _read(self, found: Source, name: str, receiver: Source | None) -> Iterator[Source]:
+        """What reading an attribute gives: of a property what it returns, of a field of a dataclass its default."""
+        value, script = found.value, found.frame.script
+        getter = self._property(script, value.name) if value.kind == "function" and value.method == name else None
+        default = value.argument(None, "default") if value.kind == "call" and value.method in FIELDS else None
+        if getter is not None:
+            yield from self.resolver.calls.returned(self.method(script, getter, receiver))
+        elif default is not None:
+            yield from self.resolver.of(found.of(default))
+        else:
+            yield found
+
+    def _property(self, script: Script, name: str) -> Function | None:
+        last = self.resolver.project.function(script, name)
+        if last is None or not last.decorators:
+            return None
+        same = (function for function in script.functions if function.name == name)
+        return next((f for f in same if any(d.method in PROPERTIES for d in f.decorators)), None)
 
     def _inherited(self, frame: Frame, name: str) -> Iterator[Source]:
         method = frame.method

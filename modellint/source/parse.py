@@ -17,7 +17,7 @@ from types import MappingProxyType
 from modellint.core.diagnostic import Location, Problem
 from modellint.core.suppress import ignores
 
-from . import definitions, displays, expressions, link, notebook, statements
+from . import definitions, displays, expressions, importers, link, notebook, statements
 from .script import Script
 from .walker import Body, Walker
 
@@ -36,9 +36,11 @@ def read(
     `edited` holds what some files (by the path that is shown) contain instead of what is on the disk.
     """
     wanted = [tuple(part.encode() for part in ([word] if isinstance(word, str) else word)) for word in words]
-    scripts = (script for path in paths if (script := _load(path, wanted, edited)) is not None)
+    data = partial(_data, edited=edited)
+    found = {path: _load(path, data, wanted) for path in paths}
+    given, unread = (script for script in found.values() if script), [path for path in found if not found[path]]
     with _uncollected():
-        linked = list(link.together(scripts, partial(_load, edited=edited)))
+        linked = list(link.together(given, partial(_load, data=data), partial(importers.calling, unread, data)))
     yield from linked
 
 
@@ -47,17 +49,20 @@ def script(path: str, text: str) -> Script:
     return next(link.together([_parsed(path, text.encode())], lambda _: None))
 
 
-def _load(
-    path: Path, wanted: Iterable[tuple[bytes, ...]] = (), edited: Mapping[str, bytes] = MappingProxyType({})
-) -> Script | None:
+def _data(path: Path, edited: Mapping[str, bytes]) -> bytes:
+    shown = shown_path(path)
+    return edited[shown] if shown in edited else path.read_bytes()
+
+
+def _load(path: Path, data: Callable[[Path], bytes], wanted: Iterable[tuple[bytes, ...]] = ()) -> Script | None:
     shown = shown_path(path)
     try:
-        data = edited[shown] if shown in edited else path.read_bytes()
+        content = data(path)
     except OSError as error:
         return Script(shown, problem=Problem(f"cannot be read: {error.strerror}", Location(shown)))
-    if wanted and not any(all(part in data for part in word) for word in wanted):
+    if wanted and not any(all(part in content for part in word) for word in wanted):
         return None
-    return _parsed(shown, data) if path.suffix != notebook.SUFFIX else _of_notebook(shown, data)
+    return _parsed(shown, content) if path.suffix != notebook.SUFFIX else _of_notebook(shown, content)
 
 
 def _of_notebook(path: str, data: bytes) -> Script:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .code import Class, Function
+from .code import Class, Function, Value
 from .script import Script
 
 DEEPEST = 8  # folders above a script in which its absolute imports are looked for
@@ -22,6 +22,7 @@ class Project:
         self.scripts = list(self.given)  # all that are loaded by now
         self._scripts: dict[str, Script | None] = {os.path.abspath(script.path): script for script in self.scripts}
         self._given = frozenset(self._scripts)
+        self._paths: dict[int, list[str]] = {}
         self._sought: set[str] = set()
         self._load = load
         self._files: dict[tuple[str, str], str | None] = {}
@@ -34,6 +35,9 @@ class Project:
     def used(self) -> frozenset[str]:
         """The files that were looked for, there or not, besides those that were given."""
         return frozenset(self._sought - self._given)
+
+    def load(self, path: Path) -> None:
+        self._script(os.path.abspath(path))
 
     def function(self, script: Script, name: str) -> Function | None:
         table = self._functions.get(id(script))
@@ -61,7 +65,8 @@ class Project:
         if not level and parts[0] in LIBRARIES:
             return None
         start = os.path.dirname(os.path.abspath(script.path))
-        for folder in self._folders(start, level):
+        added = [] if level else self._added(script, start)
+        for folder in (*self._folders(start, level), *added):
             if level or self._exists(folder, parts[0]):
                 if not level and _is_installed(folder) and not start.startswith(os.path.join(folder, parts[0])):
                     return None
@@ -69,6 +74,18 @@ class Project:
                 if found is not None and found[0] is not script:
                     return found
         return None
+
+    def _added(self, script: Script, start: str) -> list[str]:
+        """The folders that a script puts on sys.path, as far as their names are written."""
+        if "sys" not in script.imports.values():
+            return []
+        if id(script) not in self._paths:
+            parts = (_written(call) for call in script.calls if call.name in ("sys.path.append", "sys.path.insert"))
+            folders = [
+                os.path.normpath(os.path.join(f, *part)) for part in parts for f in self._folders(start, 0) if part
+            ]
+            self._paths[id(script)] = [folder for folder in dict.fromkeys(folders) if os.path.isdir(folder)]
+        return self._paths[id(script)]
 
     def load_imports(self, script: Script) -> None:
         """Load the files that a script imports, whether or not a name in them was asked for."""
@@ -118,6 +135,16 @@ class Project:
             self._scripts[path] = None if script is None or script.problem else script
             self.scripts += filter(None, [self._scripts[path]])
         return self._scripts[path]
+
+
+def module_name(path: str) -> str:
+    """The last word by which a file is imported."""
+    name = os.path.basename(path).removesuffix(".py")
+    return os.path.basename(os.path.dirname(path)) if name == "__init__" else name
+
+
+def _written(call: Value) -> list[str]:
+    return [value.constant for value in call.within() if isinstance(value.constant, str)]
 
 
 def _is_installed(folder: str) -> bool:

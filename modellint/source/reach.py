@@ -170,6 +170,6 @@ def _may_step(call: Value) -> bool:
 
 
 def _called_as(function: Function) -> str:
-    """A class that acts when it is made is called by its own name."""
+    """A class that acts when it is made or entered is called by its own name."""
     *above, last = function.name.split(".")
-    return above[-1] if last == "__init__" and above else last
+    return above[-1] if last in ("__init__", "__enter__", "__exit__") and above else last

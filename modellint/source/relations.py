@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 
-from .project import LIBRARIES, Project
+from .project import LIBRARIES, Project, module_name
 from .script import Script
 
 DYNAMIC = frozenset({"importlib", "hydra"})  # where these are used, names do not tell what is imported
@@ -49,8 +49,7 @@ def _reached(start: Script, links: Links) -> Iterator[Script]:
 def _links(scripts: Sequence[Script]) -> Links:
     named, links = defaultdict[str, list[Script]](list), defaultdict[int, dict[int, Script]](dict)
     for script in scripts:
-        path = PurePath(script.path)
-        named[path.parent.name if path.stem == "__init__" else path.stem].append(script)
+        named[module_name(script.path)].append(script)
     for script in scripts:
         for name in named.keys() & set(_imports(script)):
             beside = [s for s in named[name] if PurePath(s.path).parent == PurePath(script.path).parent]

@@ -37,6 +37,7 @@ class Resolver:
         self.members = Members(self)
         self._bindings: dict[int, dict[str, list[int]]] = {}
         self._frames: dict[int, Frame] = {}
+        self._globals: dict[int, list[Frame]] = {}
         self._known: dict[Key, list[Source]] = {}
         self._active: dict[Key, int] = {}
         self._work = 0
@@ -127,7 +128,9 @@ class Resolver:
             indices = self.assignments(scope.function).get(name, [])
             places = reaching(scope.function, indices, at) or ([] if known else indices)
             found = [found for place in places for found in self.assigned(place, scope)]
-            if always(scope.function, places, at) or name == "self" or (places and not known):
+            if scope.function.kind == "module":
+                found += self._set_elsewhere(name, scope)
+            if always(scope.function, places, at) or name == "self" or ((places or found) and not known):
                 return found
             if name in scope.arguments:
                 return found + self.of(scope.arguments[name])
@@ -151,6 +154,19 @@ class Resolver:
                     table[event.name].append(index)
             self._bindings[id(function)] = table
         return table
+
+    def _set_elsewhere(self, name: str, module: Frame) -> list[Source]:
+        """What functions bind a name of the module to that they declare `global`."""
+        functions = self._globals.get(id(module.function))
+        if functions is None:
+            script = module.script
+            shared = [f for f in script.functions if any(event.kind == "global" for event in f.events)]
+            functions = self._globals[id(module.function)] = [self.frame(script, function) for function in shared]
+        setting = [
+            frame for frame in functions if any(e.kind == "global" and e.name == name for e in frame.function.events)
+        ]
+        places = ((frame, index) for frame in setting for index in self.assignments(frame.function).get(name, ()))
+        return [found for frame, index in places for found in self.assigned(index, frame)]
 
     def _imported(self, name: str, script: Script) -> list[Source]:
         if self.project.imported(script, name):

@@ -63,6 +63,11 @@ def _raise(walker: Walker, node: ast.Raise) -> None:
     _leave(walker, node)
 
 
+def _global(walker: Walker, node: ast.Global) -> None:
+    for name in node.names:
+        walker.emit("global", None, walker.location(node), name)
+
+
 def _assert(walker: Walker, node: ast.Assert) -> None:
     walker.value(node.test)
 
@@ -143,6 +148,7 @@ READERS: dict[type[ast.AST], Callable[[Walker, Any], None]] = {
     ast.Continue: _leave,
     ast.Raise: _raise,
     ast.Assert: _assert,
+    ast.Global: _global,
     ast.If: _if,
     ast.For: _for,
     ast.AsyncFor: _for,

@@ -11,6 +11,7 @@ from . import gradient
 from .acts import Acts
 from .branches import Branches, arms, leaving, passed
 from .code import Event, Function, Value
+from .contexts import Context, Contexts, Span
 from .facts import Act
 from .kept import Kept
 from .models import Models
@@ -43,6 +44,7 @@ class Tracer:
     def __init__(self, resolver: Resolver, models: Models) -> None:
         self.resolver = resolver
         self.roles = Roles(resolver)
+        self.contexts = Contexts(resolver)
         self.acts = Acts(resolver, models)
         self.kept = Kept(resolver, self.acts.lineage)
         self.relevance = Relevance(resolver.project)
@@ -56,24 +58,51 @@ class Tracer:
         """
         self._left = LONGEST
         self.resolver.allow(MOST)
-        acts = tuple(self._run(frame, Spot()))
+        acts = tuple(self._run(Span(frame), Spot()))
         followed = self._left >= 0 and not self.resolver.exhausted
         self.resolver.allow(None)
         return acts if followed else ()
 
-    def _run(self, frame: Frame, spot: Spot) -> Iterator[Act]:
-        chain = (*spot.chain, id(frame.function))
-        for index, event in enumerate(frame.function.events):
+    def _run(self, span: Span, spot: Spot) -> Iterator[Act]:
+        frame, chain = span.frame, (*spot.chain, id(span.frame.function))
+        inside = replace(spot, chain=chain)
+        opened: list[Context] = []
+        for index, event in enumerate(frame.function.events[: span.stop]):
+            if index < span.start:
+                continue
             self._left -= 1
             if self._left < 0 or self.resolver.exhausted:
                 return
+            while opened and opened[-1].block not in frame.function.enclosing(event.block):
+                yield from self._leave(opened.pop(), inside)
             if event.kind == "call" and event.value is not None:
-                yield from self._call(Source(event.value, frame, index), replace(spot, chain=chain))
+                source = Source(event.value, frame, index)
+                context = self._context(source)
+                if context is not None:
+                    opened.append(context)
+                    yield from self._part(context.before, source, inside)
+                else:
+                    yield from self._call(source, inside)
             elif event.name.endswith(".grad") and _forgets(event):
                 cleared = Value("name", event.name, location=event.location)
                 yield from self._placed(Act("clear", cleared), Source(cleared, frame, index), spot)
             elif event.value is not None:
                 yield from self._placed(self.kept.event(frame, index), Source(event.value, frame, index), spot)
+
+        while opened:
+            yield from self._leave(opened.pop(), inside)
+
+    def _context(self, source: Source) -> Context | None:
+        """The project's context manager that a call makes, if it may change anything."""
+        changes = self.relevance.call(source.value, source.frame.script)
+        return self.contexts.of(source) if changes else None
+
+    def _leave(self, context: Context, spot: Spot) -> Iterator[Act]:
+        yield from self._part(context.after, context.source, spot)
+
+    def _part(self, span: Span | None, source: Source, spot: Spot) -> Iterator[Act]:
+        if span is not None and id(span.frame.function) not in spot.chain and len(spot.chain) < DEEPEST:
+            yield from self._run(span, self._inside(source, spot))
 
     def _call(self, source: Source, spot: Spot) -> Iterator[Act]:
         if self.relevance.call(source.value, source.frame.script):
@@ -88,7 +117,7 @@ class Tracer:
         for callee in self.resolver.calls.callees(source)[:1]:
             entered = self.resolver.calls.enter(callee, source) if callee.made is None else None
             if entered is not None and id(entered.function) not in spot.chain:
-                yield from self._run(entered, self._inside(source, spot))
+                yield from self._run(Span(entered), self._inside(source, spot))
 
     def _called(self, source: Source, spot: Spot) -> Iterator[Act]:
         call = source.value
@@ -109,9 +138,9 @@ class Tracer:
         elif (
             id(entered.function) not in spot.chain
             and len(spot.chain) < DEEPEST
-            and self.relevance.function(entered.function, entered.script)
+            and (self.relevance.function(entered.function, entered.script) or _is_wrapper(entered))
         ):
-            yield from self._run(entered, self._inside(source, spot))
+            yield from self._run(Span(entered), self._inside(source, spot))
 
     def _closure(self, source: Source, spot: Spot) -> Iterator[Act]:
         """What `step(closure)` evaluates first."""
@@ -120,7 +149,7 @@ class Tracer:
             function = self.resolver.project.function(made.frame.script, made.value.name)
             if made.value.kind == "function" and function is not None:
                 frame = Frame(made.frame.script, function, outer=made.frame, path=made.frame.path)
-                yield from self._run(frame, self._inside(source, spot))
+                yield from self._run(Span(frame), self._inside(source, spot))
 
     def _placed(self, act: Act | None, source: Source, spot: Spot, stepped: Value | None = None) -> Iterator[Act]:
         if act is not None:
@@ -143,6 +172,11 @@ class Tracer:
         if leaves is None:
             leaves = self._leaving[id(function)] = leaving(function)
         return arms(function, function.events[at].block) + passed(function, at, leaves)
+
+
+def _is_wrapper(frame: Frame) -> bool:
+    """A function that was made for another one: by a decorator."""
+    return frame.outer is not None and any(given.value.kind == "function" for given in frame.outer.arguments.values())
 
 
 def _forgets(event: Event) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from modellint.core.diagnostic import Location
 from modellint.core.record import dataclass
 
 from .facts import Act, TrainingLoop
-from .models import Models
 from .place import block_of, function_of
-from .project import Project
-from .resolve import Resolver
+from .project import Project, module_name
+from .relevance import Relevance
 from .trace import Tracer
 
 
@@ -26,9 +25,16 @@ class Trace:
     trains: bool = True  # False: it comes to evaluations only
 
 
-def traces(resolver: Resolver, models: Models) -> Iterator[Trace]:
+def trained(relevance: Relevance) -> Mapping[str, str]:
+    """The functions and classes of the scripts that train what they are given, each with the name of its module."""
+    functions = ((s, f) for s in relevance.project.given for f in s.functions if f.kind == "function" and f.parameters)
+    training = ((script, function) for script, function in functions if relevance.trains(function, script))
+    return {(f.owner or f.name).rpartition(".")[2]: module_name(script.path) for script, f in training}
+
+
+def traces(tracer: Tracer) -> Iterator[Trace]:
     """Of the functions that come to a training step or an evaluation."""
-    tracer = Tracer(resolver, models)
+    resolver = tracer.resolver
     for script in resolver.project.given:
         for function in script.functions:
             if function.kind in ("function", "module") and tracer.relevance.runs(function, script):

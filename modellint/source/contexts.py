@@ -1,0 +1,71 @@
+"""Context managers of a project: what a `with` does before its body, and what after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint.core.record import dataclass
+
+from .code import Function
+from .resolve import Resolver
+from .scope import Callee, Frame, Source
+
+MANAGERS = frozenset({"contextmanager", "asynccontextmanager"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """Some of the events of a function at work."""
+
+    frame: Frame
+    start: int = 0
+    stop: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """`block` is that of the `with`, `source` the call that makes the manager."""
+
+    block: int
+    source: Source
+    before: Span | None
+    after: Span | None
+
+
+class Contexts:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+
+    def of(self, source: Source) -> Context | None:
+        """Of a call; None if no `with` enters it, or it is not the project's."""
+        blocks = enumerate(source.frame.function.blocks)
+        block = next((i for i, b in blocks if b.kind == "with" and b.value is source.value), None)
+        for callee in self.resolver.calls.callees(source)[:1] if block is not None else ():
+            spans = self._generated(callee, source) if callee.function else self._methods(callee, source)
+            if block is not None and any(spans):
+                return Context(block, source, *spans)
+        return None
+
+    def _generated(self, callee: Callee, source: Source) -> tuple[Span | None, Span | None]:
+        """A generator runs to its `yield`, and on from there."""
+        frame = self.resolver.calls.enter(callee, source)
+        if frame is None or not manages(frame.function):
+            return None, None
+        place = next((at for at, event in enumerate(frame.function.events) if event.kind == "yield"), None)
+        return Span(frame, 0, place), Span(frame, place + 1) if place is not None else None
+
+    def _methods(self, callee: Callee, source: Source) -> tuple[Span | None, Span | None]:
+        before, after = (next(self._method(callee, source, name), None) for name in ("__enter__", "__exit__"))
+        return before, after
+
+    def _method(self, callee: Callee, source: Source, name: str) -> Iterator[Span]:
+        if callee.class_ is not None and callee.script is not None:
+            for member in self.resolver.members.member(callee.script, callee.class_, name, source):
+                function = self.resolver.project.function(member.frame.script, member.value.name)
+                if function is not None:
+                    yield Span(self.resolver.members.method(member.frame.script, function, source))
+
+
+def manages(function: Function) -> bool:
+    """Whether a call of it only makes a context manager."""
+    return any(decorator.method in MANAGERS for decorator in function.decorators)

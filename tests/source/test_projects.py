@@ -1,0 +1,966 @@
+"""Faults that lie between the files of a project, and the ways to write them, are found; the healthy twins are let go.
+
+Of each text the sick form lacks the lines that end with `# healthy`, the healthy form those with `# sick`; `# found` is
+where the sick form is blamed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from modellint import pipeline
+from modellint.core import config
+from modellint.core.diagnostic import Diagnostic, Severity
+
+MODEL = """
+    import torch.nn as nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+
+        def forward(self, x):
+            return self.body(x)
+"""
+PROBABILITIES = """
+    import torch.nn as nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+            self.act = nn.Softmax(dim=1)  # sick
+            self.act = nn.Identity()  # healthy
+
+        def forward(self, x):
+            return self.act(self.body(x))
+"""
+USES = """
+    import torch
+    import torch.nn.functional as F
+    {imports}
+
+    net = {net}
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)  # found
+        loss.backward()
+        optimizer.step()
+"""
+STALE = """
+    {head}
+    for x, y in loader:
+        {clear}  # healthy
+        F.cross_entropy(net(x), y).backward()
+        {step}  # found
+"""
+
+
+def uses(imports: str, net: str = "Net()") -> str:
+    return inspect.cleandoc(USES).format(imports=imports, net=net)
+
+
+PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
+    "clip in utils after step": (
+        "clip-after-step",
+        {
+            "utils.py": """
+                import torch
+
+                def limit(net, most=1.0):
+                    torch.nn.utils.clip_grad_norm_(net.parameters(), most)  # found
+            """,
+            "model.py": MODEL,
+            "train.py": """
+                import torch
+                import torch.nn.functional as F
+                from model import Net
+                from utils import limit
+
+                net = Net()
+                optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    limit(net)  # healthy
+                    optimizer.step()
+                    limit(net)  # sick
+            """,
+        },
+    ),
+    "aliased clip module after step": (
+        "clip-after-step",
+        {
+            "model.py": MODEL,
+            "clip_lib.py": """
+                from torch.nn.utils import clip_grad_norm_
+
+                def clip(net, most):
+                    clip_grad_norm_(net.parameters(), most)  # found
+            """,
+            "train.py": """
+                import torch
+                import torch.nn.functional as F
+                import clip_lib
+                from model import Net
+
+                net = Net()
+                optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    clip_lib.clip(net, .1)  # healthy
+                    optimizer.step()
+                    clip_lib.clip(net, .1)  # sick
+            """,
+        },
+    ),
+    "helper that steps in another file": (
+        "missing-zero-grad",
+        {
+            "steps.py": """
+                def update(loss, opt):
+                    opt.zero_grad()  # healthy
+                    loss.backward()
+                    opt.step()  # found
+            """,
+            "model.py": MODEL,
+            "train.py": """
+                import torch
+                import torch.nn.functional as F
+                from model import Net
+                from steps import update
+
+                net = Net()
+                optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                for x, y in loader:
+                    update(F.cross_entropy(net(x), y), optimizer)
+            """,
+        },
+    ),
+    "softmax of the imported model": (
+        "softmax-into-cross-entropy",
+        {"model.py": PROBABILITIES, "train.py": uses("from model import Net")},
+    ),
+    "softmax in the forward of the imported model": (
+        "softmax-into-cross-entropy",
+        {
+            "model.py": """
+                import torch.nn as nn
+                import torch.nn.functional as F
+
+                class Net(nn.Module):
+                    def __init__(self):
+                        super().__init__()
+                        self.fc1 = nn.Linear(8, 32)
+                        self.fc2 = nn.Linear(32, 4)
+
+                    def forward(self, x):
+                        x = F.relu(self.fc1(x))
+                        return self.fc2(x)  # healthy
+                        return F.softmax(self.fc2(x), dim=1)  # sick
+            """,
+            "train.py": uses("from model import Net"),
+        },
+    ),
+    "softmax through a package that exports again": (
+        "softmax-into-cross-entropy",
+        {
+            "nets/__init__.py": "from .small import Net\n__all__ = ['Net']",
+            "nets/small.py": PROBABILITIES,
+            "train.py": uses("from nets import Net"),
+        },
+    ),
+    "softmax through a star": (
+        "softmax-into-cross-entropy",
+        {
+            "nets/__init__.py": "from .small import *",
+            "nets/small.py": PROBABILITIES,
+            "train.py": uses("from nets import *"),
+        },
+    ),
+    "softmax in a src layout": (
+        "softmax-into-cross-entropy",
+        {
+            "pyproject.toml": "[project]\nname = 'plants'",
+            "src/plants/__init__.py": "",
+            "src/plants/models/__init__.py": "from plants.models.small import Net",
+            "src/plants/models/small.py": PROBABILITIES,
+            "scripts/train.py": uses("from plants.models import Net"),
+        },
+    ),
+    "softmax in a module under another name": (
+        "softmax-into-cross-entropy",
+        {
+            "lib/__init__.py": "",
+            "lib/nets.py": PROBABILITIES,
+            "train.py": uses("import lib.nets as zoo", "zoo.Net()"),
+        },
+    ),
+    "softmax in a module of a package by its full name": (
+        "softmax-into-cross-entropy",
+        {
+            "lib/__init__.py": "",
+            "lib/nets.py": PROBABILITIES,
+            "train.py": uses("import lib.nets", "lib.nets.Net()"),
+        },
+    ),
+    "softmax in a package imported relatively": (
+        "softmax-into-cross-entropy",
+        {
+            "pkg/__init__.py": "",
+            "pkg/nets/__init__.py": "",
+            "pkg/nets/small.py": PROBABILITIES,
+            "pkg/engine/__init__.py": "",
+            "pkg/engine/train.py": uses("from ..nets.small import Net"),
+        },
+    ),
+    "softmax in a folder put on sys.path": (
+        "softmax-into-cross-entropy",
+        {
+            "common/nets.py": PROBABILITIES,
+            "experiments/train.py": uses("import sys\nsys.path.append('../common')\nfrom nets import Net"),
+        },
+    ),
+    "softmax in the folder above, put on sys.path": (
+        "softmax-into-cross-entropy",
+        {
+            "nets.py": PROBABILITIES,
+            "experiments/first/train.py": uses(
+                "import os, sys\nsys.path.insert(0, os.path.join(os.path.dirname(__file__), '../..'))\nfrom nets import Net"
+            ),
+        },
+    ),
+    "softmax in files that import each other": (
+        "softmax-into-cross-entropy",
+        {
+            "nets.py": "from train import CLASSES\n" + inspect.cleandoc(PROBABILITIES),
+            "train.py": "CLASSES = 4\n" + uses("from nets import Net"),
+        },
+    ),
+    "softmax of a model that a factory in another file builds": (
+        "softmax-into-cross-entropy",
+        {
+            "nets.py": PROBABILITIES,
+            "factory.py": """
+                from nets import Net
+
+                def build(device):
+                    model = Net()
+                    return model.to(device)
+            """,
+            "train.py": uses("from factory import build", "build('cpu')"),
+        },
+    ),
+    "softmax of a model from a registry": (
+        "softmax-into-cross-entropy",
+        {
+            "nets.py": PROBABILITIES,
+            "train.py": uses("from nets import Net\nMODELS = {'small': Net}", "MODELS['small']()"),
+        },
+    ),
+    "softmax meets a loss of another file": (
+        "softmax-into-cross-entropy",
+        {
+            "nets.py": PROBABILITIES,
+            "losses.py": """
+                import torch.nn as nn
+
+                criterion = nn.CrossEntropyLoss()
+
+                def objective(output, target):
+                    return criterion(output, target)  # found
+            """,
+            "train.py": """
+                import torch
+                from losses import objective
+                from nets import Net
+
+                net = Net()
+                optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    objective(net(x), y).backward()
+                    optimizer.step()
+            """,
+        },
+    ),
+    "softmax of a model given to a trainer class": (
+        "softmax-into-cross-entropy",
+        {
+            "nets.py": PROBABILITIES,
+            "trainer.py": """
+                import torch
+                import torch.nn as nn
+
+                class Trainer:
+                    def __init__(self, model, loader):
+                        self.model, self.loader = model, loader
+                        self.criterion = nn.CrossEntropyLoss()
+                        self.optimizer = torch.optim.Adam(model.parameters())
+
+                    def fit(self):
+                        for x, y in self.loader:
+                            self.optimizer.zero_grad()
+                            loss = self.criterion(self.model(x), y)  # found
+                            loss.backward()
+                            self.optimizer.step()
+            """,
+            "train.py": """
+                from nets import Net
+                from trainer import Trainer
+
+                Trainer(Net(), loader).fit()
+            """,
+        },
+    ),
+    "option that is parsed and never used": (
+        "missing-gradient-clip",
+        {
+            "options.py": """
+                import argparse
+
+                def options():
+                    parser = argparse.ArgumentParser()
+                    parser.add_argument("--lr", type=float, default=0.1)
+                    parser.add_argument("--clip", type=float, default=1.0)  # found
+                    return parser.parse_args()
+            """,
+            "model.py": MODEL,
+            "train.py": """
+                import torch
+                import torch.nn.functional as F
+                from model import Net
+                from options import options
+
+                args = options()
+                net = Net()
+                optimizer = torch.optim.SGD(net.parameters(), lr=args.lr)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)  # healthy
+                    optimizer.step()
+            """,
+        },
+    ),
+    "option that is parsed and never used, in one file": (
+        "missing-gradient-clip",
+        {
+            "model.py": MODEL,
+            "train.py": """
+                import argparse
+                import torch
+                import torch.nn.functional as F
+                from model import Net
+
+                def main():
+                    parser = argparse.ArgumentParser()
+                    parser.add_argument("--lr", type=float, default=0.1)
+                    parser.add_argument("--clip", type=float, default=1.0)  # found
+                    args = parser.parse_args()
+                    net = Net()
+                    optimizer = torch.optim.SGD(net.parameters(), lr=args.lr)
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(net(x), y).backward()
+                        torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)  # healthy
+                        optimizer.step()
+
+                main()
+            """,
+        },
+    ),
+    "rate in a dictionary of another file": (
+        "large-learning-rate",
+        {
+            "config.py": """
+                CONFIG = {"lr": 0.5, "epochs": 3}  # sick
+                CONFIG = {"lr": 1e-3, "epochs": 3}  # healthy
+            """,
+            "model.py": MODEL,
+            "train.py": """
+                import torch
+                import torch.nn.functional as F
+                from config import CONFIG
+                from model import Net
+
+                net = Net()
+                optimizer = torch.optim.Adam(net.parameters(), lr=CONFIG["lr"])  # found
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    optimizer.step()
+            """,
+        },
+    ),
+    "rate in a dataclass of another file": (
+        "large-learning-rate",
+        {
+            "config.py": """
+                from dataclasses import dataclass
+
+                @dataclass
+                class Config:
+                    lr: float = 0.5  # sick
+                    lr: float = 1e-3  # healthy
+                    clip: float = 1.0
+            """,
+            "model.py": MODEL,
+            "train.py": """
+                import torch
+                import torch.nn.functional as F
+                from config import Config
+                from model import Net
+
+                cfg = Config()
+                net = Net()
+                optimizer = torch.optim.Adam(net.parameters(), lr=cfg.lr)  # found
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    optimizer.step()
+            """,
+        },
+    ),
+    "rate in a dataclass that the trainer keeps": (
+        "large-learning-rate",
+        {
+            "config.py": """
+                from dataclasses import dataclass, field
+
+                @dataclass
+                class Config:
+                    lr: float = field(default=0.5)  # sick
+                    lr: float = field(default=1e-3)  # healthy
+            """,
+            "model.py": MODEL,
+            "trainer.py": """
+                import torch
+                import torch.nn.functional as F
+
+                class Trainer:
+                    def __init__(self, config, net):
+                        self.config, self.net = config, net
+                        self.opt = torch.optim.Adam(net.parameters(), lr=self.config.lr)  # found
+
+                    def fit(self, loader):
+                        for x, y in loader:
+                            self.opt.zero_grad()
+                            F.cross_entropy(self.net(x), y).backward()
+                            self.opt.step()
+            """,
+            "train.py": """
+                from config import Config
+                from model import Net
+                from trainer import Trainer
+
+                Trainer(Config(), Net()).fit(loader)
+            """,
+        },
+    ),
+    "threshold in a config of another file": (
+        "clip-threshold",
+        {
+            "config.py": """
+                clip = float("inf")  # sick
+                clip = 1.0  # healthy
+            """,
+            "model.py": MODEL,
+            "train.py": """
+                import torch
+                import torch.nn.functional as F
+                import config
+                from model import Net
+
+                net = Net()
+                optimizer = torch.optim.Adam(net.parameters())
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)  # found
+                    optimizer.step()
+            """,
+        },
+    ),
+    "clip in a context manager": (
+        "clip-after-step",
+        {
+            "model.py": MODEL,
+            "train.py": """
+                from contextlib import contextmanager
+                import torch
+                import torch.nn.functional as F
+                from model import Net
+
+                @contextmanager
+                def updating(net, optimizer):
+                    optimizer.zero_grad()
+                    yield
+                    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # healthy
+                    optimizer.step()
+                    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # sick, found
+
+                net = Net()
+                optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                for x, y in loader:
+                    with updating(net, optimizer):
+                        loss = F.cross_entropy(net(x), y)
+                        loss.backward()
+            """,
+        },
+    ),
+    "clip of a copy": (
+        "clip-wrong-parameters",
+        {
+            "model.py": MODEL,
+            "train.py": """
+                import copy
+                import torch
+                import torch.nn.functional as F
+                from model import Net
+
+                net = Net()
+                average = copy.deepcopy(net)
+                optimizer = torch.optim.Adam(net.parameters())
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    torch.nn.utils.clip_grad_norm_(average.parameters(), 1.0)  # sick, found
+                    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # healthy
+                    optimizer.step()
+            """,
+        },
+    ),
+    "optimizer of a copy": (
+        "optimizer-parameters",
+        {
+            "model.py": MODEL,
+            "train.py": """
+                import copy
+                import torch
+                import torch.nn.functional as F
+                from model import Net
+
+                net = Net()
+                average = copy.deepcopy(net)
+                optimizer = torch.optim.Adam(average.parameters())  # sick
+                optimizer = torch.optim.Adam(net.parameters())  # healthy
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()  # found
+                    optimizer.step()
+            """,
+        },
+    ),
+}
+STYLES = {
+    "self.optimizer": """
+        class Trainer:
+            def __init__(self, net):
+                self.net = net
+                self.optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+            def batch(self, x, y):
+                self.optimizer.zero_grad()  # healthy
+                F.cross_entropy(self.net(x), y).backward()
+                self.optimizer.step()  # found
+
+            def fit(self, loader):
+                for epoch in range(3):
+                    for x, y in loader:
+                        self.batch(x, y)
+
+        Trainer(Net()).fit(loader)
+    """,
+    "optimizer of a base class": """
+        class Base:
+            def __init__(self, net):
+                self.net = net
+                self.optimizer = self.make_optimizer()
+
+            def fit(self, loader):
+                for batch in loader:
+                    self.optimizer.zero_grad()  # healthy
+                    self.objective(*batch).backward()
+                    self.optimizer.step()  # found
+
+        class Trainer(Base):
+            def make_optimizer(self):
+                return torch.optim.SGD(self.net.parameters(), lr=0.1)
+
+            def objective(self, x, y):
+                return F.cross_entropy(self.net(x), y)
+
+        Trainer(Net()).fit(loader)
+    """,
+    "property": """
+        class Trainer:
+            def __init__(self, net):
+                self.net = net
+                self._optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+            @property
+            def opt(self):
+                return self._optimizer
+
+            def fit(self, loader):
+                for x, y in loader:
+                    self.opt.zero_grad()  # healthy
+                    F.cross_entropy(self.net(x), y).backward()
+                    self.opt.step()  # found
+
+        Trainer(Net()).fit(loader)
+    """,
+    "LBFGS closure": """
+        net = Net()
+        optimizer = torch.optim.LBFGS(net.parameters())
+        for x, y in loader:
+            def closure():
+                optimizer.zero_grad()  # healthy
+                loss = F.cross_entropy(net(x), y)
+                loss.backward()
+                return loss
+            optimizer.step(closure)  # found
+    """,
+    "closure given by a factory": """
+        def closure_of(net, optimizer, x, y):
+            def closure():
+                optimizer.zero_grad()  # healthy
+                loss = F.cross_entropy(net(x), y)
+                loss.backward()
+                return loss
+            return closure
+
+        net = Net()
+        optimizer = torch.optim.LBFGS(net.parameters())
+        for x, y in loader:
+            optimizer.step(closure_of(net, optimizer, x, y))  # found
+    """,
+    "context manager of autocast": """
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for x, y in loader:
+            with torch.autocast("cuda", dtype=torch.bfloat16):
+                loss = F.cross_entropy(net(x), y)
+            optimizer.zero_grad()  # healthy
+            loss.backward()
+            optimizer.step()  # found
+    """,
+    "context manager that clears": """
+        from contextlib import contextmanager
+
+        @contextmanager
+        def updating(optimizer):
+            optimizer.zero_grad()  # healthy
+            yield
+            optimizer.step()  # found
+
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for x, y in loader:
+            with updating(optimizer):
+                F.cross_entropy(net(x), y).backward()
+    """,
+    "context manager class that clears": """
+        class Updating:
+            def __init__(self, optimizer):
+                self.optimizer = optimizer
+
+            def __enter__(self):
+                self.optimizer.zero_grad()  # healthy
+                return self
+
+            def __exit__(self, *error):
+                self.optimizer.step()  # found
+
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for x, y in loader:
+            with Updating(optimizer):
+                F.cross_entropy(net(x), y).backward()
+    """,
+    "decorated helper": """
+        import functools
+
+        def timed(function):
+            @functools.wraps(function)
+            def inner(*args, **kwargs):
+                return function(*args, **kwargs)
+            return inner
+
+        @timed
+        def update(net, optimizer, x, y):
+            optimizer.zero_grad()  # healthy
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()  # found
+
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for x, y in loader:
+            update(net, optimizer, x, y)
+    """,
+    "decorator that clears": """
+        def fresh(function):
+            def inner(net, optimizer, x, y):
+                optimizer.zero_grad()  # healthy
+                return function(net, optimizer, x, y)
+            return inner
+
+        @fresh
+        def update(net, optimizer, x, y):
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()  # found
+
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for x, y in loader:
+            update(net, optimizer, x, y)
+    """,
+    "while loop": """
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        batches = iter(loader)
+        step = 0
+        while step < 100:
+            x, y = next(batches)
+            optimizer.zero_grad()  # healthy
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()  # found
+            step += 1
+    """,
+    "comprehension": """
+        def update(x, y):
+            optimizer.zero_grad()  # healthy
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            optimizer.step()  # found
+            return loss.item()
+
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        losses = [update(x, y) for x, y in loader]
+    """,
+    "generator": """
+        def updates(net, optimizer, loader):
+            for x, y in loader:
+                optimizer.zero_grad()  # healthy
+                loss = F.cross_entropy(net(x), y)
+                loss.backward()
+                optimizer.step()  # found
+                yield loss.item()
+
+        net = Net()
+        for loss in updates(net, torch.optim.SGD(net.parameters(), lr=0.1), loader):
+            print(loss)
+    """,
+    "alias": """
+        class Trainer:
+            def __init__(self, net):
+                self.net = net
+                self.opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+            def fit(self, loader):
+                opt, net = self.opt, self.net
+                for x, y in loader:
+                    opt.zero_grad()  # healthy
+                    F.cross_entropy(net(x), y).backward()
+                    opt.step()  # found
+
+        Trainer(Net()).fit(loader)
+    """,
+    "partial": """
+        from functools import partial
+
+        make = partial(torch.optim.SGD, lr=0.1)
+        net = Net()
+        optimizer = make(net.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()  # healthy
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()  # found
+    """,
+    "partial of a helper": """
+        from functools import partial
+
+        def update(net, optimizer, x, y):
+            optimizer.zero_grad()  # healthy
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()  # found
+
+        net = Net()
+        train_one = partial(update, net, torch.optim.SGD(net.parameters(), lr=0.1))
+        for x, y in loader:
+            train_one(x, y)
+    """,
+    "tuple returned": """
+        def build():
+            net = Net()
+            return net, torch.optim.SGD(net.parameters(), lr=0.1)
+
+        net, o = build()
+        for x, y in loader:
+            o.zero_grad()  # healthy
+            F.cross_entropy(net(x), y).backward()
+            o.step()  # found
+    """,
+    "dictionary returned": """
+        def build():
+            net = Net()
+            return {"net": net, "opt": torch.optim.SGD(net.parameters(), lr=0.1)}
+
+        state = build()
+        for x, y in loader:
+            state["opt"].zero_grad()  # healthy
+            F.cross_entropy(state["net"](x), y).backward()
+            state["opt"].step()  # found
+    """,
+    "getattr": """
+        net = Net()
+        o = getattr(torch.optim, name)(net.parameters(), lr=0.1)
+        for x, y in loader:
+            o.zero_grad()  # healthy
+            F.cross_entropy(net(x), y).backward()
+            o.step()  # found
+    """,
+    "getattr over two lines": """
+        net = Net()
+        family = getattr(torch.optim, config["optimizer"])
+        o = family(net.parameters(), lr=0.1)
+        for x, y in loader:
+            o.zero_grad()  # healthy
+            F.cross_entropy(net(x), y).backward()
+            o.step()  # found
+    """,
+    "optimizers in a table": """
+        OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+        net = Net()
+        o = OPTIMIZERS[name](net.parameters(), lr=0.1)
+        for x, y in loader:
+            o.zero_grad()  # healthy
+            F.cross_entropy(net(x), y).backward()
+            o.step()  # found
+    """,
+    "several optimizers in a list": """
+        nets = [Net(), Net()]
+        optimizers = [torch.optim.SGD(net.parameters(), lr=0.1) for net in nets]
+        for x, y in loader:
+            for net, o in zip(nets, optimizers):
+                o.zero_grad()  # healthy
+                F.cross_entropy(net(x), y).backward()
+                o.step()  # found
+    """,
+    "lambda": """
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        clear = lambda: optimizer.zero_grad()
+        for x, y in loader:
+            clear()  # healthy
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()  # found
+    """,
+    "namedtuple": """
+        from typing import NamedTuple
+
+        class State(NamedTuple):
+            net: Net
+            opt: torch.optim.Optimizer
+
+        def build():
+            net = Net()
+            return State(net, torch.optim.SGD(net.parameters(), lr=0.1))
+
+        state = build()
+        for x, y in loader:
+            state.opt.zero_grad()  # healthy
+            F.cross_entropy(state.net(x), y).backward()
+            state.opt.step()  # found
+    """,
+    "dataclass that holds the optimizer": """
+        from dataclasses import dataclass
+
+        @dataclass
+        class Trainer:
+            net: Net
+            opt: torch.optim.Optimizer
+
+            def fit(self, loader):
+                for x, y in loader:
+                    self.opt.zero_grad()  # healthy
+                    F.cross_entropy(self.net(x), y).backward()
+                    self.opt.step()  # found
+
+        net = Net()
+        Trainer(net, torch.optim.SGD(net.parameters(), lr=0.1)).fit(loader)
+    """,
+    "global": """
+        optimizer = None
+
+        def setup(net):
+            global optimizer
+            optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+        def train(net):
+            for x, y in loader:
+                optimizer.zero_grad()  # healthy
+                F.cross_entropy(net(x), y).backward()
+                optimizer.step()  # found
+
+        net = Net()
+        setup(net)
+        train(net)
+    """,
+    "walrus and try": """
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        while (batch := next(batches, None)) is not None:
+            try:
+                optimizer.zero_grad()  # healthy
+                F.cross_entropy(net(batch[0]), batch[1]).backward()
+                optimizer.step()  # found
+            except RuntimeError:
+                continue
+    """,
+}
+HEAD = "import torch\nimport torch.nn.functional as F\nfrom model import Net\n\n"
+PROJECTS |= {
+    style: ("missing-zero-grad", {"model.py": MODEL, "train.py": HEAD + inspect.cleandoc(text)})
+    for style, text in STYLES.items()
+}
+
+
+def written(folder: Path, files: dict[str, str], other: str) -> list[Path]:
+    """The form of a project without the lines of the `other`."""
+    for name, text in files.items():
+        lines = [line for line in inspect.cleandoc(text).splitlines() if f"# {other}" not in line]
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return sorted(folder.rglob("*.py"))
+
+
+def check(folder: Path, files: dict[str, str], other: str) -> tuple[Diagnostic, ...]:
+    return pipeline.check(written(folder, files, other), config.load(folder)).diagnostics
+
+
+def marked(paths: list[Path]) -> set[tuple[str, int]]:
+    lines = ((path, *row) for path in paths for row in enumerate(path.read_text("utf-8").splitlines(), 1))
+    return {(path.name, number) for path, number, line in lines if "found" in line.partition("# ")[2]}
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_the_fault_is_found(tmp_path: Path, name: str) -> None:
+    rule, files = PROJECTS[name]
+    found = {(Path(d.location.path).name, d.location.line) for d in check(tmp_path, files, "healthy") if d.rule == rule}
+    assert marked(sorted(tmp_path.rglob("*.py"))) <= found
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_its_healthy_twin_is_let_go(tmp_path: Path, name: str) -> None:
+    rule, files = PROJECTS[name]
+    found = check(tmp_path, files, "sick")
+    assert [d for d in found if d.rule == rule or d.level.rank >= Severity.WARNING.rank] == []

@@ -54,7 +54,7 @@ class Node:
     dtype: str = ""
     bounded: bool = False  # its result is bounded whatever comes in
     gradient: bool = True  # its result requires a gradient
-    dim: int | None = None  # of a softmax, as written
+    dim: int | None = None  # of a softmax or a reduction, as written
     settings: Mapping[str, Any] = field(default_factory=dict)  # literal arguments: "p", "training", "scale", "other"
     std: float | None = None  # of a floating-point tensor that enters the model, and of a product of two activations
     low: float | None = None  # the range of a floating-point target

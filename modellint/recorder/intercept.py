@@ -27,7 +27,7 @@ def after_custom_functions(action: Callable[[Any, Any, Any], None]) -> Undo:
     original = vars(torch.autograd.Function)["apply"]
 
     def apply(kind: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original.__func__(kind, *args, **kwargs)
+        result = original.__get__(None, kind)(*args, **kwargs)  # newer releases have it from C
         action(kind, args, result)
         return result
 

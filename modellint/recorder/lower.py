@@ -82,7 +82,7 @@ def _plain(node: Node, region: List[Node], merged: Dict[Node, Node]) -> Dict[str
         "dtype": node.meta["dtype"].replace("torch.", ""),
         "bounded": _bounded(node, role),
         "gradient": bool(node.meta["grad"]),
-        "dim": _dimension(node) if "softmax" in role else None,
+        "dim": _dimension(node) if "softmax" in role or role == "reduce" else None,
         "settings": settings(node) if node.op != "placeholder" else {},
         **{name: _number(value) for name, value in node.meta["measured"].items()},
         "foreign": node.meta["foreign"],
@@ -121,6 +121,7 @@ def _bounded(node: Node, role: str) -> bool:
 
 
 def _dimension(node: Node) -> Optional[int]:
+    node = patterns.summed(node) or node  # a softmax written out
     found = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     return found if isinstance(found, int) else None
 

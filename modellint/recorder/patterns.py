@@ -54,6 +54,11 @@ def written_out(node: Node, role: str) -> Optional[str]:
     return None
 
 
+def summed(node: Node) -> Optional[Node]:
+    """The sum that a softmax written out divides by."""
+    return next((found for _, scale in _quotients(node) if (found := _statistic(scale)) is not None), None)
+
+
 def mixes_by_softmax(product: Node) -> bool:
     """Whether a factor is a softmax, perhaps times a number: attention written out."""
     return mixing(product) is not None

@@ -8,7 +8,7 @@ from typing import Any, Dict, Tuple
 
 from torch.fx import Node
 
-from .patterns import operation
+from .patterns import mixing, operation
 
 # Of functions written in C, which have no signature, the arguments in order.
 _ORDER = {
@@ -35,7 +35,9 @@ def settings(node: Node) -> Dict[str, Any]:
     """Arguments without a known name are named by their position."""
     names = _names(node.target) or tuple(_ORDER.get(operation(node), "").split())
     named = {names[i] if i < len(names) else str(i): value for i, value in enumerate(node.args)}
-    return {key: value for key, value in {**named, **node.kwargs}.items() if _is_literal(value)}
+    found = {key: value for key, value in {**named, **node.kwargs}.items() if _is_literal(value)}
+    weights = mixing(node) if node.meta["role"] == "attention" else None
+    return found if weights is None else {**found, "mixes": node.all_input_nodes.index(weights)}
 
 
 def _is_literal(value: Any) -> bool:

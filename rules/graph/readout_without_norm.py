@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Script, Severity, Step
 from modellint.graph.amplify import amplifiers, residual_additions
-from modellint.graph.node import LAYERS, Node, Role
-from modellint.graph.walk import carriers, path, readouts, walk_back
+from modellint.graph.features import HIDDEN, feeding
+from modellint.graph.node import Node, Role
+from modellint.graph.walk import path, readouts
 from modellint.graph.words import name, trail
 from modellint.measure.readout import feature_size, gradient_norms, may_be_at
 from modellint.measure.run import Distribution, Features, Parameter
@@ -17,8 +18,6 @@ from modellint.measure.statistics import median
 from modellint.measure.trajectory import LAST, explosions, reference
 from modellint.source.facts import Operation
 
-HIDDEN = (Role.LINEAR, Role.CONV)
-CLOSED = frozenset({*LAYERS, Role.LINEAR, Role.CONV, Role.INPUT, Role.CONSTANT, Role.NORM, Role.OTHER})
 # The same by name, as operations are written in a script.
 WRITTEN_HIDDEN = re.compile(r"(Lazy)?(Linear|Conv(Transpose)?\dd)|Bilinear")
 WRITTEN_OPEN = re.compile(
@@ -61,6 +60,7 @@ class ReadoutWithoutNorm(GraphRule):
 
     code, severity, topic = "ML201", Severity.WARNING, "structure"
     explains = ("exploding-gradients", "unscaled-features", "bad-initial-loss", "collapsed-predictions")
+    twins = ("no-final-norm",)
     remedy = "normalize-readout"
     words = ("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss")
     growth, size, excess, left = 50.0, 10.0, 2.0, 1.5
@@ -118,7 +118,7 @@ class ReadoutWithoutNorm(GraphRule):
 
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
         for readout in {name(node): node for node in readouts(graph)}.values():
-            between = list(walk_back(graph, readout, _carries, carriers))
+            between = feeding(graph, readout)
             hidden = next((node for node in between if node.role in HIDDEN), None)
             if hidden is not None and not any(node.role is Role.NORM for node in between):
                 yield self._finding(graph, readout, hidden, between)
@@ -178,8 +178,3 @@ class ReadoutWithoutNorm(GraphRule):
             return
         if all(WRITTEN_OPEN.fullmatch(operation.short) for operation in way[layers[0] + 1 : layers[1]]):
             yield way[layers[0]]
-
-
-def _carries(node: Node) -> bool:
-    """Whether the scale of what goes in comes out."""
-    return node.role not in CLOSED and not node.bounded

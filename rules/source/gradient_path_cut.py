@@ -35,6 +35,7 @@ class GradientPathCut(SourceRule):
 
     code, severity, topic = "ML129", Severity.ERROR, "gradients"
     explains = ("zero-gradients", "loss-not-falling")
+    twins = ("cut-gradient",)
     words = (".backward(",)
     bad = (
         """

@@ -87,3 +87,74 @@ def test_scores_that_are_not_scaled(name: str) -> None:
 @pytest.mark.parametrize("name", SCALED)
 def test_scores_that_are_scaled_or_small(name: str) -> None:
     assert findings("unscaled-attention", SCALED[name]) == []
+
+
+def over(dim: int, weigh: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> Case:
+    return attend(lambda q, k, v: weigh((q @ k.mT / ROOT).softmax(dim), v))
+
+
+def slots(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    weights = (q @ k.mT / ROOT).softmax(1)
+    return weights / weights.sum(-1, keepdim=True) @ v
+
+
+def scored(dim: int | None, loss: Callable[[Tensor], Tensor]) -> Case:
+    def case() -> tuple[nn.Module, Callable[[], Tensor]]:
+        model, x = nn.Linear(WIDTH, 3), torch.randn(4, WIDTH)
+        return model, lambda: loss(F.log_softmax(model(x), dim=dim))
+
+    return case
+
+
+class Pooled(nn.Module):
+    """Attention pooling over time: a score for each place, weights, and their sum."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.body, self.score, self.head, self.dim = nn.Linear(8, 16), nn.Linear(16, 1), nn.Linear(16, 3), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.body(x).relu()
+        return self.head((self.score(h).softmax(self.dim) * h).sum(1))
+
+
+def pooled(dim: int) -> Case:
+    def case() -> tuple[nn.Module, Callable[[], Tensor]]:
+        model = Pooled(dim)
+        return model, lambda: F.cross_entropy(model(torch.randn(4, 6, 8)), Y)
+
+    return case
+
+
+WRONG = {
+    "over queries": over(1),
+    "over the batch": over(0),
+    "functional": attend(lambda q, k, v: torch.bmm(F.softmax(torch.bmm(q, k.mT) / ROOT, dim=-2), v)),
+    "einsum": over(1, lambda w, v: torch.einsum("bij,bjd->bid", w, v)),
+    "transposed behind the softmax": attend(lambda q, k, v: (q @ k.mT / ROOT).softmax(-1).mT @ v),
+    "classes over the batch": scored(0, lambda o: F.nll_loss(o, Y)),
+    "distillation over the batch": scored(0, lambda o: F.kl_div(o, torch.full((4, 3), 1 / 3), reduction="batchmean")),
+    "pooling over the batch": pooled(0),
+}
+RIGHT = {
+    "over keys": over(-1),
+    "einsum": over(2, lambda w, v: torch.einsum("bij,bjd->bid", w, v)),
+    "keys in the second axis": attend(lambda q, k, v: (k @ q.mT / ROOT).softmax(1).mT @ v),
+    "values first": attend(lambda q, k, v: (v.mT @ (k @ q.mT / ROOT).softmax(1)).mT),
+    "linear attention": attend(lambda q, k, v: q.softmax(-1) @ (k.softmax(1).mT @ v)),
+    "slots": attend(slots),
+    "classes": scored(1, lambda o: F.nll_loss(o, Y)),
+    "pooling over time": pooled(1),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_softmax_over_the_wrong_axis(name: str) -> None:
+    (found,) = findings("softmax-wrong-axis", WRONG[name])
+    assert found.level is Severity.WARNING
+    assert (found.location.path or "").endswith("test_attention_rules.py")
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_softmax_over_the_axis_that_is_used(name: str) -> None:
+    assert findings("softmax-wrong-axis", RIGHT[name]) == []

@@ -1,0 +1,167 @@
+"""Capture of public models beside torch.export.export(strict=False) and torch.fx.symbolic_trace, and what the rules say of them.
+
+    ENVIRONMENT/bin/python benchmarks/graph.py [--zoo torchvision ...] [--only PART] [--no-peers] [--seconds 120] RESULTS.jsonl
+    python benchmarks/graph.py --table RESULTS.jsonl > docs/graph-table.md
+
+Every model is built, run and measured in a process of its own, one after the other, on one thread; all numbers are CPU
+seconds of that process. Models that are in RESULTS already are left out, so that a run that was stopped can go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+ZOOS = {
+    "torchvision": "zoo.vision",
+    "timm": "zoo.timms",
+    "transformers": "zoo.transformer",
+    "segmentation-models-pytorch": "zoo.segmenters",
+    "torch_geometric": "zoo.graphs",
+}
+
+
+def measure(build: Callable[[], Any], peers: bool) -> dict[str, Any]:
+    """What one model costs and shows; "eager" alone where it does not run at all."""
+    import torch
+
+    torch.manual_seed(0)
+    try:
+        case = build()
+        case.step()
+        found: dict[str, Any] = {"eager": seconds(case.step)[0]}
+    except Exception as error:
+        return {"eager": None, "reason": reason(error)}
+    found |= recorded(case)
+    if peers:
+        found["export"] = attempt(
+            lambda: torch.export.export(case.model, case.arguments, dict(case.keywords), strict=False)
+        )
+        found["symbolic_trace"] = attempt(lambda: torch.fx.symbolic_trace(case.model))
+    return found
+
+
+def recorded(case: Any) -> dict[str, Any]:
+    """The step under the recorder, whether the loss reaches the same parameters as autograd, and the findings."""
+    from modellint import Graph
+    from modellint.core import registry
+    from modellint.core.diagnostic import Diagnostic
+    from modellint.core.plain import from_plain
+    from modellint.core.rule import GraphRule
+    from modellint.graph.walk import learned_parameters
+    from modellint.recorder.capture import Capture
+
+    capture, names = Capture(), {id(p): n for n, p in case.model.named_parameters()}
+
+    def step() -> Any:
+        capture.start()
+        loss = case.step()
+        return loss, capture.finish(loss, names, case.model)
+
+    spent, (loss, plain) = seconds(step)
+    if plain is None or capture.errors:
+        return {"capture": {"seconds": None, "reason": "; ".join(map(repr, capture.errors)) or "no graph"}}
+    graph = from_plain(Graph, json.loads(json.dumps(plain)))
+    loss.backward()
+    reached = {name for name, parameter in case.model.named_parameters() if parameter.grad is not None}
+    rules = [rule for rule in registry.load() if isinstance(rule, GraphRule)]
+    findings = [each for rule in rules for each in rule.check(graph) if isinstance(each, Diagnostic)]
+    return {
+        "capture": {
+            "seconds": spent,
+            "nodes": len(graph.nodes),
+            "differ": sorted(reached ^ learned_parameters(graph))[:4],
+        },
+        "findings": [[each.rule, str(each.level), str(each.severity), each.message] for each in findings],
+    }
+
+
+def seconds(action: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.process_time()
+    result = action()
+    return time.process_time() - began, result
+
+
+def attempt(action: Callable[[], Any]) -> dict[str, Any]:
+    try:
+        return {"seconds": seconds(action)[0]}
+    except Exception as error:
+        return {"seconds": None, "reason": reason(error)}
+
+
+def reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:200]
+
+
+def isolated(action: Callable[[], dict[str, Any]], limit: float) -> dict[str, Any]:
+    """The result of a forked process, killed after `limit` seconds of CPU time or four times as long on the clock."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        try:
+            result = action()
+        except BaseException:
+            result = {"eager": None, "reason": traceback.format_exc()[-300:]}
+        with os.fdopen(writer, "w") as pipe:
+            json.dump(result, pipe)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        ready = select.select([pipe], [], [], 4 * limit)[0]
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+        text = pipe.read() if ready else ""
+    os.waitpid(child, 0)
+    return json.loads(text) if text else {"eager": None, "reason": f"killed after {4 * limit:.0f} s, or for memory"}
+
+
+def wanted(zoos: list[str], part: str, done: set[str]) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    for zoo in zoos:
+        for name, build in importlib.import_module(ZOOS[zoo]).models():
+            if f"{zoo}/{name}" not in done and part in name:
+                yield zoo, name, build
+
+
+def run(options: argparse.Namespace) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    torch.export.export(torch.nn.Linear(1, 1), (torch.ones(1),), strict=False)  # its imports are no model's cost
+    import modellint.core.registry
+    import modellint.recorder.capture
+
+    modellint.core.registry.load()
+    results = options.results
+    done = {json.loads(line)["name"] for line in results.read_text().splitlines()} if results.exists() else set()
+    for zoo, name, build in wanted(options.zoo, options.only, done):
+        found = isolated(lambda build=build: measure(build, options.peers), options.seconds)
+        with results.open("a") as file:
+            file.write(json.dumps({"name": f"{zoo}/{name}", **found}) + "\n")
+        print(zoo, name, "ok" if found.get("capture", {}).get("seconds") else found.get("reason", found), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--zoo", nargs="+", choices=ZOOS, default=list(ZOOS))
+    parser.add_argument("--only", default="", metavar="PART", help="models whose name holds PART")
+    parser.add_argument("--no-peers", dest="peers", action="store_false")
+    parser.add_argument("--seconds", type=float, default=120.0, help="limit for one model")
+    run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

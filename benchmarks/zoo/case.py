@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def squares(output: Any) -> Tensor:
 def classes(output: Any) -> Tensor:
     """Cross entropy of scores, of auxiliary ones too, against the first classes in turn."""
     scores = [tensor for tensor in _learned(output) if tensor.dim() >= 2]
-    return sum((F.cross_entropy(each, labels(each)) for each in scores), torch.zeros(()))
+    return sum((functional.cross_entropy(each, labels(each)) for each in scores), torch.zeros(()))
 
 
 def labels(scores: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 from torch_geometric import nn as pyg
 
 from .case import Case, classes
@@ -33,7 +33,7 @@ class TwoLayers(nn.Module):
         self.first, self.second = layer(_WIDTH, 32), layer(32, 5)
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        return self.second(F.relu(self.first(x, edge_index)), edge_index)
+        return self.second(functional.relu(self.first(x, edge_index)), edge_index)
 
 
 class WholeGraph(nn.Module):

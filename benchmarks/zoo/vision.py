@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 from torchvision import models as torchvision
 
 from .case import Case, classes
@@ -79,5 +79,5 @@ def _flow(name: str) -> Case:
         _build(name).train(),
         images,
         {"num_flow_updates": 3},
-        lambda flows: sum(F.l1_loss(flow, truth) for flow in flows),
+        lambda flows: sum(functional.l1_loss(flow, truth) for flow in flows),
     )

@@ -1,7 +1,6 @@
 """Capture of public models beside torch.export.export(strict=False) and torch.fx.symbolic_trace, and what the rules say of them.
 
     ENVIRONMENT/bin/python benchmarks/graph.py [--zoo torchvision ...] [--only PART] [--no-peers] [--seconds 120] RESULTS.jsonl
-    python benchmarks/graph.py --table RESULTS.jsonl > docs/graph-table.md
 
 Every model is built, run and measured in a process of its own, one after the other, on one thread; all numbers are CPU
 seconds of that process. Models that are in RESULTS already are left out, so that a run that was stopped can go on.
@@ -13,11 +12,9 @@ import argparse
 import importlib
 import json
 import os
-import select
-import signal
+import resource
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,24 +30,23 @@ ZOOS = {
 }
 
 
-def measure(build: Callable[[], Any], peers: bool) -> dict[str, Any]:
-    """What one model costs and shows; "eager" alone where it does not run at all."""
+def measure(build: Callable[[], Any], peers: bool) -> Iterator[dict[str, Any]]:
+    """What one model costs and shows, piece by piece; "eager" alone where it does not run at all."""
     import torch
 
     torch.manual_seed(0)
     try:
         case = build()
         case.step()
-        found: dict[str, Any] = {"eager": seconds(case.step)[0]}
+        yield {"eager": seconds(case.step)[0]}
     except Exception as error:
-        return {"eager": None, "reason": reason(error)}
-    found |= recorded(case)
+        yield {"eager": None, "reason": reason(error)}
+        return
+    yield recorded(case)
     if peers:
-        found["export"] = attempt(
-            lambda: torch.export.export(case.model, case.arguments, dict(case.keywords), strict=False)
-        )
-        found["symbolic_trace"] = attempt(lambda: torch.fx.symbolic_trace(case.model))
-    return found
+        arguments, keywords = case.arguments, dict(case.keywords)
+        yield {"symbolic_trace": attempt(lambda: torch.fx.symbolic_trace(case.model))}
+        yield {"export": attempt(lambda: torch.export.export(case.model, arguments, keywords, strict=False))}
 
 
 def recorded(case: Any) -> dict[str, Any]:
@@ -105,27 +101,24 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:200]
 
 
-def isolated(action: Callable[[], dict[str, Any]], limit: float) -> dict[str, Any]:
-    """The result of a forked process, killed after `limit` seconds of CPU time or four times as long on the clock."""
+def isolated(pieces: Callable[[], Iterator[dict[str, Any]]], limit: float) -> dict[str, Any]:
+    """The results of a forked process that has `limit` seconds of CPU time; what it had until it was killed stays."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        try:
-            result = action()
-        except BaseException:
-            result = {"eager": None, "reason": traceback.format_exc()[-300:]}
+        used = int(time.process_time())  # a fork goes on counting where its parent was
+        resource.setrlimit(resource.RLIMIT_CPU, (used + int(limit), used + int(limit)))
         with os.fdopen(writer, "w") as pipe:
-            json.dump(result, pipe)
+            for piece in pieces():
+                pipe.write(json.dumps(piece) + "\n")
+                pipe.flush()
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as pipe:
-        ready = select.select([pipe], [], [], 4 * limit)[0]
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-        text = pipe.read() if ready else ""
-    os.waitpid(child, 0)
-    return json.loads(text) if text else {"eager": None, "reason": f"killed after {4 * limit:.0f} s, or for memory"}
+        found = {key: value for line in pipe for key, value in json.loads(line).items()}
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return found if status == 0 else {"stopped": f"signal {-status} within {limit:.0f} CPU seconds", **found}
 
 
 def wanted(zoos: list[str], part: str, done: set[str]) -> Iterator[tuple[str, str, Callable[[], Any]]]:
@@ -150,7 +143,7 @@ def run(options: argparse.Namespace) -> None:
         found = isolated(lambda build=build: measure(build, options.peers), options.seconds)
         with results.open("a") as file:
             file.write(json.dumps({"name": f"{zoo}/{name}", **found}) + "\n")
-        print(zoo, name, "ok" if found.get("capture", {}).get("seconds") else found.get("reason", found), flush=True)
+        print(zoo, name, found.get("capture", found), flush=True)
 
 
 def main() -> None:
@@ -159,7 +152,7 @@ def main() -> None:
     parser.add_argument("--zoo", nargs="+", choices=ZOOS, default=list(ZOOS))
     parser.add_argument("--only", default="", metavar="PART", help="models whose name holds PART")
     parser.add_argument("--no-peers", dest="peers", action="store_false")
-    parser.add_argument("--seconds", type=float, default=120.0, help="limit for one model")
+    parser.add_argument("--seconds", type=float, default=120.0, help="CPU time for one model")
     run(parser.parse_args())
 
 

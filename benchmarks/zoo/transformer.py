@@ -64,7 +64,7 @@ _PER_MODEL: dict[str, dict[str, Any]] = {
         "n_group": 1,
         "topk_group": 1,
     },
-    "deepseek_v3": {"qk_head_dim": 16, "head_dim": 8, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1},
+    "deepseek_v3": {"qk_rope_head_dim": 8, "head_dim": 8, "n_group": 1, "topk_group": 1},
     "convnext": {"image_size": 64, "patch_size": 4},
     "convnextv2": {"image_size": 64, "patch_size": 4},
     "efficientnet": {"hidden_dim": 2560},

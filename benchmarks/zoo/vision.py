@@ -36,9 +36,7 @@ def _build(name: str, **options: Any) -> torch.nn.Module:
 
 
 def _classifier(name: str) -> Case:
-    size = next(
-        (size for known, size in SIZES.items() if name == known), 64 if "vgg" not in name and "alex" not in name else 64
-    )
+    size = SIZES.get(name, 64)
     options = {"image_size": size} if name.startswith("vit_") else {}
     options |= {"num_classes": 10, **({"init_weights": False} if name in ("inception_v3", "googlenet") else {})}
     return Case(_build(name, **options).train(), (torch.randn(2, 3, size, size),), loss=classes)

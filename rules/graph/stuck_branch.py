@@ -81,9 +81,8 @@ class StuckBranch(GraphRule):
         zero = _zeros(graph)
         for node in graph:
             silent = [each for each in graph.inputs(node) if zero[each.name]]
-            if (_own_zero(graph, node) and silent and node.role in (*LAYERS, Role.MUL, Role.NORM)) or (
-                node.role is Role.MUL and len(silent) > 1 and node.gradient
-            ):
+            factors = len(silent) if node.role is Role.MUL else min(len(silent), node.role in (*LAYERS, Role.NORM))
+            if node.gradient and silent and factors + _own_zero(graph, node) > 1:
                 yield self._finding(node, _to_source(graph, silent[0], zero))
 
     def _finding(self, node: Node, way: tuple[Node, ...]) -> Diagnostic:

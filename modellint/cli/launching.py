@@ -34,4 +34,4 @@ def launching(command: Command) -> Command:
 def launch_options(options: dict[str, Any]) -> Options:
     from modellint.measure.launch import Options
 
-    return Options(**{name: options[name] for name in (*NAMES, "steps", "finish") if name in options})
+    return Options(**{name: options[name] for name in (*NAMES, "steps", "windows", "finish") if name in options})

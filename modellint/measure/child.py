@@ -38,6 +38,7 @@ class Child:
         self._began = self._moved = time.monotonic()
         self._read: Counter[Path] = Counter()
         self._steps, self._done_at = 0, 0.0
+        self._rests = False  # between two windows nothing is recorded
 
     def watch(self) -> Ended:
         """Runs the command to its end, to the end of its watched steps, or to a time limit."""
@@ -80,7 +81,7 @@ class Child:
         now, options = time.monotonic(), self._options
         if now - self._began > options.max_seconds:
             return "total"
-        if self._done_at:
+        if self._done_at or self._rests:
             return ""
         if not self._steps:
             return "start" if now - self._began > options.start_seconds else ""
@@ -100,6 +101,11 @@ class Child:
             self._steps, self._moved = self._steps + steps, time.monotonic()
             if self._options.progress is not None:
                 self._options.progress(self._steps)
+        if b'{"kind": "rest"' in text or b'{"kind": "window"' in text:
+            self._rests, self._moved = (
+                text.rfind(b'{"kind": "rest"') > text.rfind(b'{"kind": "window"'),
+                time.monotonic(),
+            )
         if b'{"kind": "end"' in text or b'{"kind": "stopped"' in text:
             self._done_at = self._done_at or time.monotonic()
 

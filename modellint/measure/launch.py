@@ -39,6 +39,7 @@ class Options:
     """How a command is probed. Seconds bound the time until the first step, each further step, and the whole run."""
 
     steps: int = 10
+    windows: int = 1
     python: str | None = None
     show_output: bool = False
     finish: bool = False
@@ -114,6 +115,7 @@ def _environment(folder: Path, options: Options) -> dict[str, str]:
         "MODELLINT_FOLDER": str(folder),
         "MODELLINT_RECORDER": str(RECORDER),
         "MODELLINT_STEPS": str(options.steps),
+        "MODELLINT_WINDOWS": str(options.windows),
         "MODELLINT_FINISH": str(int(options.finish)),
         "MODELLINT_ALLOW_WRITES": str(int(options.allow_writes)),
     }

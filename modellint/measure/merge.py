@@ -49,6 +49,8 @@ def _facts(journal: Records, journals: Sequence[Records]) -> dict[str, Any]:
         "label_counts": records.label_counts(journal),
         "places": {record["name"]: record["location"] for record in journal.of_kind("place") if record["location"]},
         "ranks": ranks.world(journal),
+        "windows": [{}, *(record["window"] for record in journal.of_kind("window"))],
+        "evaluations": list(_evaluations(journal)),
         "environment": journal.last("environment", {}),
         "remedies": [record["name"] for record in journal.of_kind("remedy")],
     }
@@ -71,6 +73,12 @@ def _reached(name: str | None, steps: Iterable[Record]) -> bool | None:
     """Whether a gradient came in any of the steps whose optimizer holds the parameter; None where there is none."""
     seen = [step["gradients"][name] for step in steps if name in step["gradients"]]
     return any(norm is not None for norm in seen) if seen else None
+
+
+def _evaluations(journal: Records) -> Iterator[Record]:
+    of_steps = {record["number"] for record in journal.of_kind("no evaluation")}
+    found = journal.of_kind("evaluation")
+    yield from (record["evaluation"] for record in found if record["number"] not in of_steps)
 
 
 def _optimizer(record: Record, journal: Records, names: Mapping[int, str]) -> dict[str, Any]:

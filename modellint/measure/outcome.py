@@ -39,7 +39,7 @@ class Outcome:
             return "failed", Problem(f"command not found: {ended.not_found}")
         if stopped := self._records.first("stopped"):
             return "stopped", self._stopped(stopped)
-        if self._came_to_its_end():
+        if self._came_to_its_end() or (ended.hung == "total" and self._main.first("rest")):
             return "completed", None
         if ended.interrupted:
             return "failed", self._problem(f"interrupted after {self._count()}")

@@ -83,6 +83,25 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Calls of the trained model with different batches that no backward() followed."""
+
+    step: int = 0  # steps that had been made
+    graphs: bool = False  # gradients were enabled: a graph was built of each batch
+    active: tuple[str, ...] = ()  # dropouts and batch norms that were in training mode
+    location: Location = Location()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of the run that was watched; the first begins with its first step."""
+
+    index: int = 0
+    phase: str = "start"  # what opened it: "optimizer", "epoch", "evaluation", "requires_grad"
+    step: int = 0  # steps that had been made
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One optimizer step, from the backward() calls that feed it to the update it makes."""
 
@@ -104,6 +123,7 @@ class Step:
     weights: Mapping[str, float | None] = field(default_factory=dict)  # norm before the step, per parameter
     norms_at_backward: tuple[float, ...] = ()  # of the optimizer's parameters at EVERY backward() entry of this step
     backwards: int = 1
+    window: int = 0  # the part of the run that it belongs to
     clips: tuple[Clip, ...] = ()
     learning_rate: float | None = None
     loss_scale: float | None = None
@@ -197,7 +217,9 @@ class Run:
     files: tuple[str, ...] = ()  # the user's own source files that the run executed
     written: tuple[str, ...] = ()  # files that the run created
     command: tuple[str, ...] = ()
-    requested_steps: int = 0
+    requested_steps: int = 0  # of each window
+    windows: tuple[Window, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
     ranks: int = 1  # processes that train together; norms are those over all of them
     remedies: tuple[str, ...] = ()  # that a re-run was asked to try and that took effect
     status: str = "completed"  # "completed", "stopped" (before a file was overwritten), "failed", "hung", "no step"

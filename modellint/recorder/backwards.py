@@ -55,6 +55,7 @@ class BackwardWatch(Watch):
         root = roots if isinstance(roots, Tensor) else roots[0]
         self.recorder.place("backward")
         self.recorder.by_hand.look()
+        self.recorder.evaluations.trained()
         if not self.recorder.tracks:
             self.recorder.by_hand.begin(root)
             return

@@ -38,7 +38,7 @@ class ByHandWatch(Watch):
 
     def arm(self) -> None:
         """The gradients are there: from now on a change of the parameters is a step."""
-        if self._track is not None and self._track.done < self.recorder.steps:
+        if self._track is not None and self._track.taken < self.recorder.steps and self.recorder.is_sampling:
             self.recorder.roster.note_zeros(self._track)
             self._track.begin_step()
 

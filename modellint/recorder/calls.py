@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.modules import module as modules
 
-from . import frames, inputs, marks
+from . import frames, inputs, marks, models
 from .patches import Patches, Watch, guarded
 
 
 class CallWatch(Watch):
     """Global hooks on every module: `apply` when the first optimizer exists, not before."""
+
+    _trained: Any = None
 
     def apply(self, patches: Patches) -> None:
         patches.hook(modules.register_module_forward_pre_hook(self._entered))
@@ -23,16 +26,39 @@ class CallWatch(Watch):
     @guarded
     def _entered(self, module: torch.nn.Module, args: Any) -> None:
         recorder = self.recorder
-        if torch.is_grad_enabled() and recorder.roster.note(module, recorder.tracks):
+        if not (torch.is_grad_enabled() and module.training) and self._is_trained(module):
+            recorder.evaluations.called(module, args)
+        if not recorder.is_sampling or not torch.is_grad_enabled():
+            return
+        if recorder.roster.note(module, recorder.tracks):
             recorder.place("model")
-        if recorder.is_sampling and recorder.batch is None and torch.is_grad_enabled() and recorder.roster.owns(module):
-            recorder.batch = inputs.facts(module, args)
+        if recorder.batch is None and recorder.roster.owns(module):
+            self._note(module, args)
+
+    def _note(self, module: torch.nn.Module, args: Any) -> None:
+        """The outermost call of a step is that of its model; the first with data among its arguments tells the batch."""
+        recorder = self.recorder
+        if recorder.called is None:
+            recorder.called = self._trained = weakref.ref(models.unwrapped(module))
+        model = recorder.called()
+        if model is not None:
+            recorder.batch = inputs.facts(model, args)
+
+    def _is_trained(self, module: torch.nn.Module) -> bool:
+        """Whether it is the model of the last step, wrapped or not."""
+        model = self._trained() if self._trained is not None else None
+        return model is not None and models.unwrapped(module) is model
 
     @guarded
     def _left(self, module: torch.nn.Module, args: Any, result: Any) -> None:
         if result is None and isinstance(sys.exc_info()[1], Exception):
             self.recorder.raised(sys.exc_info()[1])
-        elif isinstance(result, Tensor) and result.grad_fn is not None and _owns_weight(module):
+        elif (
+            self.recorder.is_sampling
+            and isinstance(result, Tensor)
+            and result.grad_fn is not None
+            and _owns_weight(module)
+        ):
             keep = not self.recorder.may_read_saved and self.recorder.roster.is_readout(module)
             marks.mark(
                 result.grad_fn, marks.MODULE, marks.call_of(module, args[0] if args else None, frames.place(), keep)

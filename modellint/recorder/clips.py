@@ -26,6 +26,8 @@ class ClipWatch(Watch):
                 patches.put(torch.nn.utils, name, getattr(clip_grad, name))
 
     def _around(self, kind: str, bound: str, original: Any, args: Any, kwargs: Any) -> Any:
+        if self.recorder.phases.resting:
+            return original(*args, **kwargs)
         given = inspect.signature(original).bind(*args, **kwargs)
         given.apply_defaults()
         parameters = given.arguments["parameters"]

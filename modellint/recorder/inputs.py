@@ -16,9 +16,9 @@ from .tensors import distribution, evenly, is_plain, quiet
 SAMPLE = 1024  # elements of each tensor that the fingerprint reads
 
 
-def facts(module: torch.nn.Module, args: Any) -> Optional[Dict[str, Any]]:
-    """The fields of a Batch, for the arguments of the step's first call of a model; None if no data is among them."""
-    data = [tensor for tensor in _tensors(args) if not tensor.requires_grad and is_plain(tensor) and tensor.numel()]
+def facts(model: torch.nn.Module, args: Any) -> Optional[Dict[str, Any]]:
+    """The fields of a Batch, for the arguments of a call within `model`; None if no data is among them."""
+    data = _data(args)
     if not data:
         return None
     with quiet():
@@ -28,8 +28,15 @@ def facts(module: torch.nn.Module, args: Any) -> Optional[Dict[str, Any]]:
             "fingerprint": _fingerprint(data),
             "shape": list(data[0].shape),
             "values": distribution(largest) if largest is not None else {},
-            "idle": idle(module),
+            "idle": idle(model),
         }
+
+
+def fingerprint(args: Any) -> str:
+    """Of the data among the arguments of a call; empty if there is none."""
+    data = _data(args)
+    with quiet():
+        return _fingerprint(data) if data else ""
 
 
 def idle(model: torch.nn.Module) -> List[str]:
@@ -46,6 +53,10 @@ def _is_moded(module: torch.nn.Module, whole: bool) -> bool:
     if isinstance(module, _BatchNorm):
         return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
     return whole and isinstance(module, _DropoutNd) and module.p > 0
+
+
+def _data(args: Any) -> List[Tensor]:
+    return [tensor for tensor in _tensors(args) if not tensor.requires_grad and is_plain(tensor) and tensor.numel()]
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -13,9 +13,11 @@ from .backwards import BackwardWatch
 from .byhand import ByHandWatch
 from .calls import CallWatch
 from .clips import ClipWatch
+from .evaluation import EvaluationWatch
 from .graphs import GraphWatch
 from .losses import LossWatch
 from .patches import Patches, Watch
+from .phases import Phases
 from .roster import Roster
 from .scalers import ScalerWatch
 from .steps import StepWatch
@@ -23,6 +25,7 @@ from .tensors import quiet
 from .track import Bare, Track
 
 Write = Callable[[Dict[str, Any]], None]
+NUMBERS = (("STEPS", "10"), ("WINDOWS", "1"))
 recorder: Optional[Recorder] = None  # of this process
 
 
@@ -32,8 +35,9 @@ def start(write: Write) -> None:
     if "MODELLINT_SEED" in os.environ:
         seeds.begin(int(os.environ["MODELLINT_SEED"]))
     remedy.apply(write, json.loads(os.environ.get("MODELLINT_REMEDY", "[]")))
-    finish = os.environ.get("MODELLINT_FINISH") == "1"
-    recorder = Recorder(write, int(os.environ.get("MODELLINT_STEPS", "10")), ended=None if finish else ending.end)
+    ended = None if os.environ.get("MODELLINT_FINISH") == "1" else ending.end
+    steps, windows = (int(os.environ.get("MODELLINT_" + name, default)) for name, default in NUMBERS)
+    recorder = Recorder(write, steps, ended, windows)
     ending.before(recorder.flush)
     ending.note_threads(write, lambda: recorder.stepping if recorder is not None else [])
     os.register_at_fork(after_in_child=recorder.forget)
@@ -41,16 +45,20 @@ def start(write: Write) -> None:
 
 
 class Recorder:
-    """Gives records to `write`; after `steps` steps of every optimizer that steps it detaches and calls `ended`.
+    """Gives records to `write`; after `steps` steps of every optimizer that steps, in each of at most `windows` windows,
+    it detaches and calls `ended`.
 
     attach() before the optimizer is made, or add() those that exist; detach() is safe at any time.
     """
 
-    def __init__(self, write: Write, steps: int = 10, ended: Optional[Callable[[], None]] = None) -> None:
+    def __init__(
+        self, write: Write, steps: int = 10, ended: Optional[Callable[[], None]] = None, windows: int = 1
+    ) -> None:
         self.write, self.steps, self._ended = write, steps, ended
         self._patches = Patches()
         self.scalers, self.optimizers, self.backwards = ScalerWatch(self), StepWatch(self), BackwardWatch(self)
         self._graph, self._calls = GraphWatch(self), CallWatch(self)
+        self.phases = Phases(self, windows)
         self._is_watching = False
         self._others: List[Watch] = [ClipWatch(self), LossWatch(self)]
         self.forget()
@@ -58,7 +66,8 @@ class Recorder:
     def forget(self) -> None:
         """Begins anew: a forked child records its own training, if it does any."""
         self.tracks: List[Track] = []
-        self.roster, self.by_hand = Roster(), ByHandWatch(self)
+        self.roster, self.by_hand, self.evaluations = Roster(), ByHandWatch(self), EvaluationWatch(self)
+        self.phases.forget()
         self.may_read_saved = True  # the saved tensors of autograd nodes
         self.stepping: List[Any] = []  # the user's frames around the last step(), innermost first
         self.places: Dict[str, Any] = {}
@@ -67,13 +76,14 @@ class Recorder:
         self._loss: Optional[marks.LossCall] = None
         self.losses: List[marks.LossCall] = []  # since the last backward()
         self.batch: Optional[Dict[str, Any]] = None  # of the step that is being made
+        self.called: Any = None  # its model, held weakly
         self.is_sampling = False
         self.backwards.count = 0
 
     def attach(self) -> None:
         self.write({"kind": "start", "rank": os.environ.get("RANK"), "environment": surroundings.versions()})
         self.describe()  # a script's own path is forgotten by the interpreter when the script is done
-        for watch in (self.scalers, self.optimizers, self.backwards, *self._others):
+        for watch in (self.scalers, self.optimizers, self.backwards, self.phases, *self._others):
             watch.apply(self._patches)
 
     def detach(self) -> None:
@@ -122,7 +132,8 @@ class Recorder:
             self._calls.apply(self._patches)
             self._graph.start()
         self.tracks.append(track)
-        self.is_sampling = True
+        self.phases.begin("optimizer", ("optimizer", track.index))
+        self.is_sampling = not self.phases.resting
         self.roster.forget_calls()
         if not isinstance(optimizer, Bare):
             introduced = {"parameters": track.numbers(self.roster.number), "location": frames.place()}
@@ -134,13 +145,19 @@ class Recorder:
         return next((track for track in self.tracks if track.is_of(optimizer)), None) or self.add(optimizer)
 
     def live(self) -> Iterable[Track]:
-        return (track for track in self.tracks if track.done < self.steps and track.is_alive())
+        return (track for track in self.tracks if track.taken < self.steps and track.is_alive())
+
+    def sample(self) -> None:
+        """Watches as many steps again."""
+        self.is_sampling, self.batch, self.called = True, None, None
+        for track in self.tracks:
+            track.taken = 0
 
     def complete(self) -> bool:
         """Whether every optimizer has had its steps; one that steps more rarely is waited for, within bounds."""
-        most = max((track.done for track in self.tracks), default=0)
+        most = max((track.taken for track in self.tracks), default=0)
         used = [parameter for track in self.tracks if track.done for parameter in track.parameters()]
-        waiting = [track for track in self.live() if track.done or (track.backwards and not track.shares(used))]
+        waiting = [track for track in self.live() if track.taken or (track.backwards and not track.shares(used))]
         return most >= 3 * self.steps or (most >= self.steps and not waiting)
 
     def found(self, root: Tensor, call: Optional[marks.LossCall], readout: Optional[walk.Readout]) -> None:

@@ -28,7 +28,7 @@ class StepWatch(Watch):
 
     def skipped(self, track: Track) -> None:
         """A scaler found non-finite gradients and left the parameters as they are."""
-        if track.done < self.recorder.steps:
+        if track.taken < self.recorder.steps:
             with quiet():
                 track.begin_step()
         self.finish(track, skipped=True)
@@ -57,7 +57,7 @@ class StepWatch(Watch):
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         self._stepping = [*self._stepping[: _index(self._stepping, optimizer)], optimizer]
         track = self.recorder.track_of(optimizer)
-        if len(self._stepping) > 1 or track.done >= self.recorder.steps:
+        if len(self._stepping) > 1 or (track.taken >= self.recorder.steps or not self.recorder.is_sampling):
             return None
         if not track.done:
             self.recorder.place("step")
@@ -75,17 +75,27 @@ class StepWatch(Watch):
     def finish(self, track: Track, skipped: bool = False) -> None:
         recorder = self.recorder
         recorder.stepping = frames.user_frames()
-        if track.done < recorder.steps:
-            with quiet():
-                measured = track.end_step(skipped, recorder.roster.number)
-                recorder.write({**measured, "batch": recorder.batch, "graphs_alive": recorder.backwards.alive()})
-                recorder.batch = None
+        if recorder.is_sampling and track.taken < recorder.steps:
+            self._write(track, skipped)
         else:
-            track.done += 1
+            track.count()
         if track.done == 1:
             recorder.describe()
-        if recorder.complete():
-            recorder.end("steps")
+        recorder.phases.stepped()
+        if recorder.is_sampling and recorder.complete():
+            recorder.phases.close()
+
+    def _write(self, track: Track, skipped: bool) -> None:
+        recorder = self.recorder
+        with quiet():
+            measured = track.end_step(skipped, recorder.roster.number)
+            told = {
+                "batch": recorder.batch,
+                "graphs_alive": recorder.backwards.alive(),
+                "window": recorder.phases.index,
+            }
+            recorder.write({**measured, **told})
+        recorder.batch = recorder.called = None
 
 
 def _index(stack: List[Any], optimizer: Any) -> int:

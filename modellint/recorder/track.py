@@ -20,10 +20,10 @@ class Bare:
 
 
 class Track:
-    """The state of one optimizer, which is held weakly; `done` counts its finished steps."""
+    """The state of one optimizer, which is held weakly; `done` counts its steps, `taken` those of the present window."""
 
     def __init__(self, index: int, optimizer: Any) -> None:
-        self.index, self.done = index, 0
+        self.index, self.done, self.taken = index, 0, 0
         self.backwards = 0  # calls of backward() that gave its parameters a gradient
         self.fresh = False  # a backward() came since the last step() or zero_grad()
         self.applied = False  # the optimizer has stepped on the present gradients
@@ -80,6 +80,9 @@ class Track:
     def gradients(self) -> Norms:
         return Norms([parameter.grad for parameter in self.parameters()])
 
+    def count(self) -> None:
+        self.done, self.taken = self.done + 1, self.taken + 1
+
     def cleared(self) -> None:
         self.fresh = self.applied = False
 
@@ -123,6 +126,6 @@ class Track:
             **self.replica(),
         }
         self._window = Window()
-        self.done += 1
+        self.count()
         self.fresh, self.applied = False, not skipped
         return record

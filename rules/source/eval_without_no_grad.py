@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
+from modellint.measure.run import Evaluation
 from modellint.source import lookup
 
 # Calls that differentiate with respect to inputs.
@@ -155,6 +156,9 @@ class EvalWithoutNoGrad(SourceRule):
         """,
     )
 
+    confirmed_by = Run(evaluations=(Evaluation(step=20, graphs=True),))
+    not_confirmed_by = Run(evaluations=(Evaluation(step=20, graphs=False),))
+
     def check(self, script: Script) -> Iterator[Diagnostic]:
         models = {model.name for model in script.models}
         first = {found.loop: found for found in reversed(script.evaluations)}  # of each loop
@@ -166,6 +170,10 @@ class EvalWithoutNoGrad(SourceRule):
             if not inside and not any(DIFFERENTIATES.fullmatch(call.method) for call in function.calls):
                 message = f"evaluates `{found.call.name}` without `no_grad()`: a graph is built of every batch"
                 yield self.at(found, message, certain=found.whole)
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        found = next((e for e in run.evaluations if e.location.line == finding.location.line), None)
+        return Evidence("evaluations that build graphs", int(found.graphs), 0, holds=found.graphs) if found else None
 
 
 def _handles_gradients(script: Script) -> bool:

@@ -27,7 +27,7 @@ class TrainEvalMode(SourceRule):
     """
 
     code, severity, certain, topic = "ML119", Severity.WARNING, True, "evaluation"
-    twins = ("trained-in-evaluation-mode",)
+    twins = ("trained-in-evaluation-mode", "evaluated-in-training-mode")
     words = (".eval(", "no_grad():", "inference_mode():", "load_state_dict(", ".backward(")
     bad = (
         """
@@ -203,9 +203,13 @@ class TrainEvalMode(SourceRule):
                 yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=not switched.branches)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
-        """Whether it is trained in evaluation mode."""
+        if finding.message.startswith("evaluates"):
+            found = next((e for e in run.evaluations if e.location.line == finding.location.line), None)
+            active = len(found.active) if found else 0
+            claim = "dropouts and batch norms in training mode at an evaluation"
+            return Evidence(claim, active, 0, holds=active > 0) if found else None
         idle = [len(step.batch.idle) for step in run.steps if step.batch]
-        if finding.message.startswith("evaluates") or not idle:
+        if not idle:
             return None
         claim = "dropouts and batch norms in evaluation mode at a step"
         return Evidence(claim, max(idle), 0, holds=max(idle) > 0, series=tuple(idle))

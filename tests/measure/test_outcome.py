@@ -3,6 +3,13 @@
 import sys
 import time
 
+import pytest
+
+from modellint.measure.child import Ended
+from modellint.measure.launch import Options
+from modellint.measure.outcome import Outcome
+from modellint.measure.records import Records
+
 
 def problem_line(run):
     assert run.problem is not None, run.status
@@ -330,3 +337,21 @@ def test_interrupt_ends_the_command_and_keeps_what_was_measured(project):
     assert "interrupted after 1 training step" in run.problem.message
     assert len(run.steps) == 1
     assert [project.is_alive(int(pid)) for pid in project.output(run).split()] == [False, False]
+
+
+def test_the_rest_between_two_windows_has_no_limit_of_its_own(project):
+    script = "from common import train\nimport time\ntrain(8, between=lambda step: time.sleep(3 * (step == 5)))\n"
+    run = project.probe(script, windows=2, step_seconds=2)
+    assert (run.status, run.problem, len(run.steps), len(run.windows)) == ("completed", None, 3, 1)
+
+
+@pytest.mark.parametrize(("kinds", "status"), [(("step", "rest"), "completed"), (("step",), "hung")])
+def test_a_rest_that_the_whole_limit_ends_was_a_complete_run(tmp_path, kinds, status):
+    journal = Records({"kind": kind, "optimizer": 0, "at": at} for at, kind in enumerate(kinds))
+    assert Outcome([journal], Ended(hung="total"), tmp_path, Options(windows=2)).status == status
+
+
+def test_a_crash_between_two_windows_is_told(project):
+    run = project.probe("from common import train\ntrain(8)\nraise ValueError('evaluation')\n", windows=2)
+    assert run.status == "failed"
+    assert "ValueError: evaluation" in run.problem.message

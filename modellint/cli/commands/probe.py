@@ -31,6 +31,13 @@ class Probe(click.Command):
 @click.command("probe", cls=Probe)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Optimizer steps to watch.")
+@click.option(
+    "--windows",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Watch as many steps again when something new comes: an evaluation, a second epoch, a new optimizer.",
+)
 @click.option("--finish", is_flag=True, help="Let the script run to its own end after the watched steps.")
 @proving
 @reporting

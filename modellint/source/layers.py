@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from modellint.core.record import dataclass
@@ -37,10 +37,10 @@ class Nest:
         chain = (*self.chain, id(frame.function)) if frame is not None else self.chain
         return replace(self, path=path, repeated=self.repeated or repeated, chain=chain)
 
-    def recording(self, frame: Frame, block: int, call: Value) -> Nest:
-        """What is called in the model's own methods where autograd is off, is cut off."""
+    def recording(self, frame: Frame, block: int, call: Value, lost: Collection[int]) -> Nest:
+        """What is called in the model's own methods where autograd is off, or is `lost` behind a detach(), is cut off."""
         own = self.cut is None and not self.path and SETTLES.isdisjoint(frame.script.attributes)
-        off = own and gradient.recorded(frame.function, block) is False
+        off = own and (id(call) in lost or gradient.recorded(frame.function, block) is False)
         return replace(self, cut=self.entered or call) if off else self
 
 
@@ -48,10 +48,11 @@ class Layers:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self._left = MOST
+        self._lost: Collection[int] = ()
 
-    def applied(self, frame: Frame) -> tuple[Layer, ...]:
-        """What a forward applies."""
-        self._left = MOST
+    def applied(self, frame: Frame, lost: Collection[int] = ()) -> tuple[Layer, ...]:
+        """What a forward applies; `lost` are the calls of whose results no gradient comes back."""
+        self._left, self._lost = MOST, lost
         return tuple(self._run(frame, Nest(chain=(id(frame.function),))))
 
     def made(self, script: Script, frame: Frame) -> Iterator[Layer]:
@@ -68,7 +69,7 @@ class Layers:
                 return
             repeated = any(frame.function.blocks[b].is_loop for b in frame.function.enclosing(event.block))
             if event.kind == "call" and event.value is not None:
-                here = nest.recording(frame, event.block, event.value)
+                here = nest.recording(frame, event.block, event.value, self._lost)
                 yield from self._called(Source(event.value, frame, at), here, repeated)
             elif (added := _sum(event)) is not None:
                 yield self._layer(Layer("+", nest.path, call=added, repeated=nest.repeated or repeated))

@@ -51,7 +51,7 @@ class Lineage:
         return tuple(made for made in found.values() if made.value.kind in ("call", "operation"))
 
     def terms(self, source: Source) -> Iterator[Term]:
-        """The calls of whose results the value is a sum, product or collection, as it is or summed over its items."""
+        """What the value is a sum, product or collection of, as it is or summed over its items: calls, powers."""
         seen: set[tuple[int, Frame, str]] = set()
         waiting = [(source, "")]
         while waiting and len(seen) < LONGEST:
@@ -61,7 +61,7 @@ class Lineage:
                 seen.add(key)
                 inner = list(self._summed(made, part))
                 waiting += reversed(inner)
-                if made.value.kind == "call" and made.value.method not in CUTS and not inner:
+                if made.value.kind in ("call", "operation") and made.value.method not in CUTS and not inner:
                     yield made, part
 
     def _summed(self, made: Source, part: str) -> Iterator[Term]:

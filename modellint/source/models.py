@@ -8,6 +8,7 @@ from .code import Class
 from .dataflow import Dataflow
 from .facts import Model, Operation
 from .layers import Layers
+from .lineage import Lineage
 from .registration import Registration
 from .resolve import Resolver
 from .roles import Roles
@@ -46,13 +47,24 @@ class Models:
         forward, init = (self._method(script, class_, name) for name in ("forward", "__init__"))
         return Model(
             class_.name,
-            self.layers.applied(forward) if forward else (),
+            self.layers.applied(forward, self._lost(forward)) if forward else (),
             self.returns(forward) if forward else (),
             tuple(self.layers.made(script, init)) if init else (),
             tuple(self.registration.hidden(script, class_)),
             class_.location,
             carried(self.resolver.project, script, class_),
         )
+
+    def _lost(self, forward: Frame) -> frozenset[int]:
+        """The calls from which a forward's results are computed, but from none with its graph."""
+        if "detach" not in forward.script.attributes:
+            return frozenset()
+        returned = self.resolver.calls.returned(forward)
+        reached, beyond = (
+            {id(made.value) for result in returned for made in lineage.of(result)}
+            for lineage in (Lineage(self.resolver), Lineage(self.resolver, beyond=True))
+        )
+        return frozenset(beyond - reached)
 
     def returns(self, forward: Frame) -> tuple[Operation, ...]:
         returned = self.resolver.calls.returned(forward)

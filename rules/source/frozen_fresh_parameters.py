@@ -72,6 +72,18 @@ class FrozenFreshParameters(SourceRule):
         head = nn.Linear(64, 10)
         optimizer = torch.optim.Adam(head.parameters())
         """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.encoder = nn.Sequential(nn.Linear(32, 64), nn.ReLU())
+                self.head = nn.Linear(64, 10)
+
+        net = Net().to(device)
+        for p in net.encoder.parameters():
+            p.requires_grad = False
+        optimizer = torch.optim.Adam(p for p in net.parameters() if p.requires_grad)
+        """,
     )
     good = (
         """
@@ -95,6 +107,19 @@ class FrozenFreshParameters(SourceRule):
         learn_to_reconstruct(encoder, data)
         encoder.requires_grad_(False)
         optimizer = torch.optim.Adam(head.parameters())
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.encoder = nn.Sequential(nn.Linear(32, 64), nn.ReLU())
+                self.head = nn.Linear(64, 10)
+
+        net = Net()
+        contrast(net, pairs)
+        for p in net.encoder.parameters():
+            p.requires_grad = False
+        optimizer = torch.optim.Adam(net.head.parameters())
         """,
         """
         from torchvision import models
@@ -149,10 +174,12 @@ class FrozenFreshParameters(SourceRule):
         before, later, place = function.events[:at], function.events[at:], function.events[at]
         trains = bool(script.optimizers) or any(_is_layer(event) for event in later)
         known = any(e.kind == "return" and e.value is not None and e.value.name == model for e in later)
-        made = next((e for e in reversed(before) if e.kind == "assign" and e.name == model), None)
-        fresh = _freshness(script, made.value) if made is not None and made.value is not None else None
-        if fresh is not None and trains and made is not None and not _is_used(before, made, model):
-            sure = fresh and not known and not model.startswith("self.")
+        owner = model.rpartition(".")[0]
+        made = next((e for e in reversed(before) if e.kind == "assign" and e.name in (model, owner)), None)
+        value = made.value if made is not None and made.name == model else _part(script, made, model)
+        fresh = _freshness(script, value) if value is not None else None
+        if fresh is not None and trains and made is not None and not _is_used(before, made, made.name):
+            sure = fresh and not known and made.name == model and not model.startswith("self.")
             yield self.at(place, f"freezes `{model}`, which starts at random values and so stays there", certain=sure)
             return
         names = {event.name for event in later}
@@ -161,6 +188,15 @@ class FrozenFreshParameters(SourceRule):
         if head is not None and trains:
             line = head.location.line
             yield self.at(place, f"freezes the new `{head.name}` of line {line} along with the rest of `{model}`")
+
+
+def _part(script: Script, made: Event | None, model: str) -> Value | None:
+    """What the class of the model that is made gives the attribute of which all is frozen."""
+    whole = _unprepared(made.value) if made is not None and made.value is not None else None
+    init = f"{whole.name}.__init__" if whole is not None and whole.kind == "call" else None
+    attribute = f"self.{model.rpartition('.')[2]}"
+    events = (event for function in script.functions if function.name == init for event in function.events)
+    return next((e.value for e in events if e.kind == "assign" and e.name == attribute), None)
 
 
 def _frozen(function: Function, event: Event) -> str:
@@ -190,8 +226,7 @@ def _thaws(script: Script) -> bool:
 
 def _freshness(script: Script, made: Value) -> bool | None:
     """Whether a model starts at random values: True by its own call, False as far as can be seen, None if it may not."""
-    while made.kind == "call" and made.base is not None and made.name in PREPARES:
-        made = made.base
+    made = _unprepared(made)
     if made.kind != "call" or made.unpacks:
         return None
     if not made.name.startswith("torchvision.models."):
@@ -200,6 +235,12 @@ def _freshness(script: Script, made: Value) -> bool | None:
     given = [made.argument(0, "weights"), made.argument(0, "pretrained"), made.argument(None, "weights_backbone")]
     plain = all(v is None or (v.kind == "constant" and v.constant in (None, False)) for v in given)
     return True if plain and not made.method[:1].isupper() else None
+
+
+def _unprepared(made: Value) -> Value:
+    while made.kind == "call" and made.base is not None and made.name in PREPARES:
+        made = made.base
+    return made
 
 
 def _is_used(before: Iterable[Event], made: Event, model: str) -> bool:

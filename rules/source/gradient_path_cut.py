@@ -107,6 +107,24 @@ class GradientPathCut(SourceRule):
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
         """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = nn.Sequential(nn.Linear(32, 64), nn.ReLU()), nn.Linear(64, 10)
+
+            def forward(self, x):
+                z = self.body(x)
+                z = z.detach()
+                return self.head(z)
+
+        model = Net()
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
     )
     fixed = (
         None,
@@ -210,6 +228,24 @@ class GradientPathCut(SourceRule):
                 with torch.no_grad():
                     rough = self.head(self.body(x)).argmax(1)  # a first guess
                 return self.head(self.body(x + rough[:, None]))
+
+        model = Net()
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head, self.probe = nn.Linear(32, 64), nn.Linear(64, 10), nn.Linear(64, 10)
+
+            def forward(self, x):
+                z = self.body(x)
+                q = z + (torch.round(z) - z).detach()  # straight through
+                return self.head(q), self.probe(z.detach())
 
         model = Net()
         optimizer = torch.optim.Adam(model.parameters())

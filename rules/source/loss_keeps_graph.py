@@ -59,6 +59,15 @@ class LossKeepsGraph(SourceRule):
             d_opt.step()
             d_sum = d_sum + d_loss
         """,
+        """
+        total = 0
+        for batch in data.split(50):
+            loss = ((decoder(encoder(batch)) - batch) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss
+        """,
     )
     good = (
         """

@@ -16,6 +16,8 @@ LABELS = {
     "text": ("label",), "sentence": ("label",), "sequence": ("label", "target"), "signal": ("label",),
 }  # fmt: skip
 INPUT = re.compile("|".join(INPUTS), re.IGNORECASE)
+SHUFFLES = ("random.shuffle", "numpy.random.shuffle")
+GENERATORS = ("default_rng", "RandomState", "Random")
 PERMUTATIONS = ("randperm", "permutation")
 SEEDS = frozenset(
     {"seed", "manual_seed", "set_state", "setstate", "set_rng_state", "RandomState", "default_rng", "Random"}
@@ -65,6 +67,14 @@ class MisalignedInputsLabels(SourceRule):
             for x, y in zip(inputs.split(32), targets.split(32)):
                 criterion(model(x), y).backward()
         """,
+        """
+        import numpy as np
+
+        rng = np.random.default_rng(0)
+        rng.shuffle(X)
+        for i in range(0, len(X), 32):
+            criterion(model(torch.from_numpy(X[i:i + 32])), torch.from_numpy(y[i:i + 32])).backward()
+        """,
     )
     good = (
         """
@@ -97,6 +107,23 @@ class MisalignedInputsLabels(SourceRule):
         """
         import torch
 
+        rng = np.random.default_rng(0)
+        rng.shuffle(names)  # a list that has nothing to do with the samples
+        for i in range(0, len(x), 32):
+            criterion(model(x[i : i + 32]), y[i : i + 32]).backward()
+        """,
+        """
+        import numpy as np
+
+        rng = np.random.RandomState(0)
+        rng.shuffle(x)
+        y = [label_of(sample) for sample in x]
+        for i in range(0, len(x), 32):
+            criterion(model(x[i : i + 32]), y[i : i + 32]).backward()
+        """,
+        """
+        import torch
+
         x = x[:, torch.randperm(784)]  # the same order of pixels for all samples
         pairs = zip(x, y)
         """,
@@ -123,7 +150,7 @@ def _shuffles(function: Function) -> Iterator[Shuffle]:
             continue
         if event.kind == "call" and value.method == "shuffle" and value.base is None and len(value.arguments) == 1:
             name = value.arguments[0].name
-            if value.arguments[0].kind == "name" and value.name in ("random.shuffle", "numpy.random.shuffle"):
+            if value.arguments[0].kind == "name" and (value.name in SHUFFLES or _is_generator(function, value)):
                 yield Shuffle(name, at, event)
         elif (
             event.kind == "assign" and value.kind == "item" and value.base is not None and value.base.name == event.name
@@ -131,6 +158,13 @@ def _shuffles(function: Function) -> Iterator[Shuffle]:
             order = _order(value.arguments[0], function, at)
             if order is not None:
                 yield Shuffle(event.name, order, event)
+
+
+def _is_generator(function: Function, shuffle: Value) -> bool:
+    """Whether the method is that of a random generator that the function made."""
+    owner = shuffle.receiver.name if shuffle.receiver is not None else ""
+    made = (e.value for e in function.events if e.kind == "assign" and e.name == owner and e.value is not None)
+    return any(value.kind == "call" and value.method in GENERATORS for value in made)
 
 
 def _order(index: Value, function: Function, at: int) -> object:
@@ -164,15 +198,30 @@ def _seeded(function: Function) -> bool:
 
 def _paired(function: Function, name: str, labels: list[str], shuffled: Event) -> str:
     """The labels that are put beside the inputs afterwards, and that nothing has reordered."""
-    assigned = {event.name for event in function.events if event.kind == "assign" and _is_index(event.value)}
-    for call in function.calls:
-        later = (call.location.line or 0) >= (shuffled.location.line or 0)
+    kept = [label for label in labels if not any(_renews(event, label, shuffled) for event in function.events)]
+    later = [call for call in function.calls if kept and not _is_before(call, shuffled)]
+    for call in later:
         given = {part.name for argument in call.arguments for part in argument.within()}
         given |= {part.name.rpartition(".")[0] for argument in call.arguments for part in argument.within()}
-        if later and call.method in ("zip", "TensorDataset") and name in given:
-            return next((label for label in labels if label in given and label not in assigned), "")
-    return ""
+        if call.method in ("zip", "TensorDataset") and name in given:
+            return next((label for label in kept if label in given), "")
+    cut = [batch for call in later for part in call.within() for batch in _batch(part)]
+    batches = {index for base, index in cut if base == name}
+    return next((base for base, index in cut if base in kept and index in batches), "")
 
 
-def _is_index(value: Value | None) -> bool:
-    return value is not None and value.kind in ("item", "call")
+def _renews(event: Event, label: str, shuffled: Event) -> bool:
+    """Whether an event may bring the labels into the order of the inputs: before these, only out of themselves."""
+    if event.kind != "assign" or event.name != label or event.value is None:
+        return False
+    return not _is_before(event, shuffled) or any(part.name == label for part in event.value.within())
+
+
+def _is_before(one: Event | Value, other: Event) -> bool:
+    return (one.location.line or 0) < (other.location.line or 0)
+
+
+def _batch(part: Value) -> Iterator[tuple[str, str]]:
+    """Of some that are taken by an index that changes, what they are taken of and the index."""
+    if part.kind == "item" and part.base is not None and part.arguments and part.arguments[0].kind != "constant":
+        yield part.base.name, str(part.arguments[0])

@@ -62,7 +62,7 @@ class LossKeepsGraph(SourceRule):
         """
         total = 0
         for batch in data.split(50):
-            loss = ((decoder(encoder(batch)) - batch) ** 2).mean()
+            loss = ((model(batch) - batch) ** 2).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

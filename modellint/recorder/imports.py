@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from _frozen_importlib_external import PathFinder  # what importlib.machinery exports, without importing that
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +19,8 @@ class _Finder:
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
         if name not in _waiting:
             return None
-        spec = PathFinder.find_spec(name, path, target)
+        found = (finder.find_spec(name, path, target) for finder in list(sys.meta_path) if finder is not _Finder)
+        spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.loader is not None:
             _report(spec)
         return spec
@@ -29,8 +29,12 @@ class _Finder:
 def after(name: str, act: Callable[[], None]) -> None:
     """`act` is called after `import name`; an exception in it is shown on stderr and never reaches the import."""
     _waiting.setdefault(name, []).append(act)
-    if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)
+    come_first()
+
+
+def come_first() -> None:
+    """Finders that others have put in front since would be asked first, and we never."""
+    sys.meta_path[:] = [_Finder, *(finder for finder in sys.meta_path if finder is not _Finder)]
 
 
 def _report(spec: Any) -> None:

@@ -17,12 +17,31 @@ def run(project):
     return project.probe("from common import train\ntrain(20)\n", name="basic.py")
 
 
+SHADOWED = """
+import sys
+from importlib.machinery import PathFinder
+
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "torch":
+            sys.meta_path.remove(Finder)
+            print("found by another's finder")
+            return PathFinder.find_spec(name, path, target)
+
+
+print("shadowed")
+sys.meta_path.insert(0, Finder)
+"""
+
+
 @pytest.fixture(scope="module")
 def finished(project):
     """A script that runs to its own end under the probe, and its output without one."""
     script = "from common import sys, train\ntrain(int(sys.argv[1]))\n"
     (project.folder / "site").mkdir()
-    project.write("site/sitecustomize.py", "print('shadowed')\n")
+    project.write("site/sitecustomize.py", SHADOWED)
     found = {**os.environ, "PYTHONPATH": str(project.folder / "site")}
     project.write("finish.py", script)
     bare = subprocess.run(
@@ -70,7 +89,7 @@ def test_the_script_ends_as_without_the_probe(finished, project):
 
 def test_a_shadowed_sitecustomize_still_runs(finished, project):
     run, _ = finished
-    assert project.output(run).startswith("shadowed\n")
+    assert project.output(run).startswith("shadowed\nfound by another's finder\n")
 
 
 def test_a_folder_that_cannot_be_written(project, monkeypatch, tmp_path):

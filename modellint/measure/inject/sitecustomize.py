@@ -36,3 +36,5 @@ if "MODELLINT_FOLDER" in os.environ:
     except Exception as error:  # a probe must never be the reason that a process cannot start
         sys.stderr.write("modellint: the recorder could not be loaded: %r\n" % error)
 _load_shadowed()
+if "modellint_recorder.imports" in sys.modules:
+    sys.modules["modellint_recorder.imports"].come_first()

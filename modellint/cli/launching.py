@@ -18,11 +18,21 @@ OPTIONS = (
     click.option("--max-seconds", type=float, default=600.0, show_default=True, help="End the run after this time."),
     click.option("--start-seconds", type=float, default=300.0, show_default=True, help="Time until the first step."),
     click.option("--step-seconds", type=float, default=60.0, show_default=True, help="Time for each further step."),
+    click.option("--max-memory", type=float, metavar="GIB", help="End the run when its processes take more memory."),
     click.option("--show-output", is_flag=True, help="Show the script's own output on standard error."),
     click.option("--allow-writes", is_flag=True, help="Let the run overwrite and delete files that existed before."),
     click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep what was recorded there."),
 )
-NAMES = ("python", "max_seconds", "start_seconds", "step_seconds", "show_output", "allow_writes", "run_dir")
+NAMES = (
+    "python",
+    "max_seconds",
+    "max_memory",
+    "start_seconds",
+    "step_seconds",
+    "show_output",
+    "allow_writes",
+    "run_dir",
+)
 
 
 def launching(command: Command) -> Command:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from modellint import pipeline
+from modellint.cli.status import StatusLine, launched
 from modellint.core.config import Settings
 from modellint.core.diagnostic import Report
 
@@ -34,12 +34,11 @@ def proving(command: Command) -> Command:
 
 def proven(command: Sequence[str], options: Options, budget: float, settings: Settings) -> tuple[Report, Run]:
     """The report of a probe, and of what its remedies do within the budget."""
-    from modellint.measure import launch
     from modellint.proof import whole
     from modellint.proof.schedule import environment
 
     seeded = replace(options, environment={**options.environment, **environment(0)})
-    run = launch.launch(command, seeded)
+    run = launched(command, seeded)
     report = pipeline.judge(run, settings)
     progress = Progress(budget)
     try:
@@ -49,19 +48,14 @@ def proven(command: Sequence[str], options: Options, budget: float, settings: Se
 
 
 class Progress:
-    """One line that is overwritten; nothing where standard error is no terminal."""
+    """What is being tried, on one line."""
 
     def __init__(self, budget: float) -> None:
-        self._budget, self._shown = budget, sys.stderr.isatty()
+        self._budget, self._line = budget, StatusLine()
 
     def __call__(self, job: Job, number: int, seconds: float) -> None:
         why = f", for {job.why}" if job.why else ""
-        self._draw(f"re-run {number}: {job.label}{why}, seed {job.seed} ({seconds:.0f} of {self._budget:.0f} s)")
+        self._line.draw(f"re-run {number}: {job.label}{why}, seed {job.seed} ({seconds:.0f} of {self._budget:.0f} s)")
 
     def clear(self) -> None:
-        self._draw("")
-
-    def _draw(self, text: str) -> None:
-        if self._shown:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
+        self._line.draw("")

@@ -1,4 +1,4 @@
-"""The probed command while it runs: started in a session of its own, followed step by step, held to its time limits."""
+"""The probed command while it runs: started in a session of its own, followed step by step, held to its limits."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modellint.core.record import dataclass
 
+from . import signals
 from .processes import Processes
+from .progress import Journals, Progress
 
 if TYPE_CHECKING:
     from .launch import Options
 
 LOG = "output.log"
 PATIENCE = 5.0  # seconds from the end of the first rank until that of all
+WEIGHING = 0.5  # seconds between two looks at the memory
+GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Ended:
     """How a command ended: its exit code (negative: the signal), or why it was ended by us."""
 
     code: int | None = None
-    hung: str = ""  # "start", "step" or "total": the limit that was exceeded
+    hung: str = ""  # "start", "step", "total" or "memory": the limit that was exceeded
     interrupted: bool = False
     not_found: str = ""
 
@@ -36,23 +39,24 @@ class Child:
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], options: Options) -> None:
         self._command, self._folder, self._environment, self._options = command, folder, environment, options
         self._began = self._moved = time.monotonic()
-        self._read: Counter[Path] = Counter()
-        self._steps, self._done_at = 0, 0.0
-        self._rests = False  # between two windows nothing is recorded
+        self._journals, self._progress = Journals(folder), Progress()
+        self._done_at = self._weighed_at = 0.0
 
     def watch(self) -> Ended:
-        """Runs the command to its end, to the end of its watched steps, or to a time limit."""
+        """Runs the command to its end, to the end of its watched steps, or to a limit of time or memory."""
         if shutil.which(self._command[0], path=self._environment.get("PATH")) is None:
             return Ended(not_found=self._command[0])
-        command = self._start()
-        processes = Processes(command, self._folder)
-        try:
-            return self._wait(command, processes)
-        except KeyboardInterrupt:
-            return Ended(interrupted=True)
-        finally:
-            processes.end()
-            self._look()
+        with signals.as_interrupts():
+            command = self._start()
+            processes = Processes(command, self._folder)
+            try:
+                return self._wait(command, processes)
+            except KeyboardInterrupt:
+                return Ended(interrupted=True)
+            finally:
+                with signals.ignored():
+                    processes.end()
+                    self._look()
 
     def _start(self) -> subprocess.Popen[bytes]:
         with open(self._folder / LOG, "wb") as log:
@@ -71,47 +75,39 @@ class Child:
             self._look()
             if self._done_at and not self._options.finish and time.monotonic() - self._done_at > PATIENCE:
                 return Ended(code=0)
-            limit = self._exceeded()
+            limit = self._late() or self._heavy(processes)
             if limit:
                 processes.show_stacks()
                 return Ended(hung=limit)
         return Ended(code=command.returncode)
 
-    def _exceeded(self) -> str:
+    def _late(self) -> str:
         now, options = time.monotonic(), self._options
         if now - self._began > options.max_seconds:
             return "total"
-        if self._done_at or self._rests:
+        if self._done_at or self._progress.rests:
             return ""
-        if not self._steps:
+        if not self._progress.steps:
             return "start" if now - self._began > options.start_seconds else ""
         return "step" if now - self._moved > options.step_seconds else ""
 
+    def _heavy(self, processes: Processes) -> str:
+        """Now and then: to find all processes takes some milliseconds."""
+        limit, now = self._options.max_memory, time.monotonic()
+        if limit is None or now - self._weighed_at < WEIGHING:
+            return ""
+        self._weighed_at = now
+        return "memory" if processes.memory() > limit * GIB else ""
+
     def _look(self) -> None:
-        """Counts what the journals have gained since the last look, and shows what the script has printed since."""
-        for file in self._folder.glob("process-*.jsonl"):
-            self._count(self._news(file))
-        if self._options.show_output:
-            sys.stderr.write(self._news(self._folder / LOG).decode(errors="replace"))
-            sys.stderr.flush()
-
-    def _count(self, text: bytes) -> None:
-        steps = text.count(b'{"kind": "step"')
-        if steps:
-            self._steps, self._moved = self._steps + steps, time.monotonic()
-            if self._options.progress is not None:
-                self._options.progress(self._steps)
-        if b'{"kind": "rest"' in text or b'{"kind": "window"' in text:
-            self._rests, self._moved = (
-                text.rfind(b'{"kind": "rest"') > text.rfind(b'{"kind": "window"'),
-                time.monotonic(),
-            )
-        if b'{"kind": "end"' in text or b'{"kind": "stopped"' in text:
+        """What the journals have gained since the last look, and what the script has printed since."""
+        before, self._progress = self._progress, self._journals.after(self._progress)
+        if self._progress != before:
+            self._moved = time.monotonic()
+        if self._progress.ended:
             self._done_at = self._done_at or time.monotonic()
-
-    def _news(self, file: Path) -> bytes:
-        with open(file, "rb") as opened:
-            opened.seek(self._read[file])
-            text = opened.read()
-        self._read[file] += len(text)
-        return text
+        if self._options.progress is not None:
+            self._options.progress(self._progress)
+        if self._options.show_output:
+            sys.stderr.write(self._journals.gained(self._folder / LOG).decode(errors="replace"))
+            sys.stderr.flush()

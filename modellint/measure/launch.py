@@ -15,6 +15,7 @@ from modellint.core.record import dataclass, field
 from . import merge, records
 from .child import Child
 from .outcome import Outcome
+from .progress import Progress
 from .run import Run
 from .written import Written
 
@@ -47,9 +48,10 @@ class Options:
     start_seconds: float = 300.0
     step_seconds: float = 60.0
     max_seconds: float = 600.0
+    max_memory: float | None = None  # GiB, over all processes of the run
     run_dir: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
-    progress: Callable[[int], None] | None = None  # called with the number of steps whenever it has grown
+    progress: Callable[[Progress], None] | None = None  # called some twenty times a second
 
 
 def launch(command: Sequence[str], options: Options | None = None) -> Run:

@@ -31,7 +31,9 @@ def merge(processes: Iterable[Iterable[Record]], **known: Any) -> Run:
     """The Run of the process that trained (of several ranks the first), with the files of all; `known` are more."""
     journals = [Records(process) for process in processes]
     files = {file for record in records.together(journals).of_kind("files") for file in record["files"]}
-    return from_plain(Run, {**_facts(records.main(journals), journals), "files": sorted(files), **to_plain(known)})
+    hosts = dict.fromkeys(record["host"] for record in records.together(journals).of_kind("network"))
+    facts = {**_facts(records.main(journals), journals), "files": sorted(files), "network": list(hosts)}
+    return from_plain(Run, {**facts, **to_plain(known)})
 
 
 def _facts(journal: Records, journals: Sequence[Records]) -> dict[str, Any]:

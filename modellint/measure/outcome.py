@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,9 @@ from .records import Record, Records
 if TYPE_CHECKING:
     from .launch import Options
 
-LATE = {"start": "no training step", "step": "no further training step", "total": "not at its end"}
+RANK_LOST = re.compile(
+    r"rank\s*: (?P<rank>\d+).*\n\s*exitcode\s*: -(?P<signal>(?!15)\d+)"
+)  # torchrun ends the rest by 15
 NO_TORCH = "No module named 'torch'"
 
 
@@ -27,6 +30,8 @@ class Outcome:
     def __init__(self, journals: Sequence[Records], ended: Ended, folder: Path, options: Options) -> None:
         self._records, self._main = records.together(journals), records.main(journals)
         self._steps = self._main.steps()
+        ranks = (journal for journal in journals if journal is self._main or journal.is_rank())
+        self._broken = records.together(ranks).first("exception")  # of those that train, the one that broke first
         self._ended, self._options = ended, options
         self._log = _text(folder / LOG)
         self._stacks = [text for file in sorted(folder.glob("stacks-*.txt")) if (text := _text(file))]
@@ -43,11 +48,12 @@ class Outcome:
             return "completed", None
         if ended.interrupted:
             return "failed", self._problem(f"interrupted after {self._count()}")
-        if ended.hung and not self._main.first("exception"):  # a thread that crashed leaves the others waiting
-            return "hung", self._hung()
-        if crash := self._main.first("exception") or (
-            (ended.code or not self._steps) and self._records.first("exception")
-        ):
+        if ended.hung and not self._broken:  # a thread that crashed leaves the others waiting
+            return "failed" if ended.hung == "memory" else "hung", self._hung()
+        if ended.code and (lost := RANK_LOST.search(self._log)):  # before what the others say of a lost connection
+            what = f"rank {lost['rank']} was killed by {_signal(int(lost['signal']))} after {self._count()}"
+            return "failed", self._problem(what)
+        if crash := self._broken or ((ended.code or not self._steps) and self._records.first("exception")):
             return "failed", self._crash(crash)
         if ended.code:
             return "failed", self._failed(ended.code)
@@ -55,7 +61,7 @@ class Outcome:
 
     def _came_to_its_end(self) -> bool:
         """Whether all steps were watched; once one rank has ended, what happens to the others is our doing."""
-        ends, crash = self._records.of_kind("end", reason="steps"), self._main.first("exception")
+        ends, crash = self._records.of_kind("end", reason="steps"), self._broken
         if not ends or (self._options.finish and (self._ended.code or self._ended.hung)):
             return False
         return crash is None or crash["at"] > ends[0]["at"]
@@ -91,9 +97,14 @@ class Outcome:
 
     def _hung(self) -> Problem:
         options = self._options
-        seconds = {"start": options.start_seconds, "step": options.step_seconds, "total": options.max_seconds}
-        late = f"{LATE[self._ended.hung]} within {seconds[self._ended.hung]:g} s"
-        return self._problem(f"{late}, after {self._count()}", self._where_it_was(), self._stack())
+        limits = {
+            "start": f"no training step within {options.start_seconds:g} s",
+            "step": f"no further training step within {options.step_seconds:g} s",
+            "total": f"not at its end within {options.max_seconds:g} s",
+            "memory": f"more than {options.max_memory or 0:g} GiB of memory taken",
+        }
+        what = f"{limits[self._ended.hung]}, after {self._count()}"
+        return self._problem(what, self._where_it_was(), self._stack())
 
     def _short(self) -> tuple[str, Problem | None]:
         """The command ended well by itself, with fewer steps than were asked for: was that its own will?"""

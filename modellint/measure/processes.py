@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 GRACE = 5.0  # seconds between asking a process to end and killing it
@@ -22,40 +23,61 @@ class Processes:
 
     def show_stacks(self) -> None:
         """Asks each process to write where it is; it does so even within a call that never returns."""
-        self._send(STACK_SIGNAL, self._ready())
+        self._send(STACK_SIGNAL, {*self._ready()} & {*self._alive()})
         time.sleep(0.5)
 
     def end(self) -> None:
-        """Ends the command's group, and the ranks of an elastic launch, which have sessions of their own."""
+        """Ends the command's group, the ranks of an elastic launch, which have sessions of their own, and workers."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             limit = time.monotonic() + GRACE
-            with contextlib.suppress(OSError):
-                os.killpg(self._command.pid, number)
+            self._send_group(number)
             self._send(number, self._alive())
-            while self._alive() and time.monotonic() < limit:
+            while (alive := self._alive()) and time.monotonic() < limit:
+                if number == signal.SIGKILL:  # what was being started meanwhile
+                    self._send(number, alive)
                 time.sleep(0.05)
         self._command.wait()
 
-    def _send(self, number: int, pids: list[int]) -> None:
+    def memory(self) -> int:
+        """Bytes that lie in memory, over all processes; 0 where there is no /proc to tell."""
+        return sum(map(_resident, self._alive()))
+
+    def _send_group(self, number: int) -> None:
+        with contextlib.suppress(OSError):
+            os.killpg(self._command.pid, number)
+
+    def _send(self, number: int, pids: Iterable[int]) -> None:
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, number)
 
     def _alive(self) -> list[int]:
         own = [self._command.pid] if self._command.poll() is None else []
-        return own + [pid for pid in self._ready() if pid != self._command.pid and self._belongs(pid)]
+        return own + [pid for pid in self._others() if pid != self._command.pid]
+
+    def _others(self) -> Iterator[int]:
+        """A process inherits the environment; where that cannot be read, those that took up the recorder must do."""
+        if sys.platform != "linux":
+            yield from filter(_exists, self._ready())
+            return
+        mark = f"MODELLINT_FOLDER={self._folder}\0".encode()
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if mark in Path(f"/proc/{entry}/environ").read_bytes():
+                    yield int(entry)
 
     def _ready(self) -> list[int]:
         return [int(file.stem.partition("-")[2]) for file in self._folder.glob("stacks-*.txt")]
 
-    def _belongs(self, pid: int) -> bool:
-        """Whether `pid` still lives and is of this run; where there is no /proc, that it lives must do."""
-        if sys.platform == "linux":
-            mark = f"MODELLINT_FOLDER={self._folder}".encode()
-            with contextlib.suppress(OSError):
-                return mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            return False
-        with contextlib.suppress(OSError):
-            os.kill(pid, 0)
-            return True
-        return False
+
+def _exists(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def _resident(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -57,6 +57,11 @@ class Records(Sequence[Record]):
         start = self.first("start")
         return int(told[0] if told else start["rank"] or 0 if start else 0)
 
+    def is_rank(self) -> bool:
+        """Whether it is of a process that a launcher started, or that found itself, to train together with others."""
+        start = self.first("start")
+        return bool(start and start["rank"]) or any("ranks" in step for step in self.of_kind("step"))
+
 
 def together(journals: Iterable[Records]) -> Records:
     return Records(record for journal in journals for record in journal)

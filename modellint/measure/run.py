@@ -216,6 +216,7 @@ class Run:
     graph: Mapping[str, Any] | None = None  # the plain Graph, as modellint.graph reads it
     files: tuple[str, ...] = ()  # the user's own source files that the run executed
     written: tuple[str, ...] = ()  # files that the run created
+    network: tuple[str, ...] = ()  # host:port of others than this machine that the run turned to
     command: tuple[str, ...] = ()
     requested_steps: int = 0  # of each window
     windows: tuple[Window, ...] = ()

@@ -6,7 +6,7 @@ import _signal  # type: ignore[import-not-found]  # signal itself would import e
 import faulthandler
 import os
 
-from . import ending, guard, imports
+from . import ending, guard, imports, network
 from .write import Journal
 
 TYPE_CHECKING = False
@@ -20,6 +20,7 @@ def begin() -> None:
     _show_stacks(journal.folder)
     ending.note(journal)
     guard.Guard(journal, may_overwrite=os.environ.get("MODELLINT_ALLOW_WRITES") == "1").install()
+    network.Network(journal).install()
     imports.after("torch", lambda: _watch(journal))
 
 

@@ -67,6 +67,7 @@ def facts(run: Facts | None) -> Iterator[tuple[str, str]]:
         "status": "" if run.get("status") in (None, "completed") else str(run["status"]),
         "environment": ", ".join(f"{key} {text}" for key, text in (run.get("environment") or {}).items()),
         "files written": ", ".join(_code(path) for path in run.get("written") or ()),
+        "network": ", ".join(_code(host) for host in run.get("network") or ()),
         "record": _code(run.get("folder") or ""),
     }
     yield from ((label, one_line(text)) for label, text in lines.items() if text)

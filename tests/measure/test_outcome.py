@@ -329,8 +329,9 @@ def test_interrupt_ends_the_command_and_keeps_what_was_measured(project):
         train(9, lambda step: time.sleep(30))
     """
 
-    def interrupt(steps):
-        raise KeyboardInterrupt
+    def interrupt(progress):
+        if progress.steps:
+            raise KeyboardInterrupt
 
     run = project.probe(script, progress=interrupt)
     assert run.status == "failed"

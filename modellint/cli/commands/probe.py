@@ -11,6 +11,7 @@ from modellint.cli.launching import launch_options, launching
 from modellint.cli.output import finish
 from modellint.cli.proving import proven, proving
 from modellint.cli.reporting import reporting, settings
+from modellint.cli.status import launched
 
 
 class Probe(click.Command):
@@ -47,12 +48,10 @@ def command(command: tuple[str, ...], **options: Any) -> None:
 
     COMMAND is anything that trains (`-- python train.py --lr 0.1`, `-- torchrun ...`), or just a script: `train.py`.
     """
-    from modellint.measure import launch
-
     chosen = settings(options)
     if options["prove"]:
         report, run = proven(command, launch_options(options), options["budget"], chosen)
     else:
-        run = launch.launch(command, launch_options(options))
+        run = launched(command, launch_options(options))
         report = pipeline.judge(run, chosen)
     finish(report, options, chosen, run=run)

@@ -103,6 +103,8 @@ def _hints(report: Report, findings: Sequence[Finding]) -> Iterator[str]:
     suspected = next((d for d in report.diagnostics if d.verdict is Verdict.SUSPECTED and d.location.path), None)
     if suspected and not report.run:
         yield f"`modellint probe {suspected.location.path}` runs a few steps and measures what is only suspected."
+    if report.run and report.run.get("network"):
+        yield f"The run turned to the network: {', '.join(report.run['network'])}."
     if findings:
         first = max(findings, key=lambda finding: finding.convicts).diagnostic.rule
         yield f"`modellint explain {first}` says why it hurts and where its thresholds come from."

@@ -73,6 +73,8 @@ class Child:
         while command.poll() is None:
             time.sleep(0.05)
             self._look()
+            if self._options.progress is not None:
+                self._options.progress(self._progress)
             if self._done_at and not self._options.finish and time.monotonic() - self._done_at > PATIENCE:
                 return Ended(code=0)
             limit = self._late() or self._heavy(processes)
@@ -106,8 +108,6 @@ class Child:
             self._moved = time.monotonic()
         if self._progress.ended:
             self._done_at = self._done_at or time.monotonic()
-        if self._options.progress is not None:
-            self._options.progress(self._progress)
         if self._options.show_output:
             sys.stderr.write(self._journals.gained(self._folder / LOG).decode(errors="replace"))
             sys.stderr.flush()

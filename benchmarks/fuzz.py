@@ -31,6 +31,7 @@ from modellint import pipeline, repair
 from modellint.core import registry
 from modellint.core.config import Settings
 from modellint.selftest import examples
+from modellint.source.fix import compiled
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 MAIN, OTHER = "main.py", "other.py"
@@ -212,23 +213,13 @@ class Case:
     def _fixes(self, paths: list[Path], files: dict[str, bytes]) -> Iterator[str]:
         first = repair.repair(paths, self._settings, unsafe=True)
         for name, data in first.edited.items():
-            if _compiles(files[name]) and not _compiles(data):
+            if compiled.problem(data) and not compiled.problem(files[name]):
                 yield f"the fixed {name} does not compile"
             if _comments(data) != _comments(files[name]):
                 yield f"the fixed {name} has other comments"
         again = repair.repair(paths, self._settings, unsafe=True, given=first.edited)
         if again.edited:
             yield f"a second pass changes {', '.join(again.edited)}"
-
-
-def _compiles(data: bytes) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(data, "fuzz", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
 
 
 def _comments(data: bytes) -> list[str]:

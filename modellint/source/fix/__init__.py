@@ -9,7 +9,7 @@ import libcst as cst
 from modellint.core.diagnostic import Edit, Fix
 from modellint.core.record import dataclass
 
-from . import expressions, statements
+from . import compiled, expressions, statements
 from .change import Change, Rewriter
 from .error import FixError, UnreadableError
 from .text import Text
@@ -69,21 +69,9 @@ def _rewritten(source: Text, tree: Tree, changes: Sequence[Change]) -> Text:
 
 
 def _require_compiled(before: Text, after: Text) -> None:
-    problem = _problem(after)
-    if problem and not _problem(before):
+    problem = compiled.problem(after.encode())
+    if problem and not compiled.problem(before.encode()):
         raise FixError(f"the result does not compile ({problem})")
-
-
-def _problem(text: Text) -> str:
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(text.encode(), "<fixed>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return str(error)
-    return ""
 
 
 __all__ = ["Applied", "FixError", "Text", "UnreadableError", "apply"]

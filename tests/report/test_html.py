@@ -7,13 +7,17 @@ from dataclasses import replace
 import pytest
 from example_reports import AUDIT, BROKEN, CHECKED, EMPTY, HEALTHY
 
-from modellint.core.diagnostic import Report
+from modellint.core.diagnostic import Location, Report
+from modellint.core.plain import to_plain
+from modellint.core.proof import Effect, Proof, Spread, Trial
+from modellint.graph.graph import Graph
 from modellint.measure.run import Distribution, Features, Optimizer, Parameter, Run, Step
 from modellint.report import render
 from modellint.report.page.classes import histogram
 from modellint.report.page.curve import curve, curves
 from modellint.report.page.heatmap import MOST_ROWS, gradients, updates
 from modellint.report.page.scale import Scale
+from modellint.report.page.way import way
 
 VOID = {"meta", "link", "line", "rect", "circle", "polyline", "br"}
 
@@ -73,10 +77,25 @@ RUN = Run(
 )
 
 
+CURED = Trial("learning rate / 10", (), ("large-learning-rate",), Effect.CURED, "", Spread(0.1, 0.1, 0.2), (4.0, 0.1))
+PROOF = Proof(
+    50,
+    3,
+    0.0,
+    found=Trial(loss=Spread(9.0, 9.0, 9.0), losses=(4.0, 9.0)),
+    trials=(CURED,),
+    summary="only a lower rate cures",
+)
+GRAPH = to_plain(
+    Graph.of("input x", "linear body", "norm n", "activation relu", "linear readout", "loss cross_entropy")
+)
+
+
 PAGES: dict[str, tuple[Report, Run | None]] = {
     "audit": (AUDIT, RUN),
     "healthy": (HEALTHY, RUN),
     "broken": (BROKEN, replace(RUN, steps=(step(0), replace(step(1), loss=math.nan)))),
+    "proven": (replace(AUDIT, proof=PROOF), replace(RUN, graph=GRAPH)),
     "reading": (CHECKED, None),
     "empty": (EMPTY, None),
 }
@@ -124,6 +143,36 @@ def test_what_is_not_finite_is_marked_and_what_was_not_measured_is_empty() -> No
     rows = dict(gradients(replace(RUN, steps=(step(0), bad)), 0)[0].rows)
     assert (rows["body"][1].text, rows["body"][1].tint) == ("nan", "bad")
     assert (rows["readout"][1].text, rows["readout"][1].tint) == ("not measured", "")
+
+
+def test_the_way_to_the_loss_names_the_readout_and_what_was_found_there() -> None:
+    drawn = way(replace(RUN, graph=GRAPH), [("readout-without-norm", Location(module="readout"))])
+    assert drawn is not None
+    assert [(stop.name, stop.kind) for stop in drawn.stops] == [
+        ("x", ""),
+        ("body", ""),
+        ("n", "norm"),
+        ("relu", ""),
+        ("readout", "readout"),
+        ("cross_entropy", "loss"),
+    ]
+    assert drawn.stops[4].rules == ("readout-without-norm",)
+    assert way(Run(), []) is None
+
+
+def test_only_the_last_part_of_a_long_way_is_drawn() -> None:
+    graph = Graph.of("input x", *(f"linear l{index}" for index in range(40)), "loss mse")
+    drawn = way(replace(RUN, graph=to_plain(graph)), [])
+    assert drawn is not None
+    assert (len(drawn.stops), drawn.before) == (16, 26)
+
+
+def test_the_proof_is_a_table_with_the_loss_of_each_trial() -> None:
+    page = render(PAGES["proven"][0], "html", run=RUN)
+    parsed(page)
+    assert "Only a lower rate cures." in page
+    assert page.count("<figcaption>Loss ") == 2
+    assert '<tr class="cured">' in page
 
 
 def test_updates_take_the_largest_of_a_module() -> None:

@@ -80,7 +80,7 @@ def violations(folder: Path, text: str, *flags: str) -> list[tuple[str, list[str
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 400)])
-@pytest.mark.parametrize("name", ["audit", "broken", "reading"])
+@pytest.mark.parametrize("name", ["audit", "broken", "proven", "reading"])
 def test_the_page_is_accessible(tmp_path: Path, name: str, scheme: str, width: int) -> None:
     text = render(PAGES[name][0], "html", run=PAGES[name][1])
     preferred = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"

@@ -98,11 +98,12 @@ def readers(rules: Iterable[Rule]) -> list[Rule]:
 def read(
     paths: Iterable[Path], rules: Iterable[Rule], edited: Mapping[str, bytes] = MappingProxyType({})
 ) -> list[Script]:
-    """The scripts among `paths` that a rule may have something to say of; a comment to us may be unused."""
+    """The scripts among `paths` that a rule may have something to say of."""
     from .source import parse
+    from .source.words import Words
 
     words = [rule.words for rule in readers(rules)]
-    wanted = {"modellint:", *(word for alternatives in words for word in alternatives)} if all(words) else set()
+    wanted = Words(word for alternatives in words for word in alternatives) if all(words) else None
     return list(parse.read(paths, wanted, edited))
 
 

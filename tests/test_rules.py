@@ -11,7 +11,8 @@ import pytest
 
 from modellint import pipeline, selftest
 from modellint.core import registry
-from modellint.core.rule import GraphRule, Rule, RuntimeRule, SourceRule
+from modellint.core.rule import GraphRule, Rule, RuntimeRule, SourceRule, Word
+from modellint.source.words import Words
 
 RULES = registry.load()
 BY_NAME = {rule.name: rule for rule in RULES}
@@ -22,8 +23,8 @@ def test_every_layer_has_rules() -> None:
     assert {rule.code[2] for rule in RULES} == set(LAYERS)
 
 
-def held(words: tuple[str | tuple[str, ...], ...], text: str) -> bool:
-    return any(all(part in text for part in ((word,) if isinstance(word, str) else word)) for word in words)
+def held(words: tuple[Word, ...], text: str) -> bool:
+    return Words(words).within(text.encode())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modellint.measure.run import Run
     from modellint.source.script import Script
 
+Word = str | re.Pattern[bytes] | tuple[str | re.Pattern[bytes], ...]
 SECTIONS = ("Why", "Fix", "Ignore", "Thresholds", "Reported")
 
 
@@ -38,7 +39,7 @@ class Rule:
     twins: ClassVar[tuple[str, ...]] = ()
     remedy: ClassVar[str | tuple[str, ...] | None] = None  # what a re-run can try; of several the likeliest first
     topic: ClassVar[str] = ""  # what the pytest assertions group by: "gradients", "predictions"
-    words: ClassVar[tuple[str | tuple[str, ...], ...]] = ()
+    words: ClassVar[tuple[Word, ...]] = ()
     bad: ClassVar[Any] = ()
     fixed: ClassVar[Any] = ()  # what `fix` makes of each bad example; None where it leaves one alone
     good: ClassVar[Any] = ()
@@ -123,8 +124,8 @@ class Rule:
 class SourceRule(Rule):
     """Reads facts of a script.
 
-    A file is only parsed if it holds one of the `words`, or all those of a tuple among them: the rarer they are, the
-    less is parsed.
+    A file is only parsed if its code holds one of the `words`, or all those of a tuple among them: the rarer they are,
+    the less is parsed. One may be a pattern of bytes; it is costly, and belongs behind a plain word.
     """
 
     def check(self, script: Script) -> Iterator[Diagnostic]:

@@ -25,7 +25,9 @@ FUNCTIONS = {
     "huber_loss": "HuberLoss",
 }
 LAYERS = frozenset(FUNCTIONS.values())
-SOUNDS = re.compile(r"loss|criteri|objective|entropy|kl_div|bce|nll|mse|ce$", re.IGNORECASE)
+SOUNDS = re.compile(
+    r"loss|criteri|objective|entropy|kl_div|bce|nll|mse|(?<![a-z])[a-z]?ce$|(?-i:CE$)", re.IGNORECASE
+)  # no `isinstance`, no `reduce`
 MOST = 4  # alternatives of one input
 
 

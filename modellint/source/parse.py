@@ -10,7 +10,7 @@ import os
 import tokenize
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,24 +20,22 @@ from modellint.core.suppress import ignores
 from . import definitions, displays, expressions, importers, link, notebook, statements
 from .script import Script
 from .walker import Body, Walker
+from .words import Words
 
 READERS = {**expressions.READERS, **displays.READERS, **statements.READERS, **definitions.READERS}
 
 
 def read(
     paths: Iterable[Path],
-    words: Iterable[str | tuple[str, ...]] = (),
+    words: Words | None = None,
     edited: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Iterator[Script]:
     """The scripts among `paths` that hold one of `words` (all, if there are none), linked; others are not parsed.
 
-    Of a tuple among the words, all must be there.
-
     `edited` holds what some files (by the path that is shown) contain instead of what is on the disk.
     """
-    wanted = [tuple(part.encode() for part in ([word] if isinstance(word, str) else word)) for word in words]
     data = partial(_data, edited=edited)
-    found = {path: _load(path, data, wanted) for path in paths}
+    found = {path: _load(path, data, words) for path in paths}
     given, unread = (script for script in found.values() if script), [path for path in found if not found[path]]
     with _uncollected():
         linked = list(link.together(given, partial(_load, data=data), partial(importers.calling, unread, data)))
@@ -54,15 +52,16 @@ def _data(path: Path, edited: Mapping[str, bytes]) -> bytes:
     return edited[shown] if shown in edited else path.read_bytes()
 
 
-def _load(path: Path, data: Callable[[Path], bytes], wanted: Iterable[tuple[bytes, ...]] = ()) -> Script | None:
+def _load(path: Path, data: Callable[[Path], bytes], words: Words | None = None) -> Script | None:
     shown = shown_path(path)
     try:
         content = data(path)
     except OSError as error:
         return Script(shown, problem=Problem(f"cannot be read: {error.strerror}", Location(shown)))
-    if wanted and not any(all(part in content for part in word) for word in wanted):
+    is_notebook = path.suffix == notebook.SUFFIX
+    if words is not None and not words.within(content, plain=not is_notebook):
         return None
-    return _parsed(shown, content) if path.suffix != notebook.SUFFIX else _of_notebook(shown, content)
+    return _of_notebook(shown, content) if is_notebook else _parsed(shown, content)
 
 
 def _of_notebook(path: str, data: bytes) -> Script:
@@ -109,7 +108,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _facts(path: str, data: bytes, tree: ast.Module) -> Script:
-    walker = Walker(path, _columns(data), READERS)
+    walker = Walker(path, {} if data.isascii() else _wide(data), READERS)
     with walker.defining(Body("", "module", location=Location(path, 1, 1))):
         walker.read(tree.body)
     marks = tuple(ignores(path, text(data))) if b"modellint:" in data else ()
@@ -123,17 +122,10 @@ def _facts(path: str, data: bytes, tree: ast.Module) -> Script:
     )
 
 
-def _columns(data: bytes) -> Callable[[int, int], int]:
-    """From the parser's (line, offset in UTF-8 bytes) to the column that an editor shows, from 1."""
-    if data.isascii():
-        return lambda _, offset: offset + 1
-    lines = [line.encode() for line in text(data).split("\n")]
-
-    @cache
-    def column(line: int, offset: int) -> int:
-        return len(lines[line - 1][:offset].decode(errors="replace")) + 1 if line <= len(lines) else offset + 1
-
-    return column
+def _wide(data: bytes) -> dict[int, bytes]:
+    """The lines, in the parser's UTF-8, of which columns are no offsets."""
+    lines = enumerate(text(data).split("\n"), 1)
+    return {number: line.encode() for number, line in lines if not line.isascii()}
 
 
 def text(data: bytes) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -42,15 +41,18 @@ Readers = Mapping[type[ast.AST], Callable[["Walker", Any], object]]
 
 
 class Walker:
-    def __init__(self, path: str, column: Callable[[int, int], int], readers: Readers) -> None:
+    """`wide` are the lines that hold characters of more than one byte, by their numbers."""
+
+    def __init__(self, path: str, wide: Mapping[int, bytes], readers: Readers) -> None:
         self.path = path
-        self.column = column
+        self.wide = wide
         self.readers = readers
         self.imports: dict[str, str] = {}
         self.attributes: set[str] = set()
         self.functions: list[Function] = []
         self.classes: list[Class] = []
         self.bodies: list[Body] = []
+        self.body = Body("", "module")  # the innermost of the bodies
 
     def read(self, statements: Iterable[ast.stmt]) -> None:
         for node in statements:
@@ -82,18 +84,21 @@ class Walker:
         parts.append(self.full(node.id))
         return ".".join(reversed(parts))
 
-    @property
-    def body(self) -> Body:
-        return self.bodies[-1]
-
     def location(self, node: ast.expr | ast.stmt | ast.excepthandler) -> Location:
-        end_line, end = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
-        return Location(
-            self.path, node.lineno, self.column(node.lineno, node.col_offset), end_line, self.column(end_line, end)
-        )
+        line, end_line = node.lineno, node.end_lineno or node.lineno
+        column, end = node.col_offset + 1, (node.end_col_offset or node.col_offset) + 1
+        if self.wide:
+            column, end = self._column(line, column), self._column(end_line, end)
+        return Location(self.path, line, column, end_line, end)
+
+    def _column(self, line: int, column: int) -> int:
+        """From bytes, in which the parser counts, to characters, which an editor shows."""
+        text = self.wide.get(line)
+        return column if text is None else len(text[: column - 1].decode(errors="replace")) + 1
 
     def emit(self, kind: str, value: Value | None, location: Location, name: str = "") -> None:
-        self.body.events.append(Event(kind, name, value, self.body.block, location))
+        body = self.body
+        body.events.append(Event(kind, name, value, body.block, location))
 
     def bind(self, name: str, value: Value, location: Location) -> None:
         self.body.bound.add(name)
@@ -108,25 +113,52 @@ class Walker:
                 return head
         return self.imports.get(head) or CONVENTIONS.get(head, head)
 
-    @contextlib.contextmanager
     def inside(
         self, kind: str, value: Value | None, sibling: int | None = None, location: Location = Location()
-    ) -> Iterator[int]:
+    ) -> Inside:
         """A block around the events that follow; gives its index."""
-        body, outer = self.body, self.body.block
-        body.block = len(body.blocks)
-        body.blocks.append(Block(kind, outer, value, sibling, location))
-        yield body.block
-        body.block = outer
+        return Inside(self.body, Block(kind, self.body.block, value, sibling, location))
 
-    @contextlib.contextmanager
-    def defining(self, body: Body) -> Iterator[None]:
+    def defining(self, body: Body) -> Defining:
         """The body of a function or class, which becomes a fact at its end; it keeps its place in reading order."""
-        place = len(self.functions)
-        self.bodies.append(body)
-        self.functions.append(body.finished())
-        yield
-        self.functions[place] = self.bodies.pop().finished()
+        return Defining(self, body)
 
     def qualified(self, name: str) -> str:
         return f"{self.body.name}.{name}" if self.body.name else name
+
+
+class Inside:
+    """A context that costs less than a generator; files hold a hundred thousand blocks."""
+
+    __slots__ = ("block", "body")
+
+    def __init__(self, body: Body, block: Block) -> None:
+        self.body = body
+        self.block = block
+
+    def __enter__(self) -> int:
+        self.body.block = len(self.body.blocks)
+        self.body.blocks.append(self.block)
+        return self.body.block
+
+    def __exit__(self, *_: object) -> None:
+        self.body.block = self.block.parent
+
+
+class Defining:
+    __slots__ = ("body", "place", "walker")
+
+    def __init__(self, walker: Walker, body: Body) -> None:
+        self.walker = walker
+        self.body = body
+        self.place = len(walker.functions)
+
+    def __enter__(self) -> None:
+        self.walker.bodies.append(self.body)
+        self.walker.body = self.body
+        self.walker.functions.append(self.body.finished())
+
+    def __exit__(self, *_: object) -> None:
+        bodies = self.walker.bodies
+        self.walker.functions[self.place] = bodies.pop().finished()
+        self.walker.body = bodies[-1] if bodies else self.body

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
+from modellint.core.pattern import pattern
 from modellint.source.code import Value
 
 NORMS = frozenset(f"torch.nn.{name}" for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"))
@@ -25,7 +26,10 @@ class BatchnormEpsPosition(SourceRule):
     """
 
     code, severity, certain, topic = "ML116", Severity.WARNING, True, "structure"
-    words = ("BatchNorm",)
+    words = (
+        ("BatchNorm", pattern(rb"BatchNorm\dd\((?:[^(),]|\((?:[^()]|\([^()]*\))*\))+,\s*[\w.+-]+\s*[,)]")),
+        ("BatchNorm", pattern(rb"BatchNorm\dd as ")),
+    )
     smallest = 0.01
     bad = (
         "layers = [nn.Conv2d(64, 128, 3), nn.BatchNorm2d(128, 0.8), nn.LeakyReLU(0.2)]",

@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable, Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.measure.run import Parameter
 from modellint.source.code import Block, Event, Function, Value
 from modellint.source.facts import Layer
 
 FILLS = {"constant_": None, "constant": None, "fill_": None, "zeros_": 0.0, "zero_": 0.0, "ones_": 1.0}
 INITIALISES = re.compile(r"init|reset", re.IGNORECASE)  # a function of such a name may be applied in another file
+WEIGHTS_FILLED = pattern(rb"\bweight(?:\.data)?\.(?:zero|fill)_\(")
+WEIGHTS_SET = pattern(rb"\b(?:constant|zeros|ones)_?\(\s*(?:tensor=)?[\w.]+\.weight\b")
 WEIGHTS = re.compile(r"(Lazy)?(Linear|Conv(Transpose)?([123]d)?|LSTM|GRU|RNN|Bilinear)")
 PARAMETERS = ("parameters", "named_parameters")
 
@@ -36,10 +39,8 @@ class ConstantInitialisation(SourceRule):
     code, severity, certain, topic = "ML139", Severity.WARNING, True, "structure"
     explains = ("zero-gradients",)
     words = (
-        ("init.constant", "weight"), ("init.zeros_", "weight"), ("init.ones_", "weight"), ("import", "constant_(m", "weight"),
-        (".fill_(", "weight", "isinstance("), (".zero_(", "weight", "isinstance("), (".fill_(", "weight", "Linear"),
-        (".fill_(", ".parameters()"), (".zero_(", ".parameters()", "optim"), ("init.", "_(", ".parameters()"),
-        (".zero_(", "weight", "Linear"),
+        ("weight.", WEIGHTS_FILLED), ("weight", WEIGHTS_SET), ("init.", "_(", ".parameters()"),
+        (".fill_(", ".parameters()"), (".zero_(", ".parameters()", "optim"),
     )  # fmt: skip
     share = 0.5
     bad = (

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
+from modellint.core.pattern import pattern
 from modellint.source import lookup
 from modellint.source.code import Function, Value
 
@@ -29,7 +30,14 @@ class FunctionalDropoutMode(SourceRule):
     """
 
     code, severity, certain, topic = "ML120", Severity.WARNING, True, "structure"
-    words = ("dropout(", "dropout1d(", "dropout2d(", "dropout3d(", ("Dropout", ")("), "dropout_p")
+    words = (
+        (
+            "dropout",
+            pattern(rb"(?<!self\.)dropout(?:[123]d)?\((?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?\btraining\s*=)"),
+        ),
+        ("Dropout", pattern(rb"Dropout\w*\((?:[^()]|\([^()]*\))*\)\(")),
+        ("dropout_p", pattern(rb"dropout_p\s*=(?!\s*(?:0(?:\.0*)?|None)\s*[,)]|[^\n,)]*train)")),
+    )
     bad = (
         """
         class Net(nn.Module):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
 INPUTS = "x inputs? data images? imgs features? samples? texts? sentences? sequences? signals?".split()
@@ -19,6 +20,9 @@ INPUT = re.compile("|".join(INPUTS), re.IGNORECASE)
 SHUFFLES = ("random.shuffle", "numpy.random.shuffle")
 GENERATORS = ("default_rng", "RandomState", "Random")
 PERMUTATIONS = ("randperm", "permutation")
+INDEXED = pattern(
+    rb"^[ \t]*(?:[\w.]+, *)*?([\w.]+)(?:, *[\w.]+)* *=[^\n]*(?<![\w.])\1\[", re.MULTILINE
+)  # `x = x[order]`
 SEEDS = frozenset(
     {"seed", "manual_seed", "set_state", "setstate", "set_rng_state", "RandomState", "default_rng", "Random"}
 )
@@ -42,7 +46,10 @@ class MisalignedInputsLabels(SourceRule):
     """
 
     code, severity, certain, topic = "ML134", Severity.ERROR, True, "data"
-    words = ("shuffle(", "randperm(", "permutation(")
+    words = (
+        ("shuffle(", pattern(rb"\.shuffle\(\s*[\w.]+\s*\)|import [^\n]*\bshuffle\b")),
+        *((drawn, INDEXED) for drawn in ("randperm(", "permutation(")),
+    )
     bad = (
         """
         import torch

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
+from modellint.core.pattern import pattern
 from modellint.measure.run import Logits
 from modellint.source import lookup, outputs
 from modellint.source.facts import Loss
@@ -29,7 +30,7 @@ class NllInputNotLogProbabilities(SourceRule):
 
     code, severity, certain, topic = "ML113", Severity.ERROR, True, "structure"
     twins = ("softmax-before-loss",)
-    words = ("NLLLoss", "nll_loss")
+    words = ("NLLLoss", ("nll_loss", pattern(rb"\bnll_loss\b")))
     bad = (
         """
         class Net(nn.Module):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import move
+from modellint.core.pattern import pattern
 from modellint.measure.run import Parameter
 from modellint.source.facts import Act, TrainingLoop
 
@@ -39,7 +40,7 @@ class OptimizerParameters(SourceRule):
     code, severity, certain, topic = "ML124", Severity.ERROR, True, "structure"
     explains = ("loss-not-falling",)
     twins = ("loose-parameters",)
-    words = (("optim", "parameters()"), ".backward(")
+    words = (("parameters()", pattern(rb"\boptim\b|ptimizer|Adam|SGD|RMSprop")), ".backward(")
     bad = (
         """
         model = torchvision.models.resnet18(weights="DEFAULT")

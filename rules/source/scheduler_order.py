@@ -32,7 +32,12 @@ class SchedulerOrder(SourceRule):
     code, severity, topic = "ML117", Severity.WARNING, "schedule"
     explains = ("loss-not-falling",)
     twins = ("learning-rate-trajectory",)
-    words = ("lr_scheduler", ("_schedule(", "optim"), "scheduler.step(", ("LR(", "optim"))
+    words = (
+        ("lr_scheduler", ".step("),
+        ("_schedule(", "optim", ".step("),
+        "scheduler.step(",
+        ("LR(", "optim", ".step("),
+    )
     batches = 100
     bad = (
         """

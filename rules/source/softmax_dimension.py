@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source import lookup, outputs
 from modellint.source.code import Value
 from modellint.source.facts import Loss, Operation
@@ -35,7 +36,10 @@ class SoftmaxDimension(SourceRule):
     """
 
     code, severity, certain, topic = "ML115", Severity.ERROR, True, "structure"
-    words = ("softmax(", "Softmax(", "softmin(", "cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss")
+    words = (
+        ("oftm", pattern(rb"oftm(?:ax|in)\((?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?(?:\b(?:dim|axis)\b|,\s*-?\d+\s*[,)]))")),
+        ("cross_entropy", pattern(rb"\bcross_entropy\b")), "CrossEntropyLoss", ("nll_loss", pattern(rb"\bnll_loss\b")), "NLLLoss",
+    )  # fmt: skip
     bad = (
         """
         class Net(nn.Module):

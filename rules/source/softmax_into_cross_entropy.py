@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
+from modellint.core.pattern import pattern
 from modellint.measure.run import Logits
 from modellint.source import lookup
 from modellint.source.facts import Loss, Operation
@@ -38,7 +39,7 @@ class SoftmaxIntoCrossEntropy(SourceRule):
     code, severity, certain, topic = "ML111", Severity.ERROR, True, "structure"
     twins = ("softmax-before-loss",)
     remedy = "drop-softmax"
-    words = ("CrossEntropyLoss", "cross_entropy")
+    words = ("CrossEntropyLoss", ("cross_entropy", pattern(rb"\bcross_entropy\b")))
     bad = (
         "loss = F.cross_entropy(model(x).softmax(-1), y)",
         """

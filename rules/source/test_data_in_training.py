@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
 FITTED = frozenset(
@@ -16,6 +17,8 @@ TEST = re.compile(r"(?:^|_)(?:test|testing)(?:_|$|\d)|^(?:test|X_?test)|(?<=[a-z
 TRAIN = re.compile(r"(?:^|_)(?:train|training)|^(?:train|X_?train)|(?<=[a-z])Train")
 LISTING = ("glob", "iglob", "rglob", "listdir", "scandir")
 FOLDER = re.compile(r"(^|[/\\])test(ing)?([/\\]|$)", re.IGNORECASE)
+FOR_TRAINING = pattern(rb"""==.*["']train(?:ing)?["']|["']train(?:ing)?["'].*==""")
+LIBRARY = pattern(rb"torch(?:vision|text|audio|_geometric)")
 NUMBERS = re.compile(r"loss|acc|time|num|size|len|count|score|error|metric|total|steps?$|^n_", re.IGNORECASE)
 
 
@@ -33,9 +36,9 @@ class TestDataInTraining(SourceRule):
 
     code, severity, certain, topic = "ML130", Severity.WARNING, True, "data"
     words = (
-        ("fit_transform", "torch"), ("train", ".extend(test"), ("glob", ".extend(", "train", "test"),
-        ("listdir", "train", "test"), ("train", "+", "test", "DataLoader("),
-        ("train=False", "torch"), ("split=\"test\"", "torch"), ("split='test'", "torch"),
+        ("fit_transform", "torch"), (".extend(test", "train"), ("DataLoader(", "train", "+", "test"),
+        *((f"{listing}(", "test", FOR_TRAINING) for listing in ("glob", "listdir", "scandir")),
+        *((split, LIBRARY) for split in ("train=False", "split=\"test\"", "split='test'")),
     )  # fmt: skip
     bad = (
         """

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.diagnostic import Location
+from modellint.core.pattern import pattern
 from modellint.measure.run import Batch
 from modellint.source.facts import Act, Evaluation, TrainingLoop
 
 EVALUATES = re.compile(r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev)([^a-z].*)?", re.I)
+NAMED = pattern(rb"(?<![a-z])(?:test|val|valid(?:ation|ate)?|evaluat(?:e|ion)|dev|(?<!\.)eval)(?![a-z])", re.IGNORECASE)
 MEANT = re.compile(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|adapt", re.I)
 
 
@@ -28,7 +30,10 @@ class TrainEvalMode(SourceRule):
 
     code, severity, certain, topic = "ML119", Severity.WARNING, True, "evaluation"
     twins = ("trained-in-evaluation-mode", "evaluated-in-training-mode")
-    words = (".eval(", "no_grad():", "inference_mode():", "load_state_dict(", ".backward(")
+    words = (
+        *((hint, NAMED) for hint in (".eval(", "no_grad():", "inference_mode():", "load_state_dict(")),
+        ".backward(", (".eval(", ".step("),
+    )  # fmt: skip
     bad = (
         """
         class Net(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function
 
 METHODS = frozenset(
@@ -26,7 +27,7 @@ class UncalledMethod(SourceRule):
     """
 
     code, severity, certain, topic = "ML151", Severity.ERROR, True, "gradients"
-    words = ("zero_grad", ".backward", *(f".{method}\n" for method in METHODS))
+    words = (pattern(rb"\.(?:%s)[ \t]*[\r\n#;]" % "|".join(sorted(METHODS)).encode()),)
     bad = (
         """
         for x, y in loader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.core.pattern import pattern
 from modellint.measure.run import Parameter
 
 
@@ -21,8 +22,12 @@ class UnregisteredModules(SourceRule):
     code, severity, certain, topic = "ML125", Severity.ERROR, True, "structure"
     twins = ("loose-parameters",)
     words = tuple(
-        ("Module)", "def forward(", *more)
-        for more in (("append(",), (" = [", "nn."), (" = {", "nn."), ("list(", "nn."), ("dict(", "nn."))
+        ("def forward(", "Module)", pattern(collected))
+        for collected in (
+            rb"self\.\w+(?: *:[^=\n]+)? = [\[{]\s*(?![\]}\d-]|None\b|True\b|False\b|[\"'][^\"'\n]*[\"']\s*[,\]}])",
+            rb"self\.\w+(?:\.(?:append|insert|extend|add|update)\(|\[[^\]\n]*\] = | \+= [\[(])",
+            rb"\n[ \t]+(\w+)(?: *:[^=\n]+)? = [\[{](?s:.){,3000}?self\.\w+ = \1\s",
+        )
     )
     bad = (
         """

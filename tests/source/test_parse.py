@@ -11,6 +11,7 @@ import pytest
 from modellint.core.plain import to_plain
 from modellint.source import parse
 from modellint.source.script import Script
+from modellint.source.words import Words
 
 LOOP = """
 import torch
@@ -65,7 +66,7 @@ def test_long_chains_are_read(tmp_path: Path) -> None:
 def test_only_files_that_hold_a_word_are_parsed(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("import torch\noptimizer.step()\n")
     (tmp_path / "b.py").write_text("this is no Python (")
-    assert [Path(s.path).name for s in parse.read([tmp_path / "a.py", tmp_path / "b.py"], ["step"])] == ["a.py"]
+    assert [Path(s.path).name for s in parse.read([tmp_path / "a.py", tmp_path / "b.py"], Words(["step"]))] == ["a.py"]
 
 
 def test_invalid_escapes_are_read_without_warnings(tmp_path: Path) -> None:

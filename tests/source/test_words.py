@@ -1,0 +1,43 @@
+"""Which files are parsed: by the words in their code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from modellint.source.words import Words, code
+
+WORDS = Words(["backward(", ("no_grad", re.compile(rb"\beval\b")), ("no_grad", "test")])
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("loss.backward()", True),
+        ("# loss.backward()", False),
+        ("x = 1  # loss.backward()\n", False),
+        ('"""\n>>> loss.backward()\n"""', False),
+        ("'''He said \\''' loss.backward()'''", False),
+        ('"""One.\n"""\nloss.backward()\n"""Two."""', True),
+        ('"""A "quoted" word."""\nloss.backward()', True),
+        ('x = "#"; loss.backward()', True),
+        ("x = 'it is \\'#\\''; loss.backward()", True),
+        ('x = r"\\"; loss.backward()  # "', True),
+        ('f("backward(")', True),
+        ("with no_grad(): evaluate()", False),
+        ("with no_grad(): model.eval", True),
+        ("with no_grad(): test()", True),
+        ("# modellint: ignore[clip-after-step]", True),
+    ],
+)
+def test_words_count_in_code_only(text: str, held: bool) -> None:
+    assert WORDS.within(text.encode()) is held
+
+
+def test_an_unfinished_string_hides_nothing_after_its_line() -> None:
+    assert code(b'x = "open\nloss.backward()') == b'x = "open\nloss.backward()'
+
+
+def test_notebooks_are_searched_as_they_are() -> None:
+    assert WORDS.within(b'{"source": ["# loss.backward()"]}', plain=False)

@@ -45,8 +45,9 @@ def together(
     evaluations = Evaluations(project).of(traced)
     facts = _Facts(resolver, models, loops, evaluations)
     linked = [script if script.problem else facts.added(script) for script in given]
-    used = project.used
-    yield from (replace(script, used=used) for script in linked)
+    options, used = Options(project), project.used  # now that all files are loaded: any of them may read an option
+    for script, found in zip(given, linked, strict=True):
+        yield replace(found, used=used, options=() if script.problem else tuple(options.of(script)))
 
 
 class _Facts:
@@ -62,7 +63,6 @@ class _Facts:
         self.models = models
         self.optimizers = Optimizers(resolver, self.models)
         self.losses = Losses(resolver)
-        self.options = Options(resolver.project)
         self.loaders = Loaders(resolver, loops)
 
     def added(self, script: Script) -> Script:
@@ -73,6 +73,5 @@ class _Facts:
             models=tuple(self.models.of(script)),
             optimizers=tuple(self.optimizers.of(script)),
             losses=tuple(self.losses.of(script)),
-            options=tuple(self.options.of(script)),
             loaders=tuple(self.loaders.of(script)),
         )

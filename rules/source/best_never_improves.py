@@ -1,0 +1,194 @@
+"""ML155."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Block, Event, Function, Value
+from modellint.source.metrics import called, direction
+
+FAR = 1e5  # as good as infinite for what is measured
+INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf", "sys.maxsize")
+# Words of those who look for what is worst, and names of values that may be below zero.
+MEANT = re.compile(r"advers|attack|perturb|worst|hardest|negat|elbo|log_prob|likelihood|energy", re.IGNORECASE)
+
+
+MEASURED = re.compile(r"val|test|dev|eval", re.IGNORECASE)
+
+
+class BestNeverImproves(SourceRule):
+    """The best value so far is compared the wrong way: nothing is ever better, or the worst is kept.
+
+    Why: a lowest loss that begins at zero, or a comparison that is true when the value is worse: the best checkpoint is
+        never written, or is that of the worst epoch.
+    Fix: begin with `float("inf")` and ask for less, or begin with `-float("inf")` and ask for more.
+    Ignore: when the worst is what is looked for, or the loss can be below zero.
+    Reported: https://github.com/gordicaleksa/pytorch-GAT/pull/12, https://github.com/qjadud1994/TricubeNet/issues/4
+    """
+
+    code, severity, certain, topic = "ML155", Severity.WARNING, True, "evaluation"
+    words = (("best", "torch.save("), ("best_", "save_checkpoint"), ("best_", "state_dict("), ("best_", ".backward("))
+    bad = (
+        """
+        import torch
+
+        best_loss = 0.0
+        for epoch in range(20):
+            train(model)
+            val_loss = evaluate(model)
+            if val_loss < best_loss:
+                best_loss = val_loss
+                torch.save(model.state_dict(), "best.pt")
+        """,
+        """
+        import torch
+
+        class Trainer:
+            def __init__(self):
+                self.best = float("inf")
+
+            def validate(self):
+                accuracy = self.evaluate()
+                if accuracy > self.best:
+                    self.best = accuracy
+                    torch.save(self.model.state_dict(), "best.pt")
+        """,
+        """
+        import torch
+
+        best_val_loss = 1.0
+        for epoch in range(20):
+            train(model)
+            val_loss = evaluate(model)
+            if val_loss >= best_val_loss:
+                best_val_loss = val_loss
+                torch.save(model.state_dict(), "best.pt")
+        """,
+    )
+    good = (
+        """
+        import torch
+
+        best_loss, best_acc = float("inf"), 0.0
+        for epoch in range(20):
+            loss, acc = evaluate(model)
+            if loss < best_loss:
+                best_loss = loss
+            if acc > best_acc:
+                best_acc = acc
+                torch.save(model.state_dict(), "best.pt")
+        """,
+        """
+        import torch
+
+        best_loss = float("inf")
+        for epoch in range(20):
+            val_loss = evaluate(model)
+            if val_loss > best_loss:
+                waited += 1
+            else:
+                best_loss = val_loss
+        """,
+        """
+        import torch
+
+        best_loss = -1.0
+        for restart in range(10):  # an attack looks for the perturbation that hurts most
+            loss = F.cross_entropy(model(x + delta), y)
+            if loss > best_loss:
+                best_loss, best_delta = loss, delta
+        """,
+        """
+        import torch
+
+        best_loss = 0.0
+        for epoch in range(20):
+            val_loss = evaluate(model)
+            if epoch == 0 or val_loss < best_loss:
+                best_loss = val_loss
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        if any(MEANT.search(name) for name in script.attributes):
+            return
+        for function in script.functions:
+            for index, block in enumerate(function.blocks):
+                for best, value, sign in _compared(function, index, block):
+                    first = _first(script, function, index, best)
+                    reason = _judge(best, called(value), sign, first)
+                    if reason and block.value is not None and not MEANT.search(f"{function.name} {best} {value}"):
+                        yield self.at(block.value, f"`{best}` {reason}")
+
+
+def _compared(function: Function, index: int, block: Block) -> Iterator[tuple[str, Value, int]]:
+    """The name of the best value, what it is compared with, and 1 where more counts as better."""
+    test = block.value
+    if block.kind == "if" and test is not None and test.name in ("<", "<=", ">", ">=") and len(test.arguments) == 2:
+        left, right = test.arguments
+        more = 1 if test.name in (">", ">=") else -1
+        for best, value, sign in ((right, left, more), (left, right, -more)):
+            kept = (e for e in function.events if e.kind == "assign" and e.block == index and e.name == str(best))
+            if best.kind == "name" and any(str(e.value) == str(value) for e in kept):
+                yield best.name, value, sign
+
+
+def _first(script: Script, function: Function, index: int, best: str) -> list[float | None]:
+    """The numbers that the best value begins with, wherever else it is set; None for one that cannot be read."""
+    own = [f for f in script.functions if f is function or (best.startswith("self.") and f.owner == function.owner)]
+    outer = [f for f in script.functions if f.kind == "module" or f.name == function.parent]
+    for functions in (own, outer):
+        events = [
+            e
+            for f in functions
+            for e in f.events
+            if e.name == best and e.kind in ("assign", "augment") and not (f is function and e.block == index)
+        ]
+        if events:
+            return [_number(event) for event in events]
+    return [None]
+
+
+def _number(event: Event) -> float | None:
+    value, sign = event.value, 1
+    if value is not None and value.kind == "operation" and value.name == "-" and len(value.arguments) == 1:
+        value, sign = value.arguments[0], -1
+    if value is None or event.kind != "assign":
+        return None
+    if value.name in INFINITE:
+        return sign * math.inf
+    if (
+        value.kind == "call"
+        and value.name == "float"
+        and value.arguments
+        and isinstance(value.arguments[0].constant, str)
+    ):
+        text = value.arguments[0].constant
+        return (
+            sign * math.inf
+            if text.lstrip("+").lower() in ("inf", "infinity")
+            else -math.inf
+            if text == "-inf"
+            else None
+        )
+    number = value.constant
+    return sign * float(number) if isinstance(number, int | float) and not isinstance(number, bool) else None
+
+
+def _judge(best: str, value: str, sign: int, first: list[float | None]) -> str:
+    known = [number for number in first if number is not None]
+    if len(known) != len(first):
+        return ""
+    if all(sign * number >= FAR for number in known):
+        return (
+            f"begins at {known[0]:g}, and only what is {'above' if sign > 0 else 'below'} replaces it: it never changes"
+        )
+    if sign < 0 and direction(value) and all(number == 0 for number in known):
+        return "begins at 0, and only what is below replaces it: it never changes"
+    measured = MEASURED.search(value) is not None or any(math.isinf(number) for number in known)
+    if measured and "best" in best.lower() and direction(value) == -sign and direction(best) in (0, -sign):
+        return f"keeps the {'highest' if sign > 0 else 'lowest'} `{value}`: that of the worst model"
+    return ""

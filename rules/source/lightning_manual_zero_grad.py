@@ -1,0 +1,103 @@
+"""ML164."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Value
+from modellint.source.lightning import modules
+from modellint.source.vocabulary import sounds_like_optimizer
+
+CLEARS = re.compile(r"\w*(zero|clear|reset)\w*", re.IGNORECASE)
+
+
+class LightningManualZeroGrad(SourceRule):
+    """In manual optimization nothing clears the gradients: each step applies those of all batches before it.
+
+    Why: with `automatic_optimization = False` Lightning no longer calls `zero_grad()`; `manual_backward` adds to what is there.
+    Fix: `optimizer.zero_grad()` before `self.manual_backward(loss)`.
+    Ignore: when the gradients are accumulated on purpose and cleared in a callback.
+    Reported: https://github.com/Lightning-AI/pytorch-lightning/issues/6282,
+        https://github.com/Lightning-AI/pytorch-lightning/pull/6147
+    """
+
+    code, severity, certain, topic = "ML164", Severity.ERROR, True, "gradients"
+    explains = ("stale-gradients",)
+    words = (("LightningModule", "automatic_optimization", ".step("),)
+    bad = (
+        """
+        import lightning as L
+
+        class Classifier(L.LightningModule):
+            def __init__(self, net):
+                super().__init__()
+                self.net = net
+                self.automatic_optimization = False
+
+            def training_step(self, batch, index):
+                optimizer = self.optimizers()
+                loss = F.cross_entropy(self.net(batch[0]), batch[1])
+                self.manual_backward(loss)
+                optimizer.step()
+        """,
+    )
+    good = (
+        """
+        import lightning as L
+
+        class Classifier(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                optimizer = self.optimizers()
+                self.manual_backward(self.loss(batch))
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+        """,
+        """
+        import lightning as L
+
+        class Classifier(L.LightningModule):
+            def __init__(self):
+                super().__init__()
+                self.automatic_optimization = False
+
+            def training_step(self, batch, index):
+                self.update(self.optimizers(), self.loss(batch))
+
+            def update(self, optimizer, loss):
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                optimizer.step()
+        """,
+        """
+        import lightning as L
+
+        class Reinforce(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                optimizer = self.optimizers()
+                optimizer.step(closure=lambda: self.closure(optimizer, batch))
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for module in modules(script):
+            if module.manual and module.alone:
+                calls = [call for method in module.methods.values() for call in method.calls]
+                steps = [call for call in calls if _steps(call)]
+                backward = any(call.name == "self.manual_backward" for call in calls)
+                if steps and backward and not any(CLEARS.fullmatch(call.method) for call in calls):
+                    yield self.at(
+                        steps[0],
+                        f"steps `{steps[0].receiver}`, whose gradients nothing in `{module.class_.name}` clears",
+                    )
+
+
+def _steps(call: Value) -> bool:
+    """A step without a closure."""
+    named = call.receiver is not None and sounds_like_optimizer(str(call.receiver))
+    return call.method == "step" and named and not call.arguments and not call.keywords

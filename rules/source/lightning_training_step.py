@@ -1,0 +1,111 @@
+"""ML162."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Function, Value
+from modellint.source.lightning import modules
+
+CUTS = frozenset({"item", "detach", "tolist", "numpy"})
+
+
+class LightningTrainingStep(SourceRule):
+    """A `training_step` gives Lightning no loss that it can train with.
+
+    Why: in automatic optimization Lightning calls `backward()` on what `training_step` returns. Of nothing it skips the step
+        with a warning; a detached loss has no gradients. The logs look as always, the weights stay.
+    Fix: `return loss`, with its graph; log the number beside it.
+    Ignore: in a class whose subclass returns the loss.
+    Reported: https://github.com/graviraja/MLOps-Basics/issues/14
+    """
+
+    code, severity, certain, topic = "ML162", Severity.ERROR, True, "gradients"
+    explains = ("frozen-weights",)
+    words = (("LightningModule", "def training_step"),)
+    bad = (
+        """
+        import lightning as L
+
+        class Classifier(L.LightningModule):
+            def training_step(self, batch, index):
+                x, y = batch
+                loss = F.cross_entropy(self.net(x), y)
+                self.log("train_loss", loss)
+        """,
+        """
+        import pytorch_lightning as pl
+
+        class Classifier(pl.LightningModule):
+            def training_step(self, batch, index):
+                x, y = batch
+                loss = F.cross_entropy(self.net(x), y)
+                return {"loss": loss.detach(), "n": len(x)}
+        """,
+    )
+    good = (
+        """
+        import lightning as L
+
+        class Classifier(L.LightningModule):
+            def training_step(self, batch, index):
+                loss = F.cross_entropy(self.net(batch[0]), batch[1])
+                self.log("train_loss", loss.item())
+                return loss
+        """,
+        """
+        import lightning as L
+
+        class Gan(L.LightningModule):
+            def __init__(self):
+                super().__init__()
+                self.automatic_optimization = False
+
+            def training_step(self, batch, index):
+                optimizer = self.optimizers()
+                optimizer.zero_grad()
+                self.manual_backward(self.loss(batch))
+                optimizer.step()
+        """,
+        """
+        import lightning as L
+
+        class Base(L.LightningModule):
+            def training_step(self, batch, index):
+                raise NotImplementedError
+
+        class Skips(L.LightningModule):
+            def training_step(self, batch, index):
+                if batch is None:
+                    return None
+                return {"loss": self.loss(batch)}
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for module in modules(script):
+            step = module.methods.get("training_step")
+            if step is not None and module.manual is False:
+                yield from self._judge(step)
+
+    def _judge(self, step: Function) -> Iterator[Diagnostic]:
+        returned = [e.value for e in step.events if e.kind in ("return", "yield") and e.value is not None]
+        given = [value for value in returned if value.kind != "constant" or value.constant is not None]
+        open_ = any(e.kind == "leave" and e.name == "raise" for e in step.events)
+        computes = any(
+            call.method in ("log", "log_dict")
+            or "loss" in call.method.lower()
+            or call.name.startswith("torch.nn.functional.")
+            for call in step.calls
+        )
+        if not given and computes and not open_:
+            yield self.at(step, "returns no loss: Lightning skips every step")
+        for value in given:
+            loss = dict(value.keywords).get("loss") if value.kind == "dict" else value
+            if loss is not None and _cut(loss):
+                yield self.at(loss, "returns a loss without its graph: nothing is trained")
+
+
+def _cut(value: Value) -> bool:
+    return value.kind == "call" and value.method in CUTS and value.receiver is not None and not value.arguments

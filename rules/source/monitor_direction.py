@@ -1,0 +1,127 @@
+"""ML154."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Value
+from modellint.source.metrics import called, direction
+
+CALLBACKS = {"EarlyStopping": "min", "ModelCheckpoint": "min"}  # with the mode that they take where none is given
+ARGUMENTS = ("TrainingArguments", "Seq2SeqTrainingArguments")
+PLATEAU = "ReduceLROnPlateau"
+
+
+class MonitorDirection(SourceRule):
+    """What watches a metric takes it for better when it is worse.
+
+    Why: `ReduceLROnPlateau`, `EarlyStopping` and `ModelCheckpoint` wait for a value that falls unless they are told
+        `mode="max"`; the Trainer of transformers waits for one that rises unless its name ends in "loss". Given an
+        accuracy, or a word error rate, they lower the rate while the model improves, stop early, and keep the worst weights.
+    Fix: give the mode (`greater_is_better`) that fits the metric.
+    Ignore: when the name of the metric says the opposite of what it is.
+    Reported: https://github.com/md-mohaiminul/ViS4mer/issues/4, https://github.com/FunctionLab/selene/issues/115
+    """
+
+    code, severity, certain, topic = "ML154", Severity.WARNING, True, "evaluation"
+    explains = ("learning-rate-trajectory",)
+    words = (
+        PLATEAU,
+        *((name, "torch") for name in CALLBACKS),
+        *((name, "lightning") for name in CALLBACKS),
+        "metric_for_best_model",
+    )
+    bad = (
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=3)
+        for epoch in range(30):
+            train(model)
+            val_acc = evaluate(model)
+            scheduler.step(val_acc)
+        """,
+        """
+        import torch
+        from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+        callbacks = [ModelCheckpoint(monitor="val_accuracy", mode="min"), EarlyStopping("val/loss", mode="min")]
+        """,
+        """
+        from transformers import TrainingArguments
+
+        args = TrainingArguments("out", metric_for_best_model="wer", load_best_model_at_end=True)
+        """,
+    )
+    good = (
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max")
+        for epoch in range(30):
+            loss, val_acc = evaluate(model)
+            scheduler.step(val_acc)
+        """,
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        for epoch in range(30):
+            loss, accuracy = evaluate(model)
+            scheduler.step(-accuracy if by_accuracy else loss)
+            plateau.step(accuracy)
+        """,
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode=mode)
+        scheduler.step(accuracy)
+        """,
+        """
+        from transformers import TrainingArguments
+
+        args = TrainingArguments("out", metric_for_best_model="eval_loss", greater_is_better=False)
+        other = TrainingArguments("out", metric_for_best_model="wer", greater_is_better=False)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for call in script.calls:
+            if call.method in CALLBACKS:
+                yield from self._callback(call)
+            elif call.method in ARGUMENTS:
+                yield from self._arguments(call)
+        yield from self._plateaus(script)
+
+    def _callback(self, call: Value) -> Iterator[Diagnostic]:
+        given = call.argument(0 if call.method == "EarlyStopping" else None, "monitor")
+        name = given.constant if given is not None else None
+        mode = _mode(call, None, CALLBACKS[call.method])
+        if isinstance(name, str) and mode and direction(name) == -mode:
+            yield self.at(call, f"keeps the {_worst(mode)} `{name}` for the best one")
+
+    def _arguments(self, call: Value) -> Iterator[Diagnostic]:
+        given, better = call.argument(None, "metric_for_best_model"), call.argument(None, "greater_is_better")
+        name = given.constant if given is not None else None
+        if isinstance(name, str) and not call.unpacks and (better is None or isinstance(better.constant, bool)):
+            greater = not name.endswith("loss") if better is None else bool(better.constant)
+            mode = 1 if greater else -1
+            if direction(name) == -mode:
+                yield self.at(call, f"keeps the {_worst(mode)} `{name}` for the best one")
+
+    def _plateaus(self, script: Script) -> Iterator[Diagnostic]:
+        """The names that a scheduler is bound to, always with one mode, and the calls of its `step()`."""
+        events = [event for function in script.functions for event in function.events]
+        modes: dict[str, set[int]] = {}
+        for event in events:
+            if event.kind == "assign" and event.value is not None:
+                plateau = event.value.kind == "call" and event.value.method == PLATEAU
+                modes.setdefault(event.name, set()).add(_mode(event.value, 1, "min") if plateau else 0)
+        for call in script.calls:
+            mode = modes.get(str(call.receiver), {0}) if call.method == "step" and call.receiver is not None else {0}
+            given = call.argument(0, "metrics")
+            if given is not None and mode in ({1}, {-1}) and direction(called(given)) == -next(iter(mode)):
+                yield self.at(call, f"lowers the learning rate when `{called(given)}` gets better")
+
+
+def _mode(call: Value, position: int | None, default: str) -> int:
+    given = call.argument(position, "mode")
+    mode = default if given is None and not call.unpacks else given.constant if given is not None else None
+    return {"min": -1, "max": 1}.get(str(mode), 0)
+
+
+def _worst(mode: int) -> str:
+    return "highest" if mode > 0 else "lowest"

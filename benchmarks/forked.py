@@ -24,8 +24,8 @@ import torch
 
 from modellint import pipeline
 from modellint.core import config
-from modellint.core.plain import from_plain, to_plain
 from modellint.core.diagnostic import Report
+from modellint.core.plain import from_plain, to_plain
 from modellint.measure import merge
 from modellint.recorder import frames
 from modellint.recorder.session import Recorder

@@ -157,7 +157,7 @@ def measurements(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:
         yield from found or [Unchecked(rule.summary(), f"needs {rule.needs}", rule.name)]
 
 
-def guarded(rule: Rule, check: Callable[[Facts], Iterable[Diagnostic | Passed]], facts: Facts) -> Iterator[Found]:
+def guarded(rule: Rule, check: Callable[[Facts], Iterable[Found]], facts: Facts) -> Iterator[Found]:
     """The rule's findings; a rule that breaks is a check that could not be made, not a traceback."""
     try:
         yield from check(facts)

@@ -16,7 +16,7 @@ from modellint.source.words import Words
 
 RULES = registry.load()
 BY_NAME = {rule.name: rule for rule in RULES}
-LAYERS = {"1": SourceRule, "2": GraphRule, "3": RuntimeRule}
+LAYERS = {"1": SourceRule, "2": (GraphRule, RuntimeRule), "3": RuntimeRule}  # structure is read, or examined
 
 
 def test_every_layer_has_rules() -> None:

@@ -21,6 +21,7 @@ OPTIONS = (
     click.option("--max-memory", type=float, metavar="GIB", help="End the run when its processes take more memory."),
     click.option("--show-output", is_flag=True, help="Show the script's own output on standard error."),
     click.option("--allow-writes", is_flag=True, help="Let the run overwrite and delete files that existed before."),
+    click.option("--examine/--no-examine", default=True, help="Run a copy of the model again after the last step."),
     click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep what was recorded there."),
 )
 NAMES = (
@@ -31,6 +32,7 @@ NAMES = (
     "step_seconds",
     "show_output",
     "allow_writes",
+    "examine",
     "run_dir",
 )
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from .diagnostic import Diagnostic, Evidence, Fix, Location, Number, Passed, Severity, Verdict
+from .diagnostic import Diagnostic, Evidence, Fix, Location, Number, Passed, Severity, Unchecked, Verdict
 
 if TYPE_CHECKING:
     from modellint.graph.graph import Graph
@@ -147,9 +147,13 @@ class RuntimeRule(Rule):
 
     needs: ClassVar[str] = "a training step"
 
-    def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
+    def check(self, run: Run) -> Iterator[Diagnostic | Passed | Unchecked]:
         """Findings, or `Passed` when the check was made and the run is healthy; nothing when it cannot be made."""
         raise NotImplementedError
+
+    def unchecked(self, reason: str) -> Unchecked:
+        """That the check could not be made, where `needs` does not say why."""
+        return Unchecked(self.summary(), reason, self.name)
 
     def convict(self, place: Placed, message: str, *evidence: Evidence, severity: Severity | None = None) -> Diagnostic:
         """A confirmed diagnostic with the numbers that convict."""

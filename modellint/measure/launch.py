@@ -44,6 +44,7 @@ class Options:
     python: str | None = None
     show_output: bool = False
     finish: bool = False
+    examine: bool = True  # the model, after the last watched step
     allow_writes: bool = False
     start_seconds: float = 300.0
     step_seconds: float = 60.0
@@ -119,6 +120,7 @@ def _environment(folder: Path, options: Options) -> dict[str, str]:
         "MODELLINT_STEPS": str(options.steps),
         "MODELLINT_WINDOWS": str(options.windows),
         "MODELLINT_FINISH": str(int(options.finish)),
+        "MODELLINT_EXAMINE": str(int(options.examine)),
         "MODELLINT_ALLOW_WRITES": str(int(options.allow_writes)),
     }
     return {**theirs, **probe}

@@ -47,6 +47,7 @@ def _facts(journal: Records, journals: Sequence[Records]) -> dict[str, Any]:
         "model": journal.last("model"),
         "loss": journal.last("loss"),
         "graph": _graph(journal.last("graph"), parameters, steps),
+        "examinations": journal.of_kind("examination"),
         "classes": next((step["logits"]["classes"] for step in steps if step.get("logits")), None),
         "label_counts": records.label_counts(journal),
         "places": {record["name"]: record["location"] for record in journal.of_kind("place") if record["location"]},

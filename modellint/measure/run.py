@@ -202,6 +202,28 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """A random function that a model calls in evaluation mode."""
+
+    name: str
+    location: Location = Location()
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a copy of the model did with its last inputs, in evaluation mode, after the last watched step."""
+
+    name: str  # "batch-mixing", "causality" or "determinism"
+    found: bool | None = None  # whether the fault shows; None: it was not made, and `reason` says why
+    reason: str = ""
+    value: float | None = None  # mixing: part of the other samples that change; else: change / largest output
+    sure: bool = True  # False: it may be by design
+    draws: tuple[Draw, ...] = ()
+    origin: Location = Location()  # the user's line that calls the module which makes the fault
+    location: Location = Location()  # the class of the model
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A probe of one command (or of one model in process)."""
 
@@ -213,6 +235,7 @@ class Run:
     classes: int | None = None
     label_counts: Mapping[int, int] = field(default_factory=dict)  # over all watched rows of the class loss
     places: Mapping[str, Location] = field(default_factory=dict)  # the lines of "model", "loss", "backward", "step"
+    examinations: tuple[Examination, ...] = ()
     graph: Mapping[str, Any] | None = None  # the plain Graph, as modellint.graph reads it
     files: tuple[str, ...] = ()  # the user's own source files that the run executed
     written: tuple[str, ...] = ()  # files that the run created
@@ -232,6 +255,9 @@ class Run:
 
     def of(self, optimizer: int) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.optimizer == optimizer)
+
+    def examined(self, name: str) -> Examination:
+        return next((e for e in self.examinations if e.name == name), Examination(name, reason="no step was the last"))
 
     def place(self, name: str, module: str | None = None) -> Location:
         """The user's line of "model", "loss", "backward" or "step", as far as it is known, and a module path."""

@@ -52,7 +52,8 @@ class CallWatch(Watch):
     @guarded
     def _left(self, module: torch.nn.Module, args: Any, result: Any) -> None:
         if result is None and isinstance(sys.exc_info()[1], Exception):
-            self.recorder.raised(sys.exc_info()[1])
+            if not self.recorder.is_examining:
+                self.recorder.raised(sys.exc_info()[1])
         elif (
             self.recorder.is_sampling
             and isinstance(result, Tensor)

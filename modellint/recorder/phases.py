@@ -37,6 +37,7 @@ class Phases(Watch):
         if self.index + 1 >= self._windows:
             self.recorder.end("steps")
             return
+        self.recorder.examine(goes_on=True)
         self.resting, self.recorder.is_sampling = True, False
         self._frozen = self._trainable()
         self.recorder.write({"kind": "rest", "window": self.index})

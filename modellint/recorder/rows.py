@@ -20,7 +20,7 @@ class Rows:
     def __init__(self, logits: Tensor, labels: Tensor, ignore_index: Optional[int]) -> None:
         self.classes = logits.shape[-1]
         kept = torch.ones_like(labels, dtype=torch.bool) if ignore_index is None else labels != ignore_index
-        self.labels = labels[kept].cpu()
+        self.labels, self._kept = labels[kept].cpu(), kept.cpu()
         self.predictions = torch.empty_like(self.labels)
         self.loss = 0.0
         self.surprise = 0.0  # -log of the label's score: the loss where scores are probabilities
@@ -55,6 +55,10 @@ class Rows:
 
     def _near_one(self, part: Tensor) -> bool:
         return bool((part.sum(-1) - 1).abs().max().item() < self._tolerance)
+
+    def every_label(self) -> Tensor:
+        """[N], with -1 for the rows that the loss ignores."""
+        return torch.full(self._kept.shape, -1).masked_scatter(self._kept, self.labels.long())
 
     def facts(self) -> Dict[str, Any]:
         """The fields of a Step that come from its class loss."""

@@ -14,6 +14,8 @@ from .byhand import ByHandWatch
 from .calls import CallWatch
 from .clips import ClipWatch
 from .evaluation import EvaluationWatch
+from .examine import examine
+from .given import GivenWatch
 from .graphs import GraphWatch
 from .losses import LossWatch
 from .patches import Patches, Watch
@@ -38,6 +40,7 @@ def start(write: Write) -> None:
     ended = None if os.environ.get("MODELLINT_FINISH") == "1" else ending.end
     steps, windows = (int(os.environ.get("MODELLINT_" + name, default)) for name, default in NUMBERS)
     recorder = Recorder(write, steps, ended, windows)
+    recorder.examines = os.environ.get("MODELLINT_EXAMINE") != "0"
     ending.before(recorder.flush)
     ending.note_threads(write, lambda: recorder.stepping if recorder is not None else [])
     os.register_at_fork(after_in_child=recorder.forget)
@@ -55,9 +58,10 @@ class Recorder:
         self, write: Write, steps: int = 10, ended: Optional[Callable[[], None]] = None, windows: int = 1
     ) -> None:
         self.write, self.steps, self._ended = write, steps, ended
+        self.examines = True  # the model, after the first window
         self._patches = Patches()
         self.scalers, self.optimizers, self.backwards = ScalerWatch(self), StepWatch(self), BackwardWatch(self)
-        self._graph, self._calls = GraphWatch(self), CallWatch(self)
+        self._graph, self._calls, self._given = GraphWatch(self), CallWatch(self), GivenWatch(self)
         self.phases = Phases(self, windows)
         self._is_watching = False
         self._others: List[Watch] = [ClipWatch(self), LossWatch(self)]
@@ -77,7 +81,7 @@ class Recorder:
         self.losses: List[marks.LossCall] = []  # since the last backward()
         self.batch: Optional[Dict[str, Any]] = None  # of the step that is being made
         self.called: Any = None  # its model, held weakly
-        self.is_sampling = False
+        self.is_sampling = self.is_examining = False
         self.backwards.count = 0
 
     def attach(self) -> None:
@@ -89,6 +93,7 @@ class Recorder:
     def detach(self) -> None:
         self.stepping = []
         self._graph.abandon()
+        self._given.take()
         self._patches.remove()
 
     def flush(self) -> None:
@@ -99,11 +104,30 @@ class Recorder:
             self.write({"kind": "left", **left})
 
     def end(self, reason: str) -> None:
+        if reason == "steps":
+            self.examine(goes_on=self._ended is None)
         self.describe()
         self.detach()
         self.write({"kind": "end", "reason": reason})
         if self._ended is not None:
             self._ended()
+
+    def examine(self, goes_on: bool) -> None:
+        """Once; `goes_on`: the user's code runs on afterwards."""
+        if not self.examines or self.is_examining:
+            return
+        self.is_examining = True
+        try:
+            for record in examine(self._given, len(self.tracks), goes_on):
+                self.write(record)
+        except Exception as error:
+            self.warn("examine: %s: %s" % (type(error).__name__, error))
+        self.examines = self.is_examining = False
+
+    def nears_end(self, track: Track) -> None:
+        """Called between steps: what the model is given in the last two is kept for the examinations."""
+        if self.examines and track.done + 2 >= self.steps:
+            self._given.arm()
 
     def warn(self, message: str) -> None:
         if message not in self._said:
@@ -135,6 +159,7 @@ class Recorder:
         self.phases.begin("optimizer", ("optimizer", track.index))
         self.is_sampling = not self.phases.resting
         self.roster.forget_calls()
+        self.nears_end(track)
         if not isinstance(optimizer, Bare):
             introduced = {"parameters": track.numbers(self.roster.number), "location": frames.place()}
             self.write({"kind": "optimizer", "index": track.index, **introduced, **track.describe()})
@@ -167,6 +192,7 @@ class Recorder:
             self.write({"kind": "loss", "loss": call.describe()})
             if call.location:
                 self.place("loss", call.location)
+        self._given.note_labels(call)
         self.roster.note_readout(readout)
         self._graph.finish(root)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule
 from modellint.core import edit
+from modellint.measure import examined
 from modellint.source.code import Event, Function, Value
 from modellint.source.facts import Layer
 
@@ -25,6 +26,7 @@ class BatchFirst(SourceRule):
     """
 
     code, severity, certain, topic = "ML137", Severity.WARNING, True, "structure"
+    twins = ("batch-mixing",)
     words = ("LSTM(", "GRU(", "RNN(")
     bad = (
         """
@@ -130,6 +132,9 @@ class BatchFirst(SourceRule):
         elif given is not None and "batch" in str(given.arguments[0]):
             message = f"puts the batch first, and `{layer.path}` takes the time first"
             yield self.at(given, message, certain=not _is_one(given.arguments[1]))
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        return examined.mixing(run)
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """Unsafe: states that are handed in or read keep their own order of axes."""

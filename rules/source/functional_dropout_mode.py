@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.core.pattern import pattern
+from modellint.measure import examined
 from modellint.source import lookup
 from modellint.source.code import Function, Value
 
@@ -30,6 +31,7 @@ class FunctionalDropoutMode(SourceRule):
     """
 
     code, severity, certain, topic = "ML120", Severity.WARNING, True, "structure"
+    twins = ("nondeterministic-eval",)
     words = (
         (
             "dropout",
@@ -144,6 +146,12 @@ class FunctionalDropoutMode(SourceRule):
         if given is not None and not _is_zero(given):
             message = "the attention's `dropout_p` drops in evaluation too"
             yield self.at(given, message, certain=forward and given.kind == "constant")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        """Two evaluations that differ, where this very line draws; a model that is not this one says nothing."""
+        drawn = {(draw.location.path, draw.location.line) for draw in run.examined("determinism").draws}
+        here = (finding.location.path, finding.location.line)
+        return examined.randomness(run) if here in drawn else None
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         function = lookup.function(script, finding.location)

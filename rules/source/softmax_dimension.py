@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.measure import examined
 from modellint.source import lookup, outputs
 from modellint.source.code import Value
 from modellint.source.facts import Loss, Operation
@@ -36,6 +37,7 @@ class SoftmaxDimension(SourceRule):
     """
 
     code, severity, certain, topic = "ML115", Severity.ERROR, True, "structure"
+    twins = ("batch-mixing",)
     words = (
         ("oftm", pattern(rb"oftm(?:ax|in)\((?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?(?:\b(?:dim|axis)\b|,\s*-?\d+\s*[,)]))")),
         ("cross_entropy", pattern(rb"\bcross_entropy\b")), "CrossEntropyLoss", ("nll_loss", pattern(rb"\bnll_loss\b")), "NLLLoss",
@@ -118,6 +120,11 @@ class SoftmaxDimension(SourceRule):
             if call.name in GUESSES and _axis(call) is None and not call.unpacks:
                 message = f"leaves it to `{call.method}` to guess the axis that it runs over"
                 yield self.at(call, message, severity=Severity.NOTE)
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        """Samples that meet convict; where they do not, the softmax may come after the model."""
+        evidence = examined.mixing(run) if "for the loss" in finding.message else None
+        return evidence if evidence is not None and evidence.holds else None
 
     def _normalised(self, loss: Loss) -> Iterator[Diagnostic]:
         """The softmax whose result is the loss's input, as it is."""

@@ -1,0 +1,61 @@
+"""After the last watched step: what a copy of the model computes of the recorded batch, as one record an examination."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable, Dict, Iterator
+
+from . import causality, chance, determinism, independence, models
+from .given import GivenWatch
+from .specimen import CannotExamineError, Specimen
+
+Result = Dict[str, Any]
+
+
+def examine(watch: GivenWatch, optimizers: int, goes_on: bool) -> Iterator[Result]:
+    """Nothing that the user keeps changes. What cannot be examined is a record with its `reason`."""
+    with chance.undisturbed():
+        specimen, place, reason = None, {}, ""
+        try:
+            specimen = _specimen(watch, goes_on)
+            place = models.class_place(specimen.model, "")
+        except CannotExamineError as why:
+            reason = str(why)
+        for name, make in _examinations(watch, optimizers).items():
+            made = {"reason": reason} if specimen is None else _made(make, specimen)
+            yield {"kind": "examination", "name": name, "location": place, **made}
+
+
+def _examinations(watch: GivenWatch, optimizers: int) -> Dict[str, Callable[[Specimen], Result]]:
+    labels = watch.labels
+    rows = None if labels is None else len(labels)
+
+    def batch_mixing(specimen: Specimen) -> Result:
+        if optimizers > 1:
+            raise CannotExamineError("one of several networks may compare the samples of a batch by design")
+        return independence.examine(specimen, rows)
+
+    return {
+        "determinism": determinism.examine,
+        "batch-mixing": batch_mixing,
+        "causality": lambda specimen: causality.examine(specimen, labels),
+    }
+
+
+def _made(make: Callable[[Specimen], Result], specimen: Specimen) -> Result:
+    try:
+        return make(specimen)
+    except CannotExamineError as why:
+        return {"reason": str(why)}
+    except Exception as error:  # of an examination, not of the model: the others can still be made
+        return {"reason": "%s: %s" % (type(error).__name__, error)}
+
+
+def _specimen(watch: GivenWatch, goes_on: bool) -> Specimen:
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        raise CannotExamineError("the model is trained by several processes")
+    given = watch.take()
+    if given is None:
+        raise CannotExamineError("the model was not called as a whole in the last step")
+    return Specimen(given, watch.steady, goes_on)

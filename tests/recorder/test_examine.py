@@ -1,0 +1,290 @@
+"""What the examinations find, what they leave alone by design, and that nothing of the user's changes."""
+
+import copy
+import random
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from modellint.measure import merge
+from modellint.recorder.session import Recorder
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def record(train, steps=3):
+    records = []
+    recorder = Recorder(records.append, steps=steps)
+    recorder.attach()
+    try:
+        train()
+    finally:
+        recorder.flush()
+        recorder.detach()
+    assert [r["message"] for r in records if r["kind"] == "warning"] == []
+    return merge.merge([records])
+
+
+def fit(model, batches, loss, call=lambda model, x: model(x)):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for x, y in batches:
+        optimizer.zero_grad()
+        loss(call(model, x), y).backward()
+        optimizer.step()
+
+
+def classify(model, x, y, call=lambda model, x: model(x), batch=8, loss=F.cross_entropy):
+    loader = DataLoader(TensorDataset(x, y), batch_size=batch)
+    return record(lambda: fit(model, loader, loss, call))
+
+
+class Tagger(nn.Module):
+    """[batch, time] tokens to [batch, classes], through whatever reads [batch, time, width]."""
+
+    def __init__(self, reader, classes=3, width=16, mean=True):
+        super().__init__()
+        self.embedding, self.reader, self.head = nn.Embedding(20, width), reader, nn.LazyLinear(classes)
+        self.mean = mean
+
+    def forward(self, x):
+        states = self.reader(self.embedding(x))
+        states = states[0] if isinstance(states, tuple) else states
+        return self.head(states.mean(1) if self.mean else states)
+
+
+def initialised(model, *inputs):
+    model(*inputs)
+    return model
+
+
+def encoder(batch_first):
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=batch_first)
+    return nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+
+TOKENS = torch.randint(0, 20, (24, 6), generator=torch.Generator().manual_seed(1))
+LABELS = TOKENS.sum(1) % 3
+
+
+@pytest.mark.parametrize(
+    ("reader", "found"),
+    [
+        (lambda: encoder(batch_first=False), True),
+        (lambda: encoder(batch_first=True), False),
+        (lambda: nn.LSTM(16, 16), True),
+        (lambda: nn.LSTM(16, 16, batch_first=True), False),
+    ],
+)
+def test_samples_that_meet(reader, found):
+    model = initialised(Tagger(reader()), TOKENS[:1])
+    examined = classify(model, TOKENS, LABELS).examined("batch-mixing")
+    assert (examined.found, examined.sure, examined.reason) == (found, found, "") or not found
+    assert examined.found is found
+    if found:
+        assert examined.origin.module == "reader"
+        assert examined.origin.line == Tagger.forward.__code__.co_firstlineno + 1
+
+
+def test_the_softmax_over_the_batch():
+    model = nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(dim=0))
+    run = classify(model, torch.randn(24, 5), torch.randint(0, 3, (24,)), loss=F.nll_loss)
+    assert run.examined("batch-mixing").found
+
+
+def test_a_batch_norm_in_evaluation_mode_does_not_mix():
+    model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    assert classify(model, torch.randn(24, 5), torch.randint(0, 3, (24,))).examined("batch-mixing").found is False
+
+
+def test_time_may_come_first():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.lstm, self.head = nn.Embedding(20, 16), nn.LSTM(16, 16), nn.Linear(16, 20)
+
+        def forward(self, text):
+            return self.head(self.lstm(self.embedding(text))[0]).flatten(0, 1)
+
+    texts = [torch.randint(0, 20, (9, 6)) for _ in range(3)]
+    run = record(lambda: fit(Net(), [(text[:-1], text[1:].flatten()) for text in texts], F.cross_entropy))
+    assert run.examined("batch-mixing").found is False
+    assert run.examined("causality").found is False
+
+
+class Graphs(nn.Module):
+    def __init__(self, adjacency):
+        super().__init__()
+        self.adjacency, self.layer = adjacency, nn.Linear(5, 3)
+
+    def forward(self, features):
+        return self.adjacency @ self.layer(features)
+
+
+def test_a_whole_graph_is_no_batch():
+    features, adjacency = torch.randn(12, 5), torch.ones(12, 12)
+    batches = [(features, torch.randint(0, 3, (12,)))] * 3
+    examined = record(lambda: fit(Graphs(adjacency), batches, F.cross_entropy)).examined("batch-mixing")
+    assert not examined.sure
+
+
+def test_a_contrastive_model_compares_samples():
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 4)
+
+        def forward(self, x):
+            return self.layer(x) @ self.layer(x + 0.1).T
+
+    batches = [(torch.randn(8, 5), torch.arange(8)) for _ in range(3)]
+    assert "compare" in record(lambda: fit(Pairs(), batches, F.cross_entropy)).examined("batch-mixing").reason
+
+
+def test_arguments_by_name_in_containers():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(5, 3)
+
+        def forward(self, *, features, scale):
+            return {"hidden": None, "logits": self.body(features["x"]) * scale[0]}
+
+    def call(model, x):
+        return model(features={"x": x}, scale=[2.0])["logits"]
+
+    run = classify(Net(), torch.randn(24, 5), torch.randint(0, 3, (24,)), call)
+    assert [(e.name, e.found) for e in run.examinations][:2] == [("determinism", False), ("batch-mixing", False)]
+
+
+class Causal(nn.Module):
+    def __init__(self, mask, vocabulary=20):
+        super().__init__()
+        self.embedding, self.body, self.head = nn.Embedding(20, 16), encoder(True), nn.Linear(16, vocabulary)
+        self.mask = mask
+
+    def forward(self, text):
+        return self.head(self.body(self.embedding(text), mask=self.mask))
+
+
+def next_tokens(logits, text):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), text[:, 1:].flatten())
+
+
+@pytest.mark.parametrize(("diagonal", "found"), [(None, True), (1, False), (2, True)])
+def test_the_next_token_is_seen(diagonal, found):
+    mask = None if diagonal is None else torch.full((6, 6), float("-inf")).triu(diagonal)
+    run = classify(Causal(mask), TOKENS, TOKENS, loss=next_tokens)
+    assert run.examined("causality").found is found
+    if found:
+        assert run.examined("causality").origin.module == "body"
+
+
+def test_convolutions_bidirectional_layers_and_one_hot_text():
+    hot = F.one_hot(TOKENS, 20).float()
+    model = initialised(Tagger(nn.GRU(16, 8, batch_first=True, bidirectional=True), 20, mean=False), TOKENS[:1])
+    model.embedding = nn.Linear(20, 16)
+    loader = [(hot[i : i + 8], TOKENS[i : i + 8]) for i in (0, 8, 16)]
+    assert record(lambda: fit(model, loader, next_tokens)).examined("causality").found
+
+
+def test_labels_that_are_not_the_next_tokens():
+    model = initialised(Tagger(encoder(True), 20, mean=False), TOKENS[:1])
+
+    def masked(logits, text):
+        return F.cross_entropy(logits.flatten(0, 1), text.flatten())
+
+    assert classify(model, TOKENS, TOKENS, loss=masked).examined("causality").found is None
+
+
+class Stray(nn.Module):
+    def __init__(self, draw):
+        super().__init__()
+        self.layer, self.draw = nn.Linear(5, 3), draw
+
+    def forward(self, x):
+        return self.layer(self.draw(x, self.training))
+
+
+@pytest.mark.parametrize(
+    ("draw", "name"),
+    [
+        (lambda x, training: F.dropout(x, 0.5), "dropout"),
+        (lambda x, training: x + torch.randn_like(x), "randn_like"),
+        (lambda x, training: x * random.random(), None),
+        (lambda x, training: F.dropout(x, 0.5, training), ""),
+    ],
+)
+def test_what_is_drawn_in_evaluation_mode(draw, name):
+    examined = classify(Stray(draw), torch.randn(24, 5), torch.randint(0, 3, (24,))).examined("determinism")
+    assert examined.found is (name != "")
+    assert [drawn.name for drawn in examined.draws] == [name] * bool(name)
+    assert all(drawn.location.line == draw.__code__.co_firstlineno for drawn in examined.draws)
+
+
+def test_a_model_with_a_past_is_copied():
+    class Stateful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.state = nn.Linear(5, 3), torch.zeros(3)
+
+        def forward(self, x):
+            self.state = self.layer(x).mean(0) + 0.5 * self.state.detach()
+            return self.layer(x) + self.state.detach()
+
+    run = classify(Stateful(), torch.randn(24, 5), torch.randint(0, 3, (24,)))
+    assert run.examined("determinism").reason == ""
+
+
+def test_what_cannot_be_examined_says_why():
+    class Once(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 3)
+
+        def forward(self, x):
+            if not self.training:
+                raise RuntimeError("only for training")
+            return self.layer(x)
+
+    run = classify(Once(), torch.randn(24, 5), torch.randint(0, 3, (24,)))
+    assert "only for training" in run.examined("determinism").reason
+    hooked = nn.Sequential(nn.Linear(5, 3))
+    hooked[0].register_forward_hook(lambda *_: None)
+    run = classify(hooked, torch.randn(24, 5), torch.randint(0, 3, (24,)))
+    assert "hooks" in run.examined("determinism").reason
+
+
+def test_nothing_of_the_users_changes():
+    model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 3))
+    model[2].eval()
+    batches = [(torch.randn(8, 5), torch.randint(0, 3, (8,))) for _ in range(4)]
+
+    def outcome(examines):
+        torch.manual_seed(3)
+        random.seed(3)
+        trained = copy.deepcopy(model)
+        recorder = Recorder(lambda record: None, steps=2)
+        recorder.examines = examines
+        optimizer = torch.optim.Adam(trained.parameters())
+        recorder.attach()
+        for x, y in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(trained(x), y).backward()
+            optimizer.step()
+        recorder.detach()
+        tensors = [*trained.state_dict().values(), *(p.grad for p in trained.parameters())]
+        tensors += [value for state in optimizer.state.values() for value in state.values()]
+        modes = [module.training for module in trained.modules()]
+        hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in trained.modules()]
+        return tensors, (modes, hooks, torch.rand(1).item(), random.random())
+
+    (with_it, states), (without, same) = outcome(True), outcome(False)
+    assert all(torch.equal(one, other) for one, other in zip(with_it, without, strict=True))
+    assert states == same
+    assert torch.nn.Module.__call__.__name__ == "_wrapped_call_impl"

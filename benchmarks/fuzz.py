@@ -1,6 +1,6 @@
 """Broken, strange and deep sources through the whole of `check` and `--fix`: no exception, and no file takes long.
 
-python benchmarks/fuzz.py [--minutes 10] [--seed 0] [--limit 5] [--keep FOLDER]
+python benchmarks/fuzz.py [--minutes 10] [--seed 0] [--limit 10] [--keep FOLDER]
 
 Sources are the fixtures and the examples of all rules, changed byte by byte, line by line, token by token and statement
 by statement, two of them linked with each other. What is asked of each: reading it raises nothing and breaks no rule,
@@ -223,10 +223,9 @@ class Case:
 
 
 def _comments(data: bytes) -> list[str]:
+    lines = io.BytesIO(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))  # tokenize ends lines at "\n" alone
     try:
-        return sorted(
-            t.string.strip() for t in tokenize.tokenize(io.BytesIO(data).readline) if t.type == tokenize.COMMENT
-        )
+        return sorted(t.string.strip() for t in tokenize.tokenize(lines.readline) if t.type == tokenize.COMMENT)
     except (SyntaxError, ValueError, tokenize.TokenError):
         return []
 
@@ -245,7 +244,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=float, default=5.0, help="CPU seconds that one source may take")
+    parser.add_argument("--limit", type=float, default=10.0, help="CPU seconds that one source may take")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir(), "modellint-fuzz"))
     options = parser.parse_args()
     keep = options.keep.resolve()

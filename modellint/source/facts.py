@@ -67,6 +67,7 @@ class Act:
     bound: tuple[float, ...] = ()  # of a clip: max_norm or clip_value, as far as they can be read
     branches: tuple[tuple[str, str], ...] = ()  # (which branching, which arm), outermost first
     loops: tuple[str, ...] = ()  # loops within the training loop that enclose it
+    anew: str = ""  # of a "keep": the innermost loop in each of whose passes the sum or list begins anew
     parameters: tuple[str, ...] = ()  # the modules whose parameters it touches, or that are called; none: not known
     origins: tuple[Value, ...] = ()  # of a backward(): all calls and operations that its loss was computed from
     behind: tuple[Value, ...] = ()  # likewise those from which nothing but cut-off values lead to it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .code import Function, Value
 from .facts import Act
 from .lineage import Lineage
+from .place import loop_id
 from .resolve import Resolver
 from .roles import Roles
 from .scope import Frame, Source
@@ -40,10 +41,14 @@ class Kept:
         return self._carries(Source(value, frame, at), event.name) if event.kind == "assign" else None
 
     def _keeps(self, source: Source, given: Value, name: str) -> Act | None:
-        if _is_reset(source.frame.function, source.at or 0, name):
+        function, at = source.frame.function, source.at or 0
+        around = _loops(function, at)
+        begins = _begins(function, at, name, around)
+        if begins == around[:1]:
             return None
         terms = tuple(f"{made.place}{part}" for made, part in self.lineage.terms(source.of(given)))
-        return Act("keep", source.value, (name,), terms=terms) if terms else None
+        anew = "".join(loop_id(source.frame, block) for block in begins or ())
+        return Act("keep", source.value, (name,), terms=terms, anew=anew) if terms else None
 
     def _carries(self, source: Source, name: str) -> Act | None:
         call = source.value
@@ -66,24 +71,25 @@ class Kept:
         return True if callees and known else None
 
 
-def _loop(function: Function, at: int) -> int | None:
-    around = function.enclosing(function.events[at].block)
-    return next((b for b in around if function.blocks[b].kind in ("for", "while")), None)
+def _loops(function: Function, at: int) -> list[int]:
+    """The loops around an event, innermost first."""
+    return [b for b in function.enclosing(function.events[at].block) if function.blocks[b].kind in ("for", "while")]
 
 
-def _is_reset(function: Function, at: int, name: str) -> bool:
-    """Whether the sum or list begins anew in each pass of the loop around it, or in each call of the function."""
-    loop = _loop(function, at)
-    assigned = (e for i, e in enumerate(function.events) if e.kind == "assign" and e.name == name and i != at)
-    return any(loop is None or loop in function.enclosing(event.block) for event in assigned)
+def _begins(function: Function, at: int, name: str, around: list[int]) -> list[int] | None:
+    """The innermost loop in each of whose passes a sum or list begins anew; none: with each call of the function."""
+    others = (e for i, e in enumerate(function.events) if e.kind == "assign" and e.name == name and i != at)
+    where = [set(function.enclosing(event.block)) for event in others]
+    inside = [block for block in around if any(block in blocks for blocks in where)]
+    return inside[:1] if where else None
 
 
 def _goes_on(function: Function, at: int, name: str) -> bool:
     """Whether nothing else in the loop gives the state another value, or cuts off its graph."""
-    loop = _loop(function, at)
-    if loop is None:
+    around = _loops(function, at)
+    if not around:
         return False
-    inside = [e for i, e in enumerate(function.events) if i != at and loop in function.enclosing(e.block)]
+    inside = [e for i, e in enumerate(function.events) if i != at and around[0] in function.enclosing(e.block)]
     bound = any(e.kind in ("assign", "augment", "delete") and e.name.partition("[")[0] == name for e in inside)
     cut = any(e.kind == "call" and e.value is not None and e.value.method == "detach_" for e in inside)
     return not bound and not cut

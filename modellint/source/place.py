@@ -16,10 +16,10 @@ def loops(frame: Frame, block: int, subject: Value | None = None) -> tuple[str, 
     heads = {part.name.partition(".")[0] for part in subject.within()} if subject is not None else set()
     function = frame.function
     around = [b for b in function.enclosing(block) if function.blocks[b].is_loop]
-    return tuple(_loop_id(frame, b) for b in reversed(around) if heads.isdisjoint(_targets(function, b)))
+    return tuple(loop_id(frame, b) for b in reversed(around) if heads.isdisjoint(_targets(function, b)))
 
 
-def _loop_id(frame: Frame, block: int) -> str:
+def loop_id(frame: Frame, block: int) -> str:
     """Of two functions with one name the line tells which."""
     function = frame.function
     return "\0".join((frame.path, frame.script.path, function.name, str(function.location.line), str(block)))

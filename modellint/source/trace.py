@@ -116,8 +116,8 @@ class Tracer:
         """The calls of models in a function that itself changes nothing."""
         for callee in self.resolver.calls.callees(source)[:1]:
             entered = self.resolver.calls.enter(callee, source) if callee.made is None else None
-            if entered is not None and id(entered.function) not in spot.chain:
-                yield from self._run(Span(entered), self._inside(source, spot))
+            if entered is not None:
+                yield from self._within(entered, source, spot)
 
     def _called(self, source: Source, spot: Spot) -> Iterator[Act]:
         call = source.value
@@ -135,12 +135,8 @@ class Tracer:
             act = self.acts.of(source, roles)
             stepped = call.argument(0) if act is not None and act.kind == "step" and act.subjects else None
             yield from self._placed(act, source, spot, stepped)
-        elif (
-            id(entered.function) not in spot.chain
-            and len(spot.chain) < DEEPEST
-            and (self.relevance.function(entered.function, entered.script) or _is_wrapper(entered))
-        ):
-            yield from self._run(Span(entered), self._inside(source, spot))
+        elif self.relevance.function(entered.function, entered.script) or _is_wrapper(entered):
+            yield from self._within(entered, source, spot)
 
     def _closure(self, source: Source, spot: Spot) -> Iterator[Act]:
         """What `step(closure)` evaluates first."""
@@ -149,7 +145,12 @@ class Tracer:
             function = self.resolver.project.function(made.frame.script, made.value.name)
             if made.value.kind == "function" and function is not None:
                 frame = Frame(made.frame.script, function, outer=made.frame, path=made.frame.path)
-                yield from self._run(Span(frame), self._inside(source, spot))
+                yield from self._within(frame, source, spot)
+
+    def _within(self, entered: Frame, source: Source, spot: Spot) -> Iterator[Act]:
+        """What a function does that is called, unless it is being executed already."""
+        if id(entered.function) not in spot.chain and len(spot.chain) < DEEPEST:
+            yield from self._run(Span(entered), self._inside(source, spot))
 
     def _placed(self, act: Act | None, source: Source, spot: Spot, stepped: Value | None = None) -> Iterator[Act]:
         if act is not None:

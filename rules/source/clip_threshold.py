@@ -9,6 +9,7 @@ from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, S
 from modellint.measure import clipping
 from modellint.measure.run import Clip
 from modellint.measure.trajectory import explosions
+from modellint.source.facts import Act
 
 
 def _run(bound: float, *norms: float) -> Run:
@@ -79,6 +80,19 @@ class ClipThreshold(SourceRule):
             optimizer.step()
         """,
         """
+        def clipped(parameters, bound):
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+            if bound != float("inf"):
+                torch.nn.utils.clip_grads_with_norm_(parameters, bound, norm)
+            return norm
+
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            log(clipped(list(model.parameters()), float("inf")))
+            optimizer.step()
+        """,
+        """
         for x, y in loader:
             optimizer.zero_grad()
             loss(model(x), y).backward()
@@ -93,10 +107,10 @@ class ClipThreshold(SourceRule):
         for clip in (clip for loop in script.training_loops for clip in loop.clips):
             if not clip.bound:
                 continue
-            smallest = min(clip.bound)
-            if max(clip.bound) <= 0 and not clip.branches:
+            smallest, always = min(clip.bound), not clip.branches  # a branching may ask for the bound
+            if max(clip.bound) <= 0 and always:
                 yield self.at(clip, f"clips the gradients to {smallest:g}: nothing is left of them", certain=True)
-            elif smallest == math.inf and not clip.kept and clip.call.argument(None, "error_if_nonfinite") is None:
+            elif smallest == math.inf and always and not _serves_otherwise(clip):
                 yield self.at(clip, "clips the gradients to infinity, and nothing reads the norm", certain=True)
             elif self.largest <= smallest < math.inf:
                 yield self.at(clip, f"clips the gradients to {smallest:g}, a bound that hardly any gradient reaches")
@@ -113,3 +127,8 @@ class ClipThreshold(SourceRule):
             return Evidence("gradient norm at the clip, of the median step", typical, bound, series=series)
         holds = highest <= bound and any(explosions(run))
         return Evidence("gradient norm at the clip", highest, bound, holds=holds, series=series)
+
+
+def _serves_otherwise(clip: Act) -> bool:
+    """Whether an infinite bound is a way to learn the norm, or to stop at one that is not finite."""
+    return clip.kept or clip.call.argument(None, "error_if_nonfinite") is not None

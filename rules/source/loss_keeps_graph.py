@@ -102,6 +102,18 @@ class LossKeepsGraph(SourceRule):
                 saved = []
         """,
         """
+        for batch in loader:  # the sum begins anew with each batch
+            penalty, total = 0, 0
+            for task in batch:
+                part = F.mse_loss(model(task), target)
+                total += part
+                penalty += 2 * (1 - part)
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
+            log(penalty.item())
+        """,
+        """
         correct, words, total = 0, 0, 0
         for x, y in loader:
             optimizer.zero_grad()
@@ -178,7 +190,9 @@ class LossKeepsGraph(SourceRule):
 
 
 def _is_local(act: Act, loop: TrainingLoop) -> bool:
-    """Whether the sum belongs to a loop of a helper or closure that the training loop calls, and ends with each call."""
+    """Whether the sum begins anew in each pass, or with each call of a helper or closure that the training loop calls."""
+    if act.anew in (*act.loops, *loop.nest[-1:]):
+        return True
     if not act.loops or not loop.nest or "." in act.subjects[0]:
         return False
     return function_of(act.loops[-1]) != function_of(loop.nest[-1])

@@ -58,6 +58,11 @@ def test_deep_nesting_ends_in_facts_or_a_problem(tmp_path: Path) -> None:
         assert script.problem is not None or script.functions
 
 
+def test_a_closure_that_steps_with_itself_is_read(tmp_path: Path) -> None:
+    text = "import torch\ndef closure():\n    loss.backward()\n    optimizer.step(closure)\noptimizer = torch.optim.LBFGS(p)\n"
+    assert _one(tmp_path / "closure.py", text.encode()).problem is None
+
+
 def test_long_chains_are_read(tmp_path: Path) -> None:
     script = _one(tmp_path / "long.py", ("x = 1" + " + y" * 5_000 + "\n").encode())
     assert script.problem is None

@@ -58,6 +58,18 @@ def diverged(run: Run, steps: Sequence[Step]) -> bool:
     return median(classed[-LAST:]) > DIVERGED * max(classed[0], math.log(run.classes))
 
 
+def growth(steps: Sequence[Step]) -> float:
+    """The median of the last losses over the first one."""
+    values = losses(steps)
+    return median(values[-LAST:]) / values[0] if values and values[0] > 0 else 0.0
+
+
+def peak(run: Run, steps: Sequence[Step]) -> float:
+    """The highest class loss after the first, in units of the higher of the first one and that of guessing."""
+    classed = [step.class_loss for step in steps if step.class_loss is not None]
+    return max(classed[1:], default=0.0) / max(classed[0], math.log(run.classes)) if classed and run.classes else 0.0
+
+
 def explosions(run: Run, growth: float = GROWTH) -> Iterator[Explosion]:
     """The parts of the model whose gradients explode, whichever optimizer holds them."""
     for steps in each_optimizer(run):

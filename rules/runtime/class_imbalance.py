@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Loss, Parameter
+from modellint.measure.run import Loss, Pair, Parameter
 from modellint.measure.statistics import effective_classes, imbalance_sigma
 
 
 def _run(counts: Mapping[int, int], classes: int, weighted: bool = False, *parameters: Parameter) -> Run:
     loss = Loss("cross_entropy", weighted)
     return Run(steps=(Step(),), classes=classes, label_counts=counts, loss=loss, parameters=parameters)
+
+
+def _binary(positives: int, rows: int, *places: int, weighted: bool = False) -> Run:
+    pair = Pair((rows, *places), (rows, *places), positives=positives)
+    return Run(steps=(Step(pair=pair),) * 10, loss=Loss("binary_cross_entropy_with_logits", weighted))
 
 
 class ClassImbalance(RuntimeRule):
@@ -23,7 +28,8 @@ class ClassImbalance(RuntimeRule):
         balanced accuracy, because the plain accuracy falls when the imbalance is mended.
     Ignore: when the rare classes matter as little as they are rare, or when the loss itself discounts easy samples.
         Only noted where the loss of each sample is left to the script to weigh (`reduction="none"`), and where the
-        labels are those of places, most of which are background.
+        labels are those of places, most of which are background. Of several labels a sample, most are absent: these are
+        not judged.
     Thresholds: `effective` = the labels are worth less than 70 % of their classes as equally frequent ones
         (Simpson's unbiased estimate: two classes at 83:17 reach it), at least `rows` = 50 labels were seen, and
         balanced classes would do that with less than `sigma` = 5 standard deviations of chance. Next tokens of a
@@ -36,23 +42,33 @@ class ClassImbalance(RuntimeRule):
     remedy = "weight-classes"
     needs = "at least 50 labels of a class loss, of more than one class"
     effective, rows, sigma = 0.7, 50, 5.0
-    bad = (_run({0: 570, 1: 30}, classes=2), _run({0: 60, 1: 20, 2: 10, 3: 5, 4: 3, 7: 2}, classes=10))
+    bad = (
+        _run({0: 570, 1: 30}, classes=2),
+        _run({0: 60, 1: 20, 2: 10, 3: 5, 4: 3, 7: 2}, classes=10),
+        _binary(2, 32, 1),
+        _binary(31, 32),
+    )
     good = (
         _run(dict(enumerate([14, 9, 6, 11, 10, 5, 16, 8, 12, 9])), classes=10),  # 100 rows of a balanced set
         _run({0: 570, 1: 30}, 2, True),
         _run({0: 700, 5: 90, 9: 10}, 65, False, Parameter("wte.weight", (65, 32), "wte", "Embedding")),
         _run({0: 640}, classes=65536),  # a contrastive loss: the positive is always the first
         _run({0: 3, 4: 1}, classes=50),
+        _binary(2, 32, weighted=True),
+        _binary(13, 32),
+        _binary(20, 32, 80),  # eighty tags, few of which a sample has
+        _binary(32, 32, 1),  # an adversarial game: all are real
     )
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
-        counts, total = run.label_counts, sum(run.label_counts.values())
-        if not run.classes or total < self.rows or len(counts) < 2 or _predicts_tokens(run):
+        counts, classes = (run.label_counts, run.classes or 0) if run.classes else (_two(run), 2)
+        total = sum(counts.values())
+        if total < self.rows or sum(map(bool, counts.values())) < 2 or _predicts_tokens(run):
             return
-        share = effective_classes(counts) / run.classes
-        imbalanced = share < self.effective and imbalance_sigma(counts, run.classes) > self.sigma
+        share = effective_classes(counts) / classes
+        imbalanced = share < self.effective and imbalance_sigma(counts, classes) > self.sigma
         if imbalanced and not (run.loss and run.loss.weighted):
-            yield self._finding(run, run.classes, share)
+            yield self._finding(run, counts, classes, share)
         elif imbalanced:
             yield self.passed("the loss weights imbalanced classes")
         else:
@@ -60,20 +76,27 @@ class ClassImbalance(RuntimeRule):
                 "the classes are balanced: rate of the most common", f"{max(counts.values()) / total:.1%}"
             )
 
-    def _finding(self, run: Run, classes: int, share: float) -> Diagnostic:
-        total = sum(run.label_counts.values())
-        common, count = max(run.label_counts.items(), key=lambda item: item[1])
-        unseen = classes - len(run.label_counts)
+    def _finding(self, run: Run, counts: Mapping[int, int], classes: int, share: float) -> Diagnostic:
+        total = sum(counts.values())
+        common, count = max(counts.items(), key=lambda item: item[1])
+        unseen = classes - len(counts)
         missing = f", and {unseen} of {classes} classes never come" if unseen else f" in {classes} classes"
         message = f"class {common} makes up {count / total:.0%} of {total:,} labels{missing}"
         majority = Evidence("rate of the most common class", count / total, 1 / classes, unit="share")
         worth = Evidence(
             "equally frequent classes that the labels are worth", share * classes, self.effective * classes
         )
-        return self.convict(run.place("loss"), message, majority, worth, severity=self._level(run.loss))
+        mild = run.loss is not None and (run.loss.dense or run.loss.reduction == "none")
+        return self.convict(run.place("loss"), message, majority, worth, severity=Severity.NOTE if mild else None)
 
-    def _level(self, loss: Loss | None) -> Severity:
-        return Severity.NOTE if loss and (loss.dense or loss.reduction == "none") else self.severity
+
+def _two(run: Run) -> dict[int, int]:
+    """The zeros and ones that a binary loss was given, one label a sample."""
+    binary = run.loss is not None and run.loss.kind.startswith("binary_cross_entropy")
+    pairs = [step.pair for step in run.steps if step.pair and step.pair.positives is not None] if binary else []
+    single = [pair for pair in pairs if len(pair.target_shape) < 3 and pair.target_shape[1:] in ((), (1,))]
+    positives = sum(pair.positives or 0 for pair in single)
+    return {0: sum(pair.target_shape[0] for pair in single if pair.target_shape) - positives, 1: positives}
 
 
 def _predicts_tokens(run: Run) -> bool:

@@ -35,10 +35,20 @@ FAULTS = {  # which rules may convict it, and the families that it is injected i
     "huge-clip": (("clip-never-binds", "clip-without-effect"), (*CLASSIFIERS, *SEQUENCES, "regression")),
     "unscaled-inputs": (("unscaled-features", "bad-initial-loss", "collapsed-predictions"), CLASSIFIERS[:2]),
     "unscaled-features": (("unscaled-features", "bad-initial-loss"), ("plain_mlp", "normed_mlp", "zero_gamma_resnet")),
-    "sign-flip": (("collapsed-predictions",), CLASSIFIERS),
+    "sign-flip": (("reversed-loss",), CLASSIFIERS),
     "not-a-number": (("non-finite",), (*CLASSIFIERS, *SEQUENCES, "regression")),
     "imbalance": (("class-imbalance",), CLASSIFIERS),
-    "dead-units": (("zero-gradients", "identical-outputs", "collapsed-features"), ("plain_mlp", "small_batch_mlp")),
+    "dead-units": (("dead-units", "zero-gradients", "identical-outputs"), ("plain_mlp", "small_batch_mlp")),
+    "deep-sigmoid": (("vanishing-gradients",), ("plain_mlp", "normed_mlp", "batchnorm_cnn", "smoothed_cnn")),
+    "tiny-learning-rate": (("update-too-small", "frozen-weights"), (*CLASSIFIERS, *SEQUENCES, "regression")),
+    "zero-learning-rate": (("frozen-weights",), ("plain_mlp", "gru_classifier", "regression")),
+    "epoch-schedule-each-batch": (("learning-rate-trajectory",), ("plain_mlp", "batchnorm_cnn", "gru_classifier")),
+    "kept-graph": (("memory-growth",), ("plain_mlp", "batchnorm_cnn", "gru_classifier", "regression")),
+    "evaluation-mode": (("trained-in-evaluation-mode",), ("batchnorm_cnn", "smoothed_cnn", "zero_gamma_resnet")),
+    "large-weight-decay": (("weight-decay-dominates",), ("plain_mlp", "batchnorm_cnn", "gru_classifier", "regression")),
+    "targets-of-255": (("label-range",), ("multi_label",)),
+    "layer-after-optimizer": (("loose-parameters",), ("plain_mlp", "batchnorm_cnn", "regression")),
+    "idle-optimizer": (("step-skipped",), ("plain_mlp", "batchnorm_cnn", "regression")),
 }
 
 

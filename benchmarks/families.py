@@ -400,6 +400,16 @@ FAULTS = (
     "not-a-number",
     "imbalance",
     "dead-units",
+    "deep-sigmoid",
+    "tiny-learning-rate",
+    "zero-learning-rate",
+    "epoch-schedule-each-batch",
+    "kept-graph",
+    "evaluation-mode",
+    "large-weight-decay",
+    "targets-of-255",
+    "layer-after-optimizer",
+    "idle-optimizer",
 )
 
 
@@ -424,6 +434,22 @@ def break_training(training: Training, fault: str | None) -> None:
     elif fault == "dead-units":
         for module in linears(training.model)[:-1]:
             nn.init.constant_(module.bias, -50.0)
+    elif fault == "deep-sigmoid":
+        width = linears(training.model)[-1].in_features
+        tower = [layer for _ in range(8) for layer in (nn.Linear(width, width), nn.Sigmoid())]
+        training.model = nn.Sequential(*training.model[:-1], *tower, training.model[-1])
+    elif fault == "tiny-learning-rate":
+        training.lr *= 1e-6
+    elif fault == "zero-learning-rate":
+        training.lr = 0.0
+    elif fault == "evaluation-mode":
+        training.model.eval()
+    elif fault == "large-weight-decay":
+        adam = training.optimizer is torch.optim.AdamW
+        training.optimizer = torch.optim.Adam if adam else training.optimizer
+        training.settings = {**training.settings, "weight_decay": 5.0}
+    elif fault == "targets-of-255":
+        training.batch = lambda: (lambda x, y: (x, 255 * y))(*batch())
 
 
 def linears(model: nn.Module) -> list[nn.Linear]:
@@ -433,7 +459,18 @@ def linears(model: nn.Module) -> list[nn.Linear]:
 def train(training: Training, steps: int, fault: str | None) -> float:
     parameters = [p for p in training.model.parameters() if p.requires_grad]
     optimizer = training.optimizer(parameters, lr=training.lr, **training.settings)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / (training.warmup + 1)))
+    others: list[torch.optim.Optimizer] = []
+    schedule: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / (training.warmup + 1)))
+    if fault == "epoch-schedule-each-batch":
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.1)
+    elif fault == "layer-after-optimizer":
+        last = linears(training.model)[-1]
+        training.model = nn.Sequential(training.model, nn.ReLU(), nn.Linear(last.out_features, last.out_features))
+    elif fault == "idle-optimizer":
+        half = len(parameters) // 2
+        others.append(torch.optim.SGD(parameters[:half], lr=training.lr))
+        optimizer = training.optimizer(parameters[half:], lr=training.lr, **training.settings)
+    kept: list[Tensor] = []
 
     def clip() -> None:
         if training.clip is not None:
@@ -441,13 +478,15 @@ def train(training: Training, steps: int, fault: str | None) -> float:
 
     for _ in range(steps):
         if fault != "missing-zero-grad":
-            optimizer.zero_grad()
+            training.model.zero_grad()
         for _ in range(training.micro_batches):
             inputs, targets = training.batch()
             if fault == "clip-before-backward":
                 clip()
             loss = training.loss(training.model(inputs), targets) / training.micro_batches
             loss.backward()
+            if fault == "kept-graph":
+                kept.append(loss)
         if fault not in ("clip-before-backward", "clip-after-step"):
             clip()
         optimizer.step()

@@ -39,7 +39,7 @@ FAULTS = {  # which rules may convict it, and the families that it is injected i
     "not-a-number": (("non-finite",), (*CLASSIFIERS, *SEQUENCES, "regression")),
     "imbalance": (("class-imbalance",), CLASSIFIERS),
     "dead-units": (("dead-units", "zero-gradients", "identical-outputs"), ("plain_mlp", "small_batch_mlp")),
-    "deep-sigmoid": (("vanishing-gradients",), ("plain_mlp", "normed_mlp", "batchnorm_cnn", "smoothed_cnn")),
+    "deep-sigmoid": (("vanishing-gradients",), ("plain_mlp", "normed_mlp", "batchnorm_cnn")),
     "tiny-learning-rate": (("update-too-small", "frozen-weights"), (*CLASSIFIERS, *SEQUENCES, "regression")),
     "zero-learning-rate": (("frozen-weights",), ("plain_mlp", "gru_classifier", "regression")),
     "epoch-schedule-each-batch": (("learning-rate-trajectory",), ("plain_mlp", "batchnorm_cnn", "gru_classifier")),

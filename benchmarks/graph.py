@@ -1,6 +1,6 @@
 """Capture of public models beside torch.export.export(strict=False) and torch.fx.symbolic_trace, and what the rules say of them.
 
-    ENVIRONMENT/bin/python benchmarks/graph.py [--zoo torchvision ...] [--only PART] [--no-peers] [--seconds 120] RESULTS.jsonl
+    ENVIRONMENT/bin/python benchmarks/graph.py [--zoo torchvision ...] [--only PART] [--peers-every 4] [--seconds 120] RESULTS.jsonl
 
 Every model is built, run and measured in a process of its own, one after the other, on one thread; all numbers are CPU
 seconds of that process. Models that are in RESULTS already are left out, so that a run that was stopped can go on.
@@ -121,11 +121,12 @@ def isolated(pieces: Callable[[], Iterator[dict[str, Any]]], limit: float) -> di
     return found if status == 0 else {"stopped": f"signal {-status} within {limit:.0f} CPU seconds", **found}
 
 
-def wanted(zoos: list[str], part: str, done: set[str]) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    for zoo in zoos:
-        for name, build in importlib.import_module(ZOOS[zoo]).models():
-            if f"{zoo}/{name}" not in done and part in name:
-                yield zoo, name, build
+def wanted(options: argparse.Namespace, done: set[str]) -> Iterator[tuple[str, Callable[[], Any], bool]]:
+    """(name, how it is built, whether the peers run too) of each model that is not done."""
+    for zoo in options.zoo:
+        for number, (name, build) in enumerate(importlib.import_module(ZOOS[zoo]).models()):
+            if f"{zoo}/{name}" not in done and options.only in name:
+                yield f"{zoo}/{name}", build, bool(options.peers_every) and number % options.peers_every == 0
 
 
 def run(options: argparse.Namespace) -> None:
@@ -139,11 +140,11 @@ def run(options: argparse.Namespace) -> None:
     modellint.core.registry.load()
     results = options.results
     done = {json.loads(line)["name"] for line in results.read_text().splitlines()} if results.exists() else set()
-    for zoo, name, build in wanted(options.zoo, options.only, done):
-        found = isolated(lambda build=build: measure(build, options.peers), options.seconds)
+    for name, build, peers in wanted(options, done):
+        found = isolated(lambda build=build, peers=peers: measure(build, peers), options.seconds)
         with results.open("a") as file:
-            file.write(json.dumps({"name": f"{zoo}/{name}", **found}) + "\n")
-        print(zoo, name, found.get("capture", found), flush=True)
+            file.write(json.dumps({"name": name, **found}) + "\n")
+        print(name, found.get("capture", found), flush=True)
 
 
 def main() -> None:
@@ -151,7 +152,9 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--zoo", nargs="+", choices=ZOOS, default=list(ZOOS))
     parser.add_argument("--only", default="", metavar="PART", help="models whose name holds PART")
-    parser.add_argument("--no-peers", dest="peers", action="store_false")
+    parser.add_argument(
+        "--peers-every", type=int, default=1, metavar="N", help="export and trace every N-th model; 0: none"
+    )
     parser.add_argument("--seconds", type=float, default=120.0, help="CPU time for one model")
     run(parser.parse_args())
 

@@ -31,7 +31,7 @@ def operation_name(function: Any) -> str:
     if name == "__get__":
         owner = function.__self__
         name = getattr(owner, "__name__", None) or owner.fget.__name__
-    bare: str = name.strip("_")
+    bare: str = name.partition(".")[0].strip("_")  # without the overload of an exported operator
     return bare[1:] if name.startswith("__") and bare in _SPELLINGS else bare
 
 
@@ -59,6 +59,8 @@ class _Assembly:
         name = self._name(leaf)
         kind = "get_attr" if name else "placeholder"
         node = self.graph.create_node(kind, name or "input", name=name.replace(".", "_") or "input")
+        if kind == "placeholder":
+            node.target = node.name  # the name of an argument
         weight = leaf.parameter or leaf.key in self.parameters
         node.meta.update(self._meta(leaf), parameter=name if weight else None, unseen=leaf.unseen and not weight)
         return node

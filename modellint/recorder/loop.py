@@ -42,10 +42,10 @@ def loss_of(model: torch.nn.Module, batch: Any, loss: Loss) -> Any:
         result = model(**batch)
         return result["loss"] if isinstance(result, Mapping) else result.loss
     inputs, targets = batch
-    return loss(_called(model, inputs), targets)
+    return loss(called(model, inputs), targets)
 
 
-def _called(model: torch.nn.Module, inputs: Any) -> Any:
+def called(model: torch.nn.Module, inputs: Any) -> Any:
     if isinstance(inputs, Mapping):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +50,13 @@ def _reports(paths: tuple[Path, ...], targets: tuple[str, ...], options: dict[st
     found = nearest(options)
     if paths or not targets:
         yield reading.read(paths, found, options)
-    for target in targets or (() if paths else found.here.targets):
-        yield _target(target, options, found.here)
+    yield from _trained(targets or (() if paths else found.here.targets), options, found.here)
 
 
-def _target(target: str, options: dict[str, Any], settings: Settings) -> Report:
+def _trained(targets: Sequence[str], options: dict[str, Any], settings: Settings) -> Iterator[Report]:
+    """Each target in a process of its own, as many at once as there are processors."""
     from modellint.measure import launch
 
-    return pipeline.judge(launch.target(target, launch_options(options)), settings)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = pool.map(lambda target: launch.target(target, launch_options(options)), targets)
+        yield from (pipeline.judge(run, settings) for run in runs)

@@ -44,7 +44,7 @@ FAULTS = {  # which rules may convict it, and the families that it is injected i
     "zero-learning-rate": (("frozen-weights",), ("plain_mlp", "gru_classifier", "regression")),
     "epoch-schedule-each-batch": (("learning-rate-trajectory",), ("plain_mlp", "batchnorm_cnn", "gru_classifier")),
     "kept-graph": (("memory-growth",), ("plain_mlp", "batchnorm_cnn", "gru_classifier", "regression")),
-    "evaluation-mode": (("trained-in-evaluation-mode",), ("batchnorm_cnn", "smoothed_cnn", "zero_gamma_resnet")),
+    "evaluation-mode": (("trained-in-evaluation-mode",), ("batchnorm_cnn", "zero_gamma_resnet")),
     "large-weight-decay": (("weight-decay-dominates",), ("plain_mlp", "batchnorm_cnn", "gru_classifier", "regression")),
     "targets-of-255": (("label-range",), ("multi_label",)),
     "layer-after-optimizer": (("loose-parameters",), ("plain_mlp", "batchnorm_cnn", "regression")),

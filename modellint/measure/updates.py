@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from .run import Run, Step
 from .statistics import median
@@ -28,9 +28,13 @@ def early(series: Sequence[float | None]) -> float | None:
     return median(measured) if len(measured) > 2 else None
 
 
-def largest(step: Step) -> float | None:
-    """The largest update of a tensor that has a gradient, as a part of its norm; None if none was measured."""
-    measured = [ratio for name, ratio in step.updates.items() if ratio is not None and step.gradients.get(name)]
+def largest(step: Step, grown: Container[str] = ()) -> float | None:
+    """The largest update of a tensor that has a gradient, as a part of its norm; None if none was measured.
+
+    `grown` are left out: what began at zero is small at first, however little it moves.
+    """
+    given = {name: ratio for name, ratio in step.updates.items() if step.gradients.get(name) and name not in grown}
+    measured = [ratio for ratio in given.values() if ratio is not None]
     return max(measured, default=None)
 
 

@@ -40,7 +40,7 @@ class UpdateTooSmall(RuntimeRule):
     Ignore: a warm-up, whose rate still rises, is left out already; a polishing of trained weights may be this gentle.
         Only noted while the loss falls all the same.
     Thresholds: `ratio` = in every step the largest (norm of the update) / (norm of the weight) over all tensors that
-        have a gradient is below 1e-4 (0 of 129 healthy runs; 3e-4 alarms on some).
+        have a gradient and did not begin at zero is below 1e-4 (0 of 129 healthy runs; 3e-4 alarms on some).
     Reported: https://github.com/torch/torch7/issues/1092
     """
 
@@ -57,9 +57,10 @@ class UpdateTooSmall(RuntimeRule):
     )
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
+        grown = {parameter.name for parameter in run.parameters if parameter.zero_initialised}
         for index, optimizer in enumerate(run.optimizers):
             steps = [step for step in run.of(index) if not step.skipped]
-            series = tuple(map(largest, steps))
+            series = tuple(largest(step, grown) for step in steps)
             measured = [ratio for ratio in series if ratio is not None]
             if len(measured) < self.steps or not any(measured) or _warms_up(steps):
                 continue

@@ -65,7 +65,19 @@ def _emit(nodes: List[Node], merged: Dict[Node, Node]) -> Iterator[Dict[str, Any
         if space == ACTIVATION and merged.get(node, node) is node:
             yield _plain(node, regions.get(node, [node]), merged)
         elif space in (DATA, CONSTANT) and any(user.meta.get("space") == ACTIVATION for user in node.users):
-            yield {**_plain(node, [], merged), "role": "input" if space == DATA else "constant"}
+            role = "input" if space == DATA else "constant"
+            yield {
+                **_plain(node, [], merged),
+                "role": role,
+                "std": _number(_reshaped(node).meta["measured"].get("std")),
+            }
+
+
+def _reshaped(node: Node) -> Node:
+    """What the values of a node come from, as they are."""
+    while node.meta["role"] in ("reshape", "index") and node.all_input_nodes:
+        node = _sources(node)[0]
+    return node
 
 
 def _plain(node: Node, region: List[Node], merged: Dict[Node, Node]) -> Dict[str, Any]:

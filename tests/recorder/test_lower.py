@@ -208,3 +208,19 @@ def test_positions_are_the_users_line_and_the_modules_path() -> None:
 
 def test_every_role_is_known_to_the_graph() -> None:
     assert set(roles._ROLES) - {"product"} <= {role.value for role in Role}
+
+
+@pytest.mark.parametrize(("prepare", "kept"), [(nn.Flatten(), True), (lambda x: x.flatten(1) / 255, False)])
+def test_a_reshaped_input_keeps_its_spread(prepare: Callable[[Tensor], Tensor], kept: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.readout = nn.Linear(48, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.readout(prepare(x))
+
+    model, images = Net(), torch.rand(4, 3, 4, 4) * 255
+    graph = record(model, lambda: F.cross_entropy(model(images), torch.tensor([0, 1, 0, 1])))
+    (entering,) = graph.inputs(next(node for node in graph if node.role is Role.LINEAR))
+    assert entering.std == (pytest.approx(images.std().item()) if kept else None)

@@ -86,8 +86,14 @@ class ClassImbalance(RuntimeRule):
         worth = Evidence(
             "equally frequent classes that the labels are worth", share * classes, self.effective * classes
         )
-        mild = run.loss is not None and (run.loss.dense or run.loss.reduction == "none")
+        mild = _of_places(run) or (run.loss is not None and run.loss.reduction == "none")
         return self.convict(run.place("loss"), message, majority, worth, severity=Severity.NOTE if mild else None)
+
+
+def _of_places(run: Run) -> bool:
+    """Whether a sample has many labels, one a pixel or a token: there are more of them than samples in the batch."""
+    pairs = [(step.rows, step.batch.shape[0]) for step in run.steps if step.rows and step.batch and step.batch.shape]
+    return (run.loss is not None and run.loss.dense) or any(rows > samples for rows, samples in pairs)
 
 
 def _two(run: Run) -> dict[int, int]:

@@ -39,7 +39,7 @@ def together(
     models = Models(resolver)
     tracer = Tracer(resolver, models)
     for path in list(calling(trained(tracer.relevance))):
-        project.load(path)
+        project.load_caller(path)
     traced = list(traces(tracer))
     loops = list(training_loops(traced, project))
     evaluations = Evaluations(project).of(traced)

@@ -19,6 +19,7 @@ LIBRARIES = frozenset(
 class Project:
     def __init__(self, scripts: Iterable[Script], load: Callable[[Path], Script | None]) -> None:
         self.given = list(scripts)
+        self.callers: list[Script] = []  # not given, but they call what is
         self.scripts = list(self.given)  # all that are loaded by now
         self._scripts: dict[str, Script | None] = {os.path.abspath(script.path): script for script in self.scripts}
         self._given = frozenset(self._scripts)
@@ -36,8 +37,9 @@ class Project:
         """The files that were looked for, there or not, besides those that were given."""
         return frozenset(self._sought - self._given)
 
-    def load(self, path: Path) -> None:
-        self._script(os.path.abspath(path))
+    def load_caller(self, path: Path) -> None:
+        script = self._script(os.path.abspath(path))
+        self.callers += [script] if script is not None else []
 
     def function(self, script: Script, name: str) -> Function | None:
         table = self._functions.get(id(script))

@@ -35,7 +35,7 @@ def trained(relevance: Relevance) -> Mapping[str, str]:
 def traces(tracer: Tracer) -> Iterator[Trace]:
     """Of the functions that come to a training step or an evaluation."""
     resolver = tracer.resolver
-    for script in resolver.project.given:
+    for script in (*resolver.project.given, *resolver.project.callers):
         for function in script.functions:
             if function.kind in ("function", "module") and tracer.relevance.runs(function, script):
                 frame = resolver.frame(script, function)

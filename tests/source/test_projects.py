@@ -927,6 +927,40 @@ STYLES = {
                 continue
     """,
 }
+PROJECTS["step of a derived class, started where no word of a rule is"] = (
+    "missing-zero-grad",
+    {
+        "engine.py": """
+            import torch
+            import torch.nn.functional as F
+
+            class Loop:
+                def __init__(self, model, optimizer, loader):
+                    self.model, self.optimizer, self.loader = model, optimizer, loader
+
+                def run(self, epochs):
+                    for _ in range(epochs):
+                        for batch in self.loader:
+                            self.update(batch)
+
+                def update(self, batch):
+                    raise NotImplementedError
+
+            class Trainer(Loop):
+                def update(self, batch):
+                    self.optimizer.zero_grad()  # healthy
+                    F.cross_entropy(self.model(batch[0]), batch[1]).backward()
+                    self.optimizer.step()  # found
+        """,
+        "main.py": """
+            from build import build
+            from engine import Trainer
+
+            if __name__ == "__main__":
+                Trainer(*build()).run(3)
+        """,
+    },
+)
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom model import Net\n\n"
 PROJECTS |= {
     style: ("missing-zero-grad", {"model.py": MODEL, "train.py": HEAD + inspect.cleandoc(text)})

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from modellint import Diagnostic, Run, RuntimeRule, Severity
 from modellint.core import registry
-from modellint.measure import launch, merge
+from modellint.measure import launch, merge, nodes
 
 HERE = Path(__file__).resolve().parent
 HEALTHY = HERE.parent / "fixtures" / "healthy"
@@ -100,7 +100,7 @@ def healthy(folder: Path, seeds: range) -> Iterator[tuple[str, Run]]:
 
 def probe(command: list[str], folder: Path) -> Run:
     if (folder / merge.RUN_FILE).exists():
-        return merge.load(folder)
+        return nodes.load(folder)
     run = launch.launch(command, launch.Options(run_dir=folder))
     if not run.steps:
         raise SystemExit(f"{' '.join(command)}: {run.problem}")

@@ -50,7 +50,10 @@ def checked(
 def judge(run: Run, settings: Settings, *, source: bool = True) -> Report:
     """Hold everything that a probe recorded, and the source files that it executed, against the rules."""
     rules = chosen(settings)
-    scripts = read([Path(name) for name in run.files], rules) if source else []
+    there = [
+        Path(name) for name in run.files if Path(name).is_file()
+    ]  # some are made for one run, in a temporary folder
+    scripts = read(there, rules) if source else []
     found = [*suspicions(scripts, rules), *structure(run, rules), *measurements(run, rules)]
     return report(found, scripts, run, rules, settings)
 

@@ -1,4 +1,4 @@
-"""The records of all processes of a run, merged into one Run; and the Run to its file and back."""
+"""The records of all processes of a run, merged into one Run; and the Run to its file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,6 @@ from .records import Record, Records
 from .run import Run, Step
 
 RUN_FILE = "run.json"
-
-
-def load(path: Path) -> Run:
-    """A run from its folder or its run.json; raises OSError or ValueError when it cannot be read."""
-    return from_plain(Run, json.loads((path / RUN_FILE if path.is_dir() else path).read_text(encoding="utf-8")))
 
 
 def save(run: Run, folder: Path) -> None:

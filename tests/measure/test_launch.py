@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modellint.measure import merge
+from modellint.measure import nodes
 from modellint.measure.launch import Options, launch, target
 
 
@@ -76,7 +76,7 @@ def test_every_line_is_the_users(run, project):
 
 def test_the_run_is_kept_in_its_folder(run, project):
     folder = project.folder / run.folder
-    assert merge.load(folder) == merge.load(folder / "run.json") == run
+    assert nodes.load(folder) == nodes.load(folder / "run.json") == run
     assert (project.folder / ".modellint_cache" / ".gitignore").read_text() == "*\n"
 
 
@@ -99,7 +99,7 @@ def test_a_folder_that_cannot_be_written(project, monkeypatch, tmp_path):
     (tmp_path / ".modellint_cache").touch()
     run = launch([str(project.folder / "elsewhere.py")])
     assert run.status == "no step"
-    assert merge.load(Path(run.folder)) == run
+    assert nodes.load(Path(run.folder)) == run
 
 
 def test_the_parent_imports_no_torch(project):

@@ -2,11 +2,12 @@
 
 import json
 import math
+import shutil
 import sys
 
 import pytest
 
-from modellint.measure import merge, records
+from modellint.measure import merge, nodes, records
 
 TRAIN = """
 import json
@@ -116,3 +117,16 @@ def test_a_rank_whose_journal_is_missing(run, project, tmp_path):
     assert alone.of(0)[0].gradients == run.of(0)[0].gradients
     assert set(alone.of(1)[0].gradients.values()) == {None}
     assert alone.of(1)[0].gradient_norm is None
+
+
+def test_the_folders_of_two_nodes(run, project, tmp_path):
+    for journal in (project.folder / run.folder).glob("process-*.jsonl"):
+        node = tmp_path / journal.stem
+        node.mkdir()
+        shutil.copy(journal, node)
+        merge.save(merge.merge(records.read(node)), node)
+    assert nodes.load(tmp_path).steps == run.steps
+    for journal in tmp_path.glob("*/process-*.jsonl"):
+        journal.unlink()
+    with pytest.raises(ValueError, match="did not train together"):
+        nodes.load(tmp_path)

@@ -16,9 +16,9 @@ from modellint.cli.reporting import reporting, settings
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @reporting
 def command(run: Path, **options: Any) -> None:
-    """Judge a recorded run again: RUN is its folder or its run.json."""
-    from modellint.measure import merge
+    """Judge a recorded run again: RUN is its folder, its run.json, or a folder that holds those of all its nodes."""
+    from modellint.measure import nodes
 
     chosen = settings(options)
-    recorded = merge.load(run)
+    recorded = nodes.load(run)
     finish(pipeline.judge(recorded, chosen), options, chosen, run=recorded)

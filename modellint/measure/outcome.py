@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 from collections.abc import Sequence
@@ -137,7 +138,8 @@ class Outcome:
             return "no step", self._problem(message, _location(raised), raised["traceback"])
         if exits := self._records.of_kind("exit"):
             return "failed", self._problem("exit() before any training step", _location(exits[-1]))
-        known = [*self._records.of_kind("place", name="backward"), *self._records.of_kind("optimizer")]
+        asked = (self._records.of_kind("place", name=name) for name in ("backward", "grad"))
+        known = [*itertools.chain(*asked), *self._records.of_kind("optimizer")]
         place = _location(known[0]) if known else None
         return "no step", self._problem(f"no training step seen: {self._missing()}", place)
 
@@ -149,6 +151,8 @@ class Outcome:
             return "torch was never imported"
         if self._records.of_kind("place", name="backward"):
             return "backward() ran but no parameter was updated"
+        if self._records.of_kind("place", name="grad"):
+            return "gradients were taken by autograd.grad() or torch.func, and nothing shows where they are applied"
         return "no backward() was called" if "optimizer" in kinds else "no optimizer was made and no backward() called"
 
     def _left(self, **fields: bool) -> Location | None:

@@ -28,6 +28,7 @@ class BackwardWatch(Watch):
 
     def apply(self, patches: Patches) -> None:
         patches.around(torch.autograd, "backward", self._around)
+        patches.around(torch.autograd, "grad", self._asked)
         patches.around(torch.autograd.graph.saved_tensors_hooks, "__enter__", self._hooks_entered)
 
     def _around(self, original: Any, args: Any, kwargs: Any) -> Any:
@@ -44,6 +45,11 @@ class BackwardWatch(Watch):
         if self._depth == 0:
             self._ends()
         return result
+
+    def _asked(self, original: Any, args: Any, kwargs: Any) -> Any:
+        # Also what torch.func calls; the gradients are handed out, and where they are applied cannot be seen.
+        self.recorder.place("grad")
+        return original(*args, **kwargs)
 
     def _hooks_entered(self, original: Any, args: Any, kwargs: Any) -> Any:
         # Reading saved tensors would run the unpack hook: a checkpoint would compute its segment once more.

@@ -356,3 +356,22 @@ def test_a_crash_between_two_windows_is_told(project):
     run = project.probe("from common import train\ntrain(8)\nraise ValueError('evaluation')\n", windows=2)
     assert run.status == "failed"
     assert "ValueError: evaluation" in run.problem.message
+
+
+def test_gradients_that_are_applied_by_hand(project):
+    script = """
+        from common import Net, torch
+
+        model = Net()
+        parameters = dict(model.named_parameters())
+
+        def loss(parameters):
+            return torch.func.functional_call(model, parameters, (torch.ones(2, 8),)).sum()
+
+        for _ in range(3):
+            slope = torch.func.grad(loss)(parameters)
+            parameters = {name: (value - slope[name]).detach() for name, value in parameters.items()}
+    """
+    run = project.probe(script)
+    assert (run.status, run.problem.location.line) == ("no step", project.line("func.grad"))
+    assert "nothing shows where they are applied" in run.problem.message

@@ -40,13 +40,13 @@ def command(run: Path | None, target: str | None, output: Path | None, python: s
 def _drawn(run: Path | None, target: str | None, python: str | None, isolated: bool) -> tuple[Any, Any, str]:
     """The graph, its findings, and the graph as torch.fx prints it, where that is known."""
     from modellint.graph.graph import Graph
-    from modellint.measure import merge, still
+    from modellint.measure import nodes, still
     from modellint.measure.run import Run
 
     none: tuple[str, ...] = ()
     chosen = settings({"isolated": isolated, "select": none, "ignore": none, "extend_select": none})
     taken = still.take(target, python) if target else None
-    watched = Run(graph=taken.graph) if taken else merge.load(run or Path())
+    watched = Run(graph=taken.graph) if taken else nodes.load(run or Path())
     if watched.graph is None:
         raise UsageError(f"{run}: no graph of a training step was recorded")
     found = pipeline.judge(watched, chosen, source=False).diagnostics

@@ -52,7 +52,8 @@ class ReadoutWithoutNorm(GraphRule):
         `excess` and `left` are those of bad-initial-loss: above 2 ln C at first and above 1.5 ln C at the end (0 of 198
         healthy runs). Both convict only if the root mean square of the features reaches `size` = 10; behind a
         LayerNorm it is 1.
-        `additions`: four branches of unit variance double the scale of a stream. `uses`, `input_std`: a weight applied
+        `additions`: four branches of unit variance double the scale of a stream, which is certain to matter only where
+        a loss over classes turns size into confidence (a denoising network that regresses its noise trains well). `uses`, `input_std`: a weight applied
         three times in a chain, an input with a standard deviation above 10. `depth`: a script is suspected only if
         at least that many layers feed the readout.
     Reported: https://github.com/PaddlePaddle/PaddleNLP/pull/571
@@ -169,7 +170,8 @@ class ReadoutWithoutNorm(GraphRule):
         anywhere = "" if graph.of_role(Role.NORM) else ", nor anywhere in the model"
         message = f"no norm between the readout `{name(readout)}` and the layer that feeds it{anywhere} ({way})"
         amplified = f"; amplified by {', '.join(growing)}" if growing else ""
-        return self.at(readout, message + amplified, certain=len(sums) >= self.additions)
+        classes = any("cross_entropy" in node.operation or "nll" in node.operation for node in graph.of_role(Role.LOSS))
+        return self.at(readout, message + amplified, certain=classes and len(sums) >= self.additions)
 
     def _raw(self, way: Sequence[Operation]) -> Iterator[Operation]:
         """The readout of what made a loss's input, last operation first, if a deep stack without any norm feeds it."""

@@ -53,9 +53,9 @@ class ReadoutWithoutNorm(GraphRule):
         healthy runs). Both convict only if the root mean square of the features reaches `size` = 10; behind a
         LayerNorm it is 1.
         `additions`: four branches of unit variance double the scale of a stream, which is certain to matter only where
-        a loss over classes turns size into confidence (a denoising network that regresses its noise trains well). `uses`, `input_std`: a weight applied
-        three times in a chain, an input with a standard deviation above 10. `depth`: a script is suspected only if
-        at least that many layers feed the readout.
+        a loss over classes turns size into confidence: a network that regresses noise trains well. `uses`,
+        `input_std`: a weight applied three times in a chain, an input with a standard deviation above 10. `depth`: a
+        script is suspected only if at least that many layers feed the readout.
     Reported: https://github.com/PaddlePaddle/PaddleNLP/pull/571
     """
 

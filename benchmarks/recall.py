@@ -154,7 +154,7 @@ KINDS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         ],
     ),
     "samples-mixed": (
-        "batch-mixing batch-first",
+        "batch-mixing batch-first identical-outputs",
         [
             ("vit_blocks", "(dim, heads, batch_first=True)", "(dim, heads)"),
             ("half_precision", "self.fc(x.mean((2, 3)))", "self.fc(x.mean((2, 3)).t().reshape(len(x), -1))"),

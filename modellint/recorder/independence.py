@@ -34,7 +34,9 @@ def examine(specimen: Specimen, rows: Optional[int]) -> Dict[str, Any]:
         return {"found": False, "value": 0.0}
     vectors = 2 if first.is_floating_point() else 1
     sure = bool(sizes) or (rows == first.shape[0] and first.dim() > vectors and specimen.steady)
-    if (shares[0] or 0.0) <= 0.5:
+    if not shares[0]:
+        raise CannotExamineError("the results do not change with the sample that is replaced")
+    if shares[0] <= 0.5:
         raise CannotExamineError("what is computed along axis 0 is neither independent nor all of one piece")
     return {"found": True, "value": shares[0], "sure": sure, "origin": _origin(specimen, len(first))}
 

@@ -110,9 +110,18 @@ def _hands_on(function: Function, names: set[str]) -> bool:
     """Whether a call, other than one that only reads, is given something of one of the names."""
     for call in function.calls:
         given = (*call.arguments, *(value for _, value in call.keywords))
-        if call.method not in READING and any(part.name in names for value in given for part in value.within()):
+        if call.method not in READING and any(part.name in names for value in given for part in _handed(value)):
             return True
     return False
+
+
+def _handed(value: Value) -> Iterator[Value]:
+    """A value and all values inside it, but for the item of a collection that is called: only its result is given."""
+    yield value
+    called = value.kind == "call" and value.base is not None and value.base.kind == "item"
+    base = () if called or value.base is None else (value.base,)
+    for part in (*base, *value.arguments, *(given for _, given in value.keywords)):
+        yield from _handed(part)
 
 
 def _reads(function: Function, full: str) -> Iterator[bool]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from modellint.core.record import dataclass
 
 from . import signals
-from .processes import Processes
+from .processes import Command, Processes
 from .progress import Journals, Progress
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class Child:
                     processes.end()
                     self._look()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Command:
+        if self._options.start is not None:
+            return self._options.start(self._environment, self._folder / LOG)
         with open(self._folder / LOG, "wb") as log:
             return subprocess.Popen(
                 self._command,
@@ -69,7 +71,7 @@ class Child:
                 start_new_session=True,
             )
 
-    def _wait(self, command: subprocess.Popen[bytes], processes: Processes) -> Ended:
+    def _wait(self, command: Command, processes: Processes) -> Ended:
         while command.poll() is None:
             time.sleep(0.05)
             self._look()

@@ -15,6 +15,7 @@ from modellint.core.record import dataclass, field
 from . import merge, records
 from .child import Child
 from .outcome import Outcome
+from .processes import Command
 from .progress import Progress
 from .run import Run
 from .written import Written
@@ -53,13 +54,18 @@ class Options:
     run_dir: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     progress: Callable[[Progress], None] | None = None  # called some twenty times a second
+    start: Callable[[Mapping[str, str], Path], Command] | None = None  # begins the command; its output goes to the path
 
 
 def launch(command: Sequence[str], options: Options | None = None) -> Run:
     """Run `command` (a script alone is run by `options.python`) under the recorder; the Run is saved in its folder."""
     options = options or Options()
+    return _probe(words(command, options), options)
+
+
+def words(command: Sequence[str], options: Options) -> tuple[str, ...]:
     python = (options.python or sys.executable,) if command[0].endswith(".py") else ()
-    return _probe((*python, *command), options)
+    return (*python, *command)
 
 
 def target(name: str, options: Options | None = None) -> Run:
@@ -70,10 +76,10 @@ def target(name: str, options: Options | None = None) -> Run:
 
 def _probe(command: Sequence[str], options: Options) -> Run:
     cache = _cache()
-    folder, began = _new_folder(options, cache), time.time()
+    folder, began = new_folder(options, cache), time.time()
     written = Written(folder, cache)
     written.allow()
-    ended = Child(command, folder, _environment(folder, options), options).watch()
+    ended = Child(command, folder, environment(folder, options), options).watch()
     journals = records.read(folder)
     outcome = Outcome(journals, ended, folder, options)
     run = merge.merge(
@@ -101,7 +107,7 @@ def _cache() -> Path:
     return CACHE.resolve()
 
 
-def _new_folder(options: Options, cache: Path) -> Path:
+def new_folder(options: Options, cache: Path) -> Path:
     folder = options.run_dir or cache / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_numbers)}"
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("process-*.jsonl", "stacks-*.txt", merge.RUN_FILE):
@@ -110,7 +116,7 @@ def _new_folder(options: Options, cache: Path) -> Path:
     return folder.resolve()
 
 
-def _environment(folder: Path, options: Options) -> dict[str, str]:
+def environment(folder: Path, options: Options) -> dict[str, str]:
     theirs = {**QUIET, **os.environ, **options.environment}
     paths = [str(HERE / "inject"), *filter(None, [theirs.get("PYTHONPATH")])]
     probe = {

@@ -5,20 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 GRACE = 5.0  # seconds between asking a process to end and killing it
 STACK_SIGNAL = getattr(signal, "SIGRTMIN", 0) + 5
 
 
+class Command(Protocol):
+    """A process as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int: ...
+
+
 class Processes:
     """A command and everything that it started; each Python process has left a file for its stacks in `folder`."""
 
-    def __init__(self, command: subprocess.Popen[bytes], folder: Path) -> None:
+    def __init__(self, command: Command, folder: Path) -> None:
         self._command, self._folder = command, folder
 
     def show_stacks(self) -> None:

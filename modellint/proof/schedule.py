@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from modellint.core.record import dataclass
+from modellint.measure.forks import Forks
 from modellint.measure.launch import Options, launch
 from modellint.measure.run import Run
 
@@ -46,6 +47,15 @@ class Schedule:
     ) -> None:
         self._command, self._options, self._budget, self._tell = tuple(command), options, budget, tell
         self._began, self._workers, self._number = time.monotonic(), workers, 0
+        self._forks: Forks | None = None
+
+    def __enter__(self) -> Schedule:
+        self._forks = Forks(self._command, replace(self._options, environment=environment(0)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._forks is not None:
+            self._forks.close()
 
     @property
     def seconds(self) -> float:
@@ -65,6 +75,7 @@ class Schedule:
             self._options,
             max_seconds=min(left, self._options.max_seconds),
             environment={**self._options.environment, **environment(job.seed, job.offers)},
+            start=self._forks.start if self._forks is not None else None,
             run_dir=self._options.run_dir / f"proof-{self._number}" if self._options.run_dir else None,
         )
         run = launch(self._command, options)

@@ -30,8 +30,8 @@ def prove(
     if report.problem or not run.steps:
         return report
     steps = horizon(run)
-    plan = schedule.Schedule(command, replace(options, steps=steps), budget, schedule.workers(run), tell)
-    proof = Prover(report, run, {rule.name: rule for rule in rules}, plan, steps).prove()
+    with schedule.Schedule(command, replace(options, steps=steps), budget, schedule.workers(run), tell) as plan:
+        proof = Prover(report, run, {rule.name: rule for rule in rules}, plan, steps).prove()
     return report if proof is None else conclude(report, replace(proof, budget=budget))
 
 

@@ -32,11 +32,10 @@ class Guard:
 
     def __init__(self, journal: Journal, may_overwrite: bool = False) -> None:
         self._journal, self._may_overwrite = journal, may_overwrite
-        self._list = os.path.join(journal.folder, CREATED)
         self._created: Set[str] = set()
         self._busy = False
         caches = [os.environ[name] for name in _CACHES if name in os.environ] + list(_HIDDEN)
-        self._caches = tuple(_real(os.path.expanduser(path)) + os.sep for path in (journal.folder, *caches))
+        self._caches = tuple(_real(os.path.expanduser(path)) + os.sep for path in caches)
         shared = (sys.prefix, sys.base_prefix, os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev", "/proc")
         self._shared = tuple(_real(path) + os.sep for path in shared)
         self._events: Dict[str, Callable[..., Any]] = {
@@ -50,6 +49,10 @@ class Guard:
             "os.symlink": lambda source, path, *rest: self._creates(path),
             "os.link": lambda source, path, *rest: self._creates(path),
         }
+
+    @property
+    def _list(self) -> str:
+        return os.path.join(self._journal.folder, CREATED)
 
     def install(self) -> None:
         sys.addaudithook(self._hear)
@@ -112,7 +115,8 @@ class Guard:
 
     def _is_free(self, path: str) -> bool:
         """Caches and temporary files; but a project that lies below the temporary directory is a project."""
-        if path.startswith(self._caches) or path.endswith(".pyc") or any(part in path for part in _REBUILT):
+        own = _real(self._journal.folder) + os.sep
+        if path.startswith((own, *self._caches)) or path.endswith(".pyc") or any(part in path for part in _REBUILT):
             return True
         return path.startswith(self._shared) and not path.startswith(_real(frames.START) + os.sep)
 

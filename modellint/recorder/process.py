@@ -17,17 +17,34 @@ if TYPE_CHECKING:
 def begin() -> None:
     """Prepares this process from the environment variables MODELLINT_*; imports nothing heavy."""
     journal = Journal(os.environ["MODELLINT_FOLDER"])
-    _show_stacks(journal.folder)
-    ending.note(journal)
     guard.Guard(journal, may_overwrite=os.environ.get("MODELLINT_ALLOW_WRITES") == "1").install()
     network.Network(journal).install()
-    imports.after("torch", lambda: _watch(journal))
+    if "MODELLINT_FORKS" in os.environ:
+        imports.after("torch", lambda: _watch_forks(journal))
+    else:
+        _prepare(journal)
+        imports.after("torch", lambda: _watch(journal))
+
+
+def _prepare(journal: Journal) -> None:
+    _show_stacks(journal.folder)
+    ending.note(journal)
 
 
 def _watch(journal: Journal) -> None:
     from . import session
 
     session.start(journal)
+
+
+def _watch_forks(journal: Journal) -> None:
+    """This process runs no script any more; each of its forks does, and records into a folder of its own."""
+    from . import forks
+
+    forks.serve(os.environ.pop("MODELLINT_FORKS"))
+    journal.folder = os.environ["MODELLINT_FOLDER"]
+    _prepare(journal)
+    _watch(journal)
 
 
 def _show_stacks(folder: str) -> None:

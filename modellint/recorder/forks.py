@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import select
@@ -19,6 +21,7 @@ def serve(address: str) -> None:
 
     A message asks with a "number", an "environment" and a "log"; it is answered by the "pid", and later by the "code".
     """
+    _import_what_follows()
     if threading.current_thread() is not threading.main_thread():
         os._exit(0)  # a fork would have this thread only
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -44,6 +47,13 @@ def serve(address: str) -> None:
             if ended:
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
                 _tell(connection, {"number": numbers.pop(pid), "code": code})
+
+
+def _import_what_follows() -> None:
+    """What every run imports by its first step: the recorder and, within the optimizers of torch, the compiler."""
+    importlib.import_module(".session", __package__)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("torch._dynamo")
 
 
 def _tell(connection: socket.socket, answer: Dict[str, int]) -> None:

@@ -46,7 +46,7 @@ def _fixes(rule: Rule) -> Iterator[str]:
         return
     bad = [inspect.cleandoc(example) for example in examples(rule.bad) if isinstance(example, str)]
     results = [fixed(rule, example) for example in bad]
-    if results == bad:
+    if bad and results == bad:
         yield f"{rule.name}: no bad example is fixed"
     for number, (example, result) in enumerate(zip(bad, results, strict=True), 1):
         if result != example and findings(rule, result):

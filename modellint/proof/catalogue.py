@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from modellint.core.record import dataclass
-from modellint.measure.run import Run
+from modellint.measure.run import Model, Run
 from modellint.measure.trajectory import norms, reference
 
 from .outcome import trained
@@ -52,6 +52,8 @@ def _clip(run: Run) -> Offers:
     calm = reference(norms(trained(run)), from_first_step=True)
     bound = float(f"{calm:.2g}") if calm else 1.0
     yield Offer("clip", f"clip at {bound:g}, the norm of calm steps", NUMBER, {"bound": bound})
+    if bound > 1.0:
+        yield Offer("clip", "clip at 1", NUMBER, {"bound": 1.0})
 
 
 def _lower_rate(run: Run) -> Offers:
@@ -66,9 +68,8 @@ def _lower_rate(run: Run) -> Offers:
 
 def _normalize(run: Run) -> Offers:
     if run.model and run.model.readout:
-        model = {"name": run.model.name, "parameters": run.model.parameters}
         label = f"normalize what enters `{run.model.readout}`"
-        yield Offer("normalize-readout", label, STRUCTURE, {"model": model, "path": run.model.readout})
+        yield Offer("normalize-readout", label, STRUCTURE, {"model": _known(run.model), "path": run.model.readout})
 
 
 def _weights(run: Run) -> Offers:
@@ -77,13 +78,53 @@ def _weights(run: Run) -> Offers:
         yield Offer("weight-classes", "weight the classes by inverse frequency", OBJECTIVE, given, balances=True)
 
 
+def _focal(run: Run) -> Offers:
+    yield Offer("focal-loss", "focal loss", OBJECTIVE, {}, balances=True)
+
+
+def _higher_rate(run: Run) -> Offers:
+    for factor in (10.0, 100.0):
+        yield Offer("scale-lr", f"learning rate * {factor:,.0f}", NUMBER, {"factor": factor})
+
+
+def _warm_up(run: Run) -> Offers:
+    steps = max(10, run.requested_steps)
+    yield Offer("warm-up", f"learning rate that rises over {steps} steps", NUMBER, {"steps": steps})
+
+
+def _of_model(name: str, label: str, size: int) -> Callable[[Run], Offers]:
+    def made(run: Run) -> Offers:
+        if run.model:
+            yield Offer(name, label, size, {"model": _known(run.model)})
+
+    return made
+
+
+def _known(model: Model) -> dict[str, Any]:
+    return {"name": model.name, "parameters": model.parameters}
+
+
 _PLAIN = {
     "zero-grad": "clear the gradients after each step",
+    "keep-gradients": "clear the gradients after step(), not before",
+    "move-clip": "the same clip, right before step()",
+    "unscale": "unscale the gradients before step()",
     "drop-softmax": "undo the softmax before the loss",
+    "log-probabilities": "give the loss log-probabilities",
+    "flip-sign": "descend instead of ascending",
+    "train-mode": "keep the model in training mode",
+    "reshape-target": "give the target the shape of the prediction",
+    "shuffle": "shuffle the training data",
 }
 _MADE: Mapping[str, Callable[[Run], Offers]] = {
     "clip": _clip,
     "lower-lr": _lower_rate,
-    "normalize-readout": _normalize,
+    "raise-lr": _higher_rate,
+    "warm-up": _warm_up,
     "weight-classes": _weights,
+    "focal-loss": _focal,
+    "normalize-readout": _normalize,
+    "standardise-input": _of_model("standardise-input", "standardise the input", STRUCTURE),
+    "unfreeze": _of_model("unfreeze", "train every parameter", CALL),
+    "re-initialise": _of_model("re-initialise", "initialise constant weights anew", CALL),
 }

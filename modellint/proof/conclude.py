@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from modellint.core.diagnostic import Diagnostic, Report
+from modellint.core.diagnostic import Diagnostic, Report, Verdict
 from modellint.core.proof import Effect, Proof, Spread, Trial
 from modellint.report.numbers import number
 from modellint.report.trials import NORM, spread
@@ -50,7 +50,7 @@ def course(trial: Trial, proof: Proof) -> str:
 def _told(finding: Diagnostic, proof: Proof) -> str | None:
     """What the best of the finding's own remedies did."""
     own = [t for t in proof.trials if finding.rule in t.rules and t.effect in ORDER and len(t.remedies) == 1]
-    if not own or not finding.verdict.convicts:
+    if not own or not (finding.verdict.convicts or finding.rule == proof.root):
         return None
     best = min(own, key=lambda trial: ORDER.index(trial.effect or Effect.WORSE))
     said = SAID[best.effect or Effect.WORSE]
@@ -75,7 +75,8 @@ def _led(findings: tuple[Diagnostic, ...], proof: Proof) -> Iterator[Diagnostic]
     folded = [f.rule for f in findings if f.verdict.convicts and f.rule in trial.gone and f.rule != root]
     for finding in sorted(findings, key=lambda finding: finding.rule != root):
         if finding.rule == root:
-            yield replace(finding, causes=(), explains=tuple(dict.fromkeys((*finding.explains, *folded))))
+            said = finding.verdict if finding.verdict.convicts else Verdict.CONFIRMED
+            yield replace(finding, verdict=said, causes=(), explains=tuple(dict.fromkeys((*finding.explains, *folded))))
         elif finding.rule in folded and finding.verdict.convicts:
             yield replace(finding, causes=tuple(dict.fromkeys((root, *finding.causes))))
         else:

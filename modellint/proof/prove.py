@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from modellint.core.diagnostic import Diagnostic, Report
+from modellint.core.diagnostic import Diagnostic, Report, Severity
+from modellint.core.diagnostic import Verdict as Said
 from modellint.core.proof import Effect, Proof, Spread, Trial
 from modellint.core.record import dataclass
 from modellint.core.rule import Rule, RuntimeRule
 from modellint.measure.run import Run
 from modellint.measure.statistics import median
+from modellint.measure.trajectory import falls
 
 from . import verdict
 from .catalogue import Offer, offers
-from .outcome import Outcome, outcome
+from .outcome import Outcome, losses, outcome, trained
 from .schedule import SEEDS, Job, Schedule
 from .verdict import Verdict
 
@@ -39,10 +41,10 @@ class Tried:
     verdict: Verdict
 
 
-def candidates(report: Report, run: Run, rules: Rules) -> list[Candidate]:
-    """The remedies of what is convicted, in the order of the report; of each, first the rules that it suits best."""
+def candidates(findings: Sequence[Diagnostic], run: Run, rules: Rules) -> list[Candidate]:
+    """The remedies of the findings, in their order; of each remedy, first the rules that it suits best."""
     asked: dict[str, list[tuple[int, str]]] = {}
-    for finding in convicted(report):
+    for finding in findings:
         for place, name in enumerate(rules[finding.rule].remedies if finding.rule in rules else ()):
             asked.setdefault(name, []).append((place, finding.rule))
     made = ((tuple(offers(name, run)), sorted(wanting, key=_place)) for name, wanting in asked.items())
@@ -53,8 +55,11 @@ def _place(wanting: tuple[int, str]) -> int:
     return wanting[0]
 
 
-def convicted(report: Report) -> Iterator[Diagnostic]:
-    return (finding for finding in report.diagnostics if finding.verdict.convicts)
+def leading(report: Report, run: Run) -> list[Diagnostic]:
+    """What is convicted; and what is only suspected, where the run is ill or does not learn."""
+    loud = [finding for finding in report.at_least(Severity.WARNING) if finding.verdict.convicts]
+    suspected = [finding for finding in report.diagnostics if finding.verdict is Said.SUSPECTED]
+    return [*loud, *suspected] if loud or not falls(list(losses(trained(run)))) else loud
 
 
 class Prover:
@@ -62,8 +67,8 @@ class Prover:
 
     def __init__(self, report: Report, run: Run, rules: Rules, schedule: Schedule, steps: int) -> None:
         self._rules, self._schedule, self._steps, self._first = rules, schedule, steps, run
-        self._findings = list(convicted(report))
-        self._candidates = candidates(report, run, rules)
+        self._findings = leading(report, run)
+        self._candidates = candidates(self._findings, run, rules)
         self._found: list[Outcome] = []
         self._noise = 0.0
 
@@ -121,17 +126,20 @@ class Prover:
             known = verdict.judge_balance(self._found, done, names)
         else:
             known = verdict.judge(self._found, done, names, self._symptoms(rules), self._noise)
+        if not any(finding.verdict.convicts for finding in self._findings if finding.rule in rules):
+            known = verdict.of_a_suspicion(known, self._found)
         return Tried(offered, rules, tuple(done), known)
 
     def _symptoms(self, rules: Sequence[str]) -> list[str]:
         """What should end with these findings: they themselves, and what they explain."""
         ended = {name for rule in rules for name in (rule, *self._rules[rule].explains)}
-        return [f.rule for f in self._findings if f.rule in ended]
+        return [f.rule for f in self._findings if f.rule in ended and f.verdict.convicts]
 
     def _outcome(self, run: Run) -> Outcome:
         """The findings are sought in as many steps as the probe had: what they are held against depends on it."""
         probed = replace(run, steps=tuple(step for step in run.steps if step.index < self._first.requested_steps))
-        seen = frozenset(finding.rule for finding in self._findings if _holds(finding, probed, self._rules))
+        convicted = (finding for finding in self._findings if finding.verdict.convicts)
+        seen = frozenset(finding.rule for finding in convicted if _holds(finding, probed, self._rules))
         return outcome(run, self._steps, seen)
 
     def _proof(self, tried: Sequence[Tried], root: Tried | None) -> Proof:
@@ -159,9 +167,10 @@ class Prover:
         )
 
     def _gone(self, tried: Tried) -> Iterator[str]:
-        seen = dict.fromkeys(finding.rule for finding in self._findings)
+        seen = frozenset[str]().union(*(outcome.symptoms for outcome in self._found))
         still = verdict.left(tried.outcomes, seen) if tried.outcomes else seen
-        yield from (rule for rule in seen if rule not in still)
+        rules = dict.fromkeys(finding.rule for finding in self._findings)
+        yield from (rule for rule in rules if rule in seen and rule not in still)
 
 
 def _change(tried: Tried) -> tuple[int, float]:
@@ -170,13 +179,13 @@ def _change(tried: Tried) -> tuple[int, float]:
 
 
 def _holds(finding: Diagnostic, run: Run, rules: Rules) -> bool:
-    """Whether the run still shows the finding; what cannot be measured stays."""
+    """Whether the run shows the finding, as far as that can be measured."""
     rule = rules.get(finding.rule)
     if isinstance(rule, RuntimeRule):
         found = (d for d in rule.check(run) if isinstance(d, Diagnostic))
         return any(d.verdict.convicts and d.level.rank >= finding.level.rank for d in found)
     evidence = rule.confirm(run, finding) if rule else None
-    return evidence is None or evidence.holds
+    return evidence is not None and evidence.holds
 
 
 def _trial(outcomes: Sequence[Outcome]) -> Trial:

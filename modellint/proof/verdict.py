@@ -68,6 +68,15 @@ def judge(
     return Verdict(Effect.NO_EFFECT, "the loss differs by no more than by chance", progress)
 
 
+def of_a_suspicion(known: Verdict, found: Outcomes) -> Verdict:
+    """What nothing has convicted is proven only where the runs as found do not learn."""
+    start = median(outcome.losses[0] for outcome in found)
+    learns = all(o.finite and start - end(o.losses) > BAR * abs(start) for o in found)
+    if known.effect is not Effect.CURED or not learns:
+        return known
+    return Verdict(Effect.IMPROVED, "the loss falls further, and as found it falls too", known.progress)
+
+
 def left(tried: Outcomes, symptoms: Iterable[str]) -> list[str]:
     """The symptoms that most of the runs still show."""
     return [name for name in symptoms if 2 * sum(name in outcome.symptoms for outcome in tried) > len(tried)]

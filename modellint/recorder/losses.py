@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import frames, marks, pairs
+from .objective import objective
 from .patches import Patches, Watch, guarded
 from .rows import Rows, flat
 from .tensors import is_plain, quiet
@@ -62,7 +63,7 @@ def call(function: Any, args: Any, kwargs: Any, result: Tensor) -> marks.LossCal
     rows = _rows(given) if name in ("cross_entropy", "nll_loss") else None
     dense = rows is not None and given["input"].ndim > 2
     reduction = str(given.get("reduction", "mean"))
-    value = None if rows else _value(function, bound, result)
+    value = None if rows else objective(function, bound.arguments, result)
     pair = pairs.facts(given) if name in pairs.NAMES else None
     return marks.LossCall(
         kind, frames.place(), weighted, given.get("ignore_index"), rows, reduction, dense, value, pair
@@ -73,17 +74,3 @@ def _rows(given: Any) -> Optional[Rows]:
     with quiet():
         matrix = flat(given["input"].detach(), given["target"])
         return Rows(*matrix, given["ignore_index"]) if matrix else None
-
-
-def _value(function: Any, bound: inspect.BoundArguments, result: Tensor) -> Tensor:
-    """Of a loss whose target has another shape, what it would be without broadcasting."""
-    given, target = bound.arguments.get("input"), bound.arguments.get("target")
-    with quiet():
-        if isinstance(given, Tensor) and isinstance(target, Tensor) and _broadcasts(given, target):
-            matched = {**bound.arguments, "input": given.detach(), "target": target.reshape(given.shape)}
-            result = inspect.unwrap(function)(**matched)
-        return result.detach().mean()
-
-
-def _broadcasts(given: Tensor, target: Tensor) -> bool:
-    return given.shape != target.shape and given.numel() == target.numel()

@@ -24,6 +24,7 @@ class LossShapeBroadcast(GraphRule):
 
     code, severity, certain, topic = "ML216", Severity.ERROR, True, "structure"
     explains = ("loss-not-falling",)
+    remedy = "reshape-target"
     bad = (
         Graph.of("input y shape=8", "input x shape=8x4", "linear head shape=8x1", "loss mse_loss <- head, y"),
         Graph.of(

@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Script, Severity, Step
+from modellint import Diagnostic, Evidence, Fix, Graph, GraphRule, Passed, Run, Script, Severity, Step
+from modellint.core import edit
 from modellint.graph.amplify import amplifiers, residual_additions
 from modellint.graph.features import HIDDEN, feeding
 from modellint.graph.node import Node, Role
@@ -131,6 +132,15 @@ class ReadoutWithoutNorm(GraphRule):
         found = {readout.location: readout for loss in losses for way in loss.inputs for readout in self._raw(way)}
         for readout in found.values():
             yield self.at(readout, "no norm between the readout and the layer that feeds it")
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """A LayerNorm in front of the layer where it is made: the names in its saved states change."""
+        ways = [way for loss in script.losses for way in loss.inputs]
+        for readout in (found for way in ways for found in self._raw(way) if found.location == finding.location):
+            if readout.made.line and readout.made.path == script.path and readout.short == "Linear":
+                norm = "{receiver}.Sequential({receiver}.LayerNorm({0|in_features}), {whole})"
+                return Fix((edit.replace(readout.made, norm),), safe=False)
+        return None
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         measured = (self._explodes(run), self._starts(run)) if may_be_at(run, finding.location) else ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
+from modellint import Diagnostic, Evidence, Fix, Passed, Run, RuntimeRule, Script, Severity, Step
+from modellint.core import edit
 from modellint.measure.run import Loss, Pair, Parameter
 from modellint.measure.statistics import effective_classes, imbalance_sigma
 
@@ -39,7 +40,7 @@ class ClassImbalance(RuntimeRule):
     """
 
     code, severity = "ML317", Severity.WARNING
-    remedy = "weight-classes"
+    remedy = ("weight-classes", "focal-loss")
     needs = "at least 50 labels of a class loss, of more than one class"
     effective, rows, sigma = 0.7, 50, 5.0
     bad = (
@@ -75,6 +76,14 @@ class ClassImbalance(RuntimeRule):
             yield self.passed(
                 "the classes are balanced: rate of the most common", f"{max(counts.values()) / total:.1%}"
             )
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """Weights from the labels of each batch: those of the whole data set are better, and not known here."""
+        loss = next((loss for loss in script.losses if loss.location == finding.location), None)
+        weights = "1 / {1}.bincount(minlength={0}.shape[1]).clamp(min=1)"
+        if loss is None or loss.kind != "CrossEntropyLoss" or loss.made is not None:
+            return None
+        return Fix((edit.add(loss.call, "weight", weights),), safe=False)
 
     def _finding(self, run: Run, counts: Mapping[int, int], classes: int, share: float) -> Diagnostic:
         total = sum(counts.values())

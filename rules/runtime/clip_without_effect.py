@@ -37,7 +37,7 @@ class ClipWithoutEffect(RuntimeRule):
 
     code, severity, topic = "ML307", Severity.WARNING, "gradients"
     explains, twins = ("exploding-gradients",), ("clip-never-binds",)
-    remedy = "clip"
+    remedy = ("move-clip", "clip")
     needs = "a call that clips the norm of gradients"
     tolerance = TOLERANCE
     bad = (

@@ -34,6 +34,7 @@ class CollapsedPredictions(RuntimeRule):
 
     code, severity, topic = "ML309", Severity.WARNING, "predictions"
     explains = ("loss-not-falling",)
+    remedy = ("lower-lr", "normalize-readout", "standardise-input")
     needs = "predictions and labels of at least three successive steps"
     steps, sigma, share, excess = 3, 4.0, 0.6, 1.5
     bad = (

@@ -34,6 +34,7 @@ class FrozenWeights(RuntimeRule):
 
     code, severity = "ML316", Severity.ERROR
     explains = ("loss-not-falling",)
+    remedy = ("unfreeze", "keep-gradients", "raise-lr")
     needs = "the updates of three steps"
     steps = 3
     bad = (_run(*[{"a": 0.0, "b": 0.0}] * 4), _run(*[{"a": 0.0}] * 3, rate=1e-9))

@@ -28,6 +28,7 @@ class IdenticalOutputs(RuntimeRule):
 
     code, severity, topic = "ML310", Severity.WARNING, "predictions"
     explains = ("collapsed-predictions", "loss-not-falling")
+    remedy = ("re-initialise", "standardise-input")
     needs = "logits of a batch of at least two samples, from the third step on"
     relative = 1e-6
     bad = (_run(0.0, -0.3, 0.4), _run(1e-9, -0.3, 0.4))

@@ -35,7 +35,7 @@ class UnscaledFeatures(RuntimeRule):
 
     code, severity = "ML312", Severity.WARNING
     explains = ("bad-initial-loss", "collapsed-predictions", "loss-not-falling")
-    remedy = "normalize-readout"
+    remedy = ("normalize-readout", "standardise-input")
     needs = "the features that enter the readout, and a class loss"
     std, left, growth = 10.0, 1.5, GROWTH
     bad = (

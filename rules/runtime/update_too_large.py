@@ -48,7 +48,7 @@ class UpdateTooLarge(RuntimeRule):
         "collapsed-features",
         "loss-not-falling",
     )
-    remedy = "lower-lr"
+    remedy = ("lower-lr", "warm-up")
     needs = "the updates of at least two weight matrices in three steps after the second"
     ratio, growth = 0.1, 10.0
     bad = (

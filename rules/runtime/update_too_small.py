@@ -46,6 +46,7 @@ class UpdateTooSmall(RuntimeRule):
 
     code, severity = "ML315", Severity.WARNING
     explains = ("loss-not-falling",)
+    remedy = "raise-lr"
     needs = "the updates of five steps whose learning rate does not rise"
     ratio, steps = 1e-4, 5
     bad = (_run([{"a": 1e-8, "b": 4e-7}], _FLAT), _run([{"a": 1e-5}], _FALLING))

@@ -43,6 +43,7 @@ class VanishingGradients(RuntimeRule):
 
     code, severity, topic = "ML303", Severity.WARNING, "gradients"
     explains = ("loss-not-falling", "collapsed-features", "identical-outputs")
+    remedy = "re-initialise"
     needs = "gradients of the readout and of a weight matrix before it, in three steps after the second"
     ratio = 1e-3
     bad = (_run([1e-5], 0.2, _FLAT), _run([1e-7, 1e-6], 0.2, _FALLING))

@@ -30,7 +30,7 @@ class ClipAfterStep(SourceRule):
 
     code, severity, certain, topic = "ML104", Severity.ERROR, True, "gradients"
     explains, twins = ("exploding-gradients",), ("clip-without-effect",)
-    remedy = "clip"
+    remedy = "move-clip"
     words = ("clip_grad", ".backward(")
     bad = (
         """

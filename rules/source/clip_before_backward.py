@@ -31,7 +31,7 @@ class ClipBeforeBackward(SourceRule):
 
     code, severity, certain, topic = "ML105", Severity.ERROR, True, "gradients"
     explains, twins = ("exploding-gradients",), ("clip-without-effect",)
-    remedy = "clip"
+    remedy = "move-clip"
     words = ("clip_grad", ".backward(")
     bad = (
         """

@@ -33,6 +33,7 @@ class ClipScaledGradients(SourceRule):
 
     code, severity, certain, topic = "ML106", Severity.ERROR, True, "gradients"
     explains = ("update-too-large", "loss-not-falling")
+    remedy = "move-clip"
     words = (("clip_grad", "scale"), ("clip_grad", "Scaler"))
     share = 0.5
     bad = (

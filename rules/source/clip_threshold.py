@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
 from modellint.measure import clipping
 from modellint.measure.run import Clip
 from modellint.measure.trajectory import explosions
-from modellint.source.facts import Act
+from modellint.source import lookup
 
 
 def _run(bound: float, *norms: float) -> Run:
@@ -114,6 +115,13 @@ class ClipThreshold(SourceRule):
                 yield self.at(clip, "clips the gradients to infinity, and nothing reads the norm", certain=True)
             elif self.largest <= smallest < math.inf:
                 yield self.at(clip, f"clips the gradients to {smallest:g}, a bound that hardly any gradient reaches")
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        for _, clip in lookup.acts(script, finding):
+            bound = clip.call.argument(1, "max_norm") or clip.call.argument(1, "clip_value")
+            if bound is not None:
+                return Fix((edit.replace(bound, "1.0"),), safe=False)
+        return None
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         seen = [(c.norm, c.bound) for _, c in clipping.calls(run, finding.location) if c.norm is not None]

@@ -29,7 +29,7 @@ class ClipWrongParameters(SourceRule):
 
     code, severity, certain, topic = "ML108", Severity.ERROR, True, "gradients"
     explains, twins = ("exploding-gradients",), ("clip-without-effect",)
-    remedy = "clip"
+    remedy = "move-clip"
     words = ("clip_grad", "clip_master_grads")
     bad = (
         """

@@ -38,6 +38,7 @@ class ConstantInitialisation(SourceRule):
 
     code, severity, certain, topic = "ML139", Severity.WARNING, True, "structure"
     explains = ("zero-gradients",)
+    remedy = "re-initialise"
     words = (
         ("weight.", WEIGHTS_FILLED), ("weight", WEIGHTS_SET), ("init.", "_(", ".parameters()"),
         (".fill_(", ".parameters()"), (".zero_(", ".parameters()", "optim"),

@@ -30,6 +30,7 @@ class FrozenFreshParameters(SourceRule):
     """
 
     code, severity, certain, topic = "ML138", Severity.WARNING, True, "structure"
+    remedy = "unfreeze"
     words = (("requires_grad = False", "nn."), ("requires_grad=False", "parameters()"), "requires_grad_(False)")
     bad = (
         """

@@ -29,6 +29,7 @@ class KlDivInputNotLog(SourceRule):
     """
 
     code, severity, certain, topic = "ML114", Severity.ERROR, True, "structure"
+    remedy = "log-probabilities"
     words = ("KLDivLoss", ("kl_div", pattern(rb"\bkl_div\b")))
     bad = (
         """

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
 from modellint.core.diagnostic import Location
 from modellint.measure.run import Optimizer, Parameter
 from modellint.measure.statistics import median
 from modellint.measure.trajectory import no_better_than_guessing
 
 ADAM = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "AMSGrad", "FusedAdam", "Lamb", "LAMB", "FusedLAMB")
+
+
+USUAL = {"SGD": "0.1", "ASGD": "0.1", "Adagrad": "1e-2"}  # others 1e-3
 
 
 def _run(ratio: float, *losses: float) -> Run:
@@ -38,7 +42,7 @@ class LargeLearningRate(SourceRule):
 
     code, severity = "ML140", Severity.WARNING
     explains = ("update-too-large", "exploding-gradients", "loss-not-falling")
-    remedy = "lower-lr"
+    remedy = ("lower-lr", "warm-up")
     words = ("Adam(", "AdamW(", "SGD(", "RMSprop(", "Adagrad(", "LAMB(", "Lamb(", "torch.optim, ")
     adam, rmsprop, sgd, adagrad = 0.03, 0.03, 3.0, 0.3
     ratio = 0.1
@@ -53,6 +57,20 @@ class LargeLearningRate(SourceRule):
         """,
         """
         groups = [{"params": body.parameters(), "lr": 1e-4}, {"params": head.parameters(), "lr": 10.0}]
+        optimizer = torch.optim.SGD(groups, lr=0.1)
+        """,
+    )
+    fixed = (
+        "optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)",
+        """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float, default=1e-3)
+        args = parser.parse_args()
+        optimizer = torch.optim.AdamW([{"params": head.parameters()}, {"params": body.parameters()}], args.lr)
+        """,
+        """
+        groups = [{"params": body.parameters(), "lr": 1e-4}, {"params": head.parameters(), "lr": 0.1}]
         optimizer = torch.optim.SGD(groups, lr=0.1)
         """,
     )
@@ -85,6 +103,15 @@ class LargeLearningRate(SourceRule):
     def _limit(self, family: str) -> float | None:
         limits = {"SGD": self.sgd, "ASGD": self.sgd, "RMSprop": self.rmsprop, "Adagrad": self.adagrad}
         return self.adam if family in ADAM else limits.get(family)
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        made = next((made for made in script.optimizers if made.location == finding.location), None)
+        limit = self._limit(made.family) if made is not None else None
+        if made is None or limit is None:
+            return None
+        rates = {rate.location: rate for rate in made.rates if rate.value > limit and rate.location.line}
+        edits = tuple(edit.replace(rate, USUAL.get(made.family, "1e-3")) for rate in rates.values())
+        return Fix(edits, safe=False) if edits else None
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         for index, _ in enumerate(run.optimizers):

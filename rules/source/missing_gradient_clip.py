@@ -36,7 +36,7 @@ class MissingGradientClip(SourceRule):
 
     code, severity, topic = "ML109", Severity.WARNING, "gradients"
     explains = ("exploding-gradients",)
-    remedy = "clip"
+    remedy = ("clip", "lower-lr")
     words = (".backward(",)
     depth = 10
     bad = (

@@ -30,6 +30,7 @@ class NllInputNotLogProbabilities(SourceRule):
 
     code, severity, certain, topic = "ML113", Severity.ERROR, True, "structure"
     twins = ("softmax-before-loss",)
+    remedy = "log-probabilities"
     words = ("NLLLoss", ("nll_loss", pattern(rb"\bnll_loss\b")))
     bad = (
         """

@@ -39,6 +39,7 @@ class OptimizerParameters(SourceRule):
 
     code, severity, certain, topic = "ML124", Severity.ERROR, True, "structure"
     explains = ("loss-not-falling",)
+    remedy = "unfreeze"
     twins = ("loose-parameters",)
     words = (("parameters()", pattern(rb"\boptim\b|ptimizer|Adam|SGD|RMSprop")), ".backward(")
     bad = (

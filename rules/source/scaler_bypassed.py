@@ -29,6 +29,7 @@ class ScalerBypassed(SourceRule):
 
     code, severity, certain, topic = "ML110", Severity.ERROR, True, "gradients"
     explains = ("update-too-large", "exploding-gradients", "loss-not-falling", "non-finite")
+    remedy = "unscale"
     words = (("scale", ".step("), ("Scaler", ".step("))
     share = 0.5
     bad = (

@@ -26,6 +26,7 @@ class SigmoidLossMismatch(SourceRule):
     """
 
     code, severity, certain, topic = "ML112", Severity.ERROR, True, "structure"
+    remedy = "drop-softmax"
     words = ("BCE", ("binary_cross_entropy", pattern(rb"\bbinary_cross_entropy(?:_with_logits)?\b")))
     bad = (
         """

@@ -29,6 +29,7 @@ class TrainEvalMode(SourceRule):
     """
 
     code, severity, certain, topic = "ML119", Severity.WARNING, True, "evaluation"
+    remedy = "train-mode"
     twins = ("trained-in-evaluation-mode", "evaluated-in-training-mode")
     words = (
         *((hint, NAMED) for hint in (".eval(", "no_grad():", "inference_mode():", "load_state_dict(")),

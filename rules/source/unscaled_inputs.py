@@ -38,6 +38,7 @@ class UnscaledInputs(SourceRule):
     """
 
     code, severity, topic = "ML135", Severity.WARNING, "data"
+    remedy = "standardise-input"
     std = 10.0
     words = (
         "imread",

@@ -41,6 +41,7 @@ class UnshuffledTrainingData(SourceRule):
     """
 
     code, severity, topic = "ML122", Severity.WARNING, "data"
+    remedy = "shuffle"
     words = ("DataLoader(",)
     excess = 0.3
     rows = 64

@@ -14,13 +14,16 @@ Known = Dict[str, Any]  # "name" of the class and "parameters", the number of sc
 
 
 def on_first_call(patches: Patches, known: Known, act: Callable[[torch.nn.Module], Any]) -> None:
-    """`act` once on each module that is such a model, before its first forward."""
+    """`act` once on each module that is such a model, before its first forward; layers may have been replaced before."""
     seen: Any = weakref.WeakKeyDictionary()
 
     def entered(module: torch.nn.Module, args: Any) -> None:
-        if type(module).__name__ == known["name"] and module not in seen:
+        if type(module).__name__ == known["name"] and module not in seen and _size(module) == known["parameters"]:
             seen[module] = True
-            if sum(parameter.numel() for parameter in module.parameters()) == known["parameters"]:
-                act(module)
+            act(module)
 
     patches.hook(modules.register_module_forward_pre_hook(entered))
+
+
+def _size(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -30,7 +30,8 @@ def replace(tree: Tree, edit: Edit) -> Change:
 
 def _expression(code: str, path: Path) -> cst.BaseExpression:
     """The code in the place of the last node of `path`, in parentheses where it needs them there."""
-    free = isinstance(path[-2], cst.Arg) or names.is_atom(code)
+    whole = isinstance(path[-2], cst.Assign | cst.AnnAssign) and "\n" not in code
+    free = whole or isinstance(path[-2], cst.Arg | cst.DictElement) or names.is_atom(code)
     return cst.parse_expression(code if free and ":=" not in code else f"({code})")
 
 
@@ -66,7 +67,10 @@ def add(tree: Tree, edit: Edit) -> Change:
     path = tree.path(edit.place)
     call = _call(path)
     _require_new(call, edit.name)
-    new = cst.Arg(cst.parse_expression(edit.text), keyword=cst.Name(edit.name), equal=TIGHT)
+    filled = fill(tree, call, edit.text)
+    if not all(isinstance(part, cst.Name) for part in filled.kept):
+        raise FixError("what would be computed twice may do more than to give a value")
+    new = cst.Arg(cst.parse_expression(filled.code), keyword=cst.Name(edit.name), equal=TIGHT)
     if not call.args:
         return _replaced(tree, path, call.with_changes(args=[new]))
     *before, last = call.args

@@ -67,7 +67,10 @@ def dropped(of: cst.CSTNode, kept: tuple[cst.CSTNode, ...]) -> Iterator[cst.Base
     """The values that get lost when only `kept` remains of a call; that the function itself may go, the rule knows."""
     if of in kept or (isinstance(of, cst.UnaryOperation) and of.expression in kept):
         return
-    assert isinstance(of, cst.Call)
+    if not isinstance(of, cst.Call):
+        if isinstance(of, cst.BaseExpression):
+            yield of
+        return
     if isinstance(of.func, cst.Attribute) and of.func.value not in kept:
         yield of.func.value
     if isinstance(of.func, cst.Call):  # `nn.Softmax(dim=1)(x)`

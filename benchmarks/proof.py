@@ -85,6 +85,24 @@ def rows(names: list[str], keep: Path | None) -> Iterator[tuple[str, ...]]:
         yield name, ROOTS[name][0], leads(report), right, proven, cures, str(runs), f"{proof['seconds']:.0f}"
 
 
+def proposals(names: list[str], keep: Path | None) -> Iterator[tuple[str, ...]]:
+    """Of healthy scripts: what is found, and what `--prove` proposes, which should be nothing."""
+    for name in names:
+        report = prove(script(name, "healthy"))
+        if keep:
+            (keep / f"healthy-{name}.json").write_text(json.dumps(report))
+        loud = sum(finding["severity"] != "note" for finding in report["diagnostics"])
+        trials = report["proof"]["trials"] if report["proof"] else []
+        cures = [trial["label"] for trial in trials if trial["effect"] == "cured"]
+        yield name, str(loud), str(len(trials)), "; ".join(cures)
+
+
+HEALTHY = (
+    *("adding_problem", "bandit", "bike_rentals", "char_tagger", "clusters", "digits_cnn", "dqn", "face_vae", "fraud"),
+    *("gan", "gradient_accumulation", "house_prices", "lbfgs_fit", "moons_gan", "price_range", "residual_tower"),
+    *("rock_samples", "seed_classifier", "spirals", "stroke_digits", "tiny_lm", "vae", "weather_station", "wgan"),
+)
+HEALTHY_TITLES = ("healthy script", "loud findings", "remedies tried", "remedies proposed")
 TITLES = ("fixture", "root cause", "named first", "right", "by", "remedies that cure", "re-runs", "seconds")
 
 
@@ -94,17 +112,28 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--write", type=Path)
     given = parser.parse_args()
-    lines = [f"| {' | '.join(TITLES)} |", f"|{' --- |' * len(TITLES)}"]
-    found = []
-    for row in rows(given.names or list(ROOTS), given.json):
+    lines, found = [], []
+    for row in _table(TITLES, rows(given.names or list(ROOTS), given.json), lines):
         found.append(row)
-        lines.append(f"| {' | '.join(row)} |")
-        print(lines[-1], flush=True)
-    right = sum(row[3] == "yes" for row in found)
-    lines += ["", f"{right} of {len(found)} root causes are named first."]
-    print(lines[-1])
+    right, proven = sum(row[3] == "yes" for row in found), [row for row in found if row[4] == "proven"]
+    lines += [
+        "",
+        f"{right} of {len(found)} root causes are named first; of the {len(proven)} that a re-run has proven,",
+    ]
+    lines += [f"{sum(row[3] == 'yes' for row in proven)} are right.", ""]
+    healthy = [] if given.names else list(_table(HEALTHY_TITLES, proposals(list(HEALTHY), given.json), lines))
+    lines += ["", f"Of {len(healthy)} healthy scripts, {sum(bool(row[3]) for row in healthy)} get a proposal."]
+    print(*lines[-5:], sep="\n")
     if given.write:
         given.write.write_text("\n".join(lines) + "\n")
+
+
+def _table(titles: tuple[str, ...], rows: Iterator[tuple[str, ...]], lines: list[str]) -> Iterator[tuple[str, ...]]:
+    lines += [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    for row in rows:
+        lines.append(f"| {' | '.join(row)} |")
+        print(lines[-1], flush=True)
+        yield row
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from modellint.core.proof import Effect, Proof
 from modellint.core.record import dataclass
 from modellint.measure.run import Run
 
+from .comparison import compare
+
 ROUNDS = 5
 Proven = Callable[[Sequence[str]], tuple[Report, Run]]
 
@@ -54,7 +56,12 @@ class Mender:
                 return
             rule, path, data = step
             originals.setdefault(path, Path(path).read_bytes())
-            state = State(*self._prove(self._put(path, data)), {**state.edited, path: data}, (*state.made, rule))
+            before = Path(self._copy or path).read_bytes()
+            after = State(*self._prove(self._put(path, data)), {**state.edited, path: data}, (*state.made, rule))
+            if not _is_better(state, after, rule):
+                self._put(path, before)
+                return
+            state = after
             yield state
 
     def close(self) -> None:
@@ -65,7 +72,7 @@ class Mender:
         """The rule, the file and what it holds after the first fix that can be made."""
         from modellint.source import fix
 
-        for finding in _curing(state.report) if state.report.proof else ():
+        for finding in _wanted(state):
             path = finding.location.path or ""
             edit = self._edit(finding, state.run)
             if edit is None or (self._is_beyond(path) and not self._apply):
@@ -105,12 +112,24 @@ class Mender:
         return tuple(str(self._copy) if word == self._script else word for word in self._command)
 
 
-def _curing(report: Report) -> Iterator[Diagnostic]:
-    """The findings whose remedy cures, the root cause first."""
-    proof = report.proof or Proof()
-    cured = [rule for trial in proof.trials if trial.effect is Effect.CURED for rule in trial.rules]
-    wanted = [rule for rule in dict.fromkeys((proof.root, *cured)) if rule]
-    yield from (finding for rule in wanted for finding in report.diagnostics if finding.rule == rule)
+def _wanted(state: State) -> Iterator[Diagnostic]:
+    """The findings whose remedy cures, the root cause first; after such a fix also those whose remedy does no harm."""
+    proof = state.report.proof or Proof()
+    cured = _rules(proof, Effect.CURED)
+    harmless = _rules(proof, Effect.IMPROVED, Effect.NO_EFFECT) if state.made else []
+    wanted = [rule for rule in dict.fromkeys((proof.root, *cured, *harmless)) if rule]
+    yield from (finding for rule in wanted for finding in state.report.diagnostics if finding.rule == rule)
+
+
+def _rules(proof: Proof, *effects: Effect) -> list[str]:
+    return [rule for trial in proof.trials if trial.effect in effects for rule in trial.rules]
+
+
+def _is_better(before: State, after: State, rule: str) -> bool:
+    """The finding is gone, and the run is no worse for it."""
+    if after.report.problem is not None or any(finding.rule == rule for finding in after.left):
+        return False
+    return compare(before.run, before.report, after.run, after.report).verdict != "worse"
 
 
 def _same(one: str | Path, other: str | Path) -> bool:

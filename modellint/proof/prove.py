@@ -81,7 +81,8 @@ class Prover:
         ranked = verdict.against_the_best([tried.verdict for tried in singles])
         singles = [replace(tried, verdict=known) for tried, known in zip(singles, ranked, strict=True)]
         cures = [tried for tried in singles if tried.verdict.effect is Effect.CURED]
-        tried = [*singles, *([] if cures else self._pairs(singles))]
+        ill = self._found and not verdict.learns(self._found)
+        tried = [*singles, *(self._pairs(singles) if ill and not cures else [])]
         return self._proof(tried, min(cures, key=_change, default=None))
 
     def _begin(self) -> None:
@@ -105,7 +106,7 @@ class Prover:
     def _pairs(self, singles: Sequence[Tried]) -> list[Tried]:
         best: dict[str, Tried] = {}
         for tried in sorted(singles, key=lambda tried: -tried.verdict.progress):
-            if tried.verdict.effect in (Effect.IMPROVED, Effect.NO_EFFECT):
+            if tried.verdict.effect in (Effect.IMPROVED, Effect.NO_EFFECT) and not tried.offers[0].balances:
                 best.setdefault(tried.offers[0].name, tried)
         pairs = combinations(list(best.values())[:PAIRED], 2)
         return self._try([((*a.offers, *b.offers), (*a.rules, *b.rules)) for a, b in pairs])
@@ -131,9 +132,13 @@ class Prover:
         return Tried(offered, rules, tuple(done), known)
 
     def _symptoms(self, rules: Sequence[str]) -> list[str]:
-        """What should end with these findings: they themselves, and what they explain."""
+        """What the run should no longer show without these findings: they themselves, and what they explain.
+
+        Only what was measured: the calls of the script are seen as they are written, whatever a remedy makes of them.
+        """
         ended = {name for rule in rules for name in (rule, *self._rules[rule].explains)}
-        return [f.rule for f in self._findings if f.rule in ended and f.verdict.convicts]
+        measured = (finding.rule for finding in self._findings if isinstance(self._rules[finding.rule], RuntimeRule))
+        return [rule for rule in dict.fromkeys(measured) if rule in ended]
 
     def _outcome(self, run: Run) -> Outcome:
         """The findings are sought in as many steps as the probe had: what they are held against depends on it."""

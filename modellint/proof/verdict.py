@@ -70,11 +70,15 @@ def judge(
 
 def of_a_suspicion(known: Verdict, found: Outcomes) -> Verdict:
     """What nothing has convicted is proven only where the runs as found do not learn."""
-    start = median(outcome.losses[0] for outcome in found)
-    learns = all(o.finite and start - end(o.losses) > BAR * abs(start) for o in found)
-    if known.effect is not Effect.CURED or not learns:
+    if known.effect is not Effect.CURED or not learns(found):
         return known
     return Verdict(Effect.IMPROVED, "the loss falls further, and as found it falls too", known.progress)
+
+
+def learns(found: Outcomes) -> bool:
+    """Whether the loss falls in every seed."""
+    start = median(outcome.losses[0] for outcome in found)
+    return all(outcome.finite and start - end(outcome.losses) > BAR * abs(start) for outcome in found)
 
 
 def left(tried: Outcomes, symptoms: Iterable[str]) -> list[str]:

@@ -112,9 +112,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--write", type=Path)
     given = parser.parse_args()
-    lines, found = [], []
-    for row in _table(TITLES, rows(given.names or list(ROOTS), given.json), lines):
-        found.append(row)
+    lines: list[str] = []
+    found = list(_table(TITLES, rows(given.names or list(ROOTS), given.json), lines))
     right, proven = sum(row[3] == "yes" for row in found), [row for row in found if row[4] == "proven"]
     lines += [
         "",

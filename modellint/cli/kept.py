@@ -37,5 +37,5 @@ def load(name: str) -> Run:
         return merge.load(path)
     except FileNotFoundError as error:
         raise UsageError(f"{name}: no recorded run, and none is kept under this name") from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{name}: no recorded run: {error}") from error

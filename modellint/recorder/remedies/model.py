@@ -14,13 +14,18 @@ Known = Dict[str, Any]  # "name" of the class and "parameters", the number of sc
 
 
 def on_first_call(patches: Patches, known: Known, act: Callable[[torch.nn.Module], Any]) -> None:
-    """`act` once on each module that is such a model, before its first forward; layers may have been replaced before."""
+    """`act` once on each module that is such a model, before its first forward; layers may have been replaced before.
+
+    A hook that `act` has put on the model itself comes too late for this call: it may return it to be called now.
+    """
     seen: Any = weakref.WeakKeyDictionary()
 
-    def entered(module: torch.nn.Module, args: Any) -> None:
+    def entered(module: torch.nn.Module, args: Any) -> Any:
         if type(module).__name__ == known["name"] and module not in seen and _size(module) == known["parameters"]:
             seen[module] = True
-            act(module)
+            hook = act(module)
+            return hook(module, args) if hook is not None else None
+        return None
 
     patches.hook(modules.register_module_forward_pre_hook(entered))
 

@@ -20,4 +20,8 @@ def apply(patches: Patches, used: Used, model: Known, path: str) -> None:
         moved = entered.movedim(1, -1)
         return (functional.layer_norm(moved, moved.shape[-1:]).movedim(-1, 1), *args[1:])
 
-    on_first_call(patches, model, lambda found: found.get_submodule(path).register_forward_pre_hook(normalised))
+    def normalise(found: Any) -> Any:
+        found.get_submodule(path).register_forward_pre_hook(normalised)
+        return None if path else normalised
+
+    on_first_call(patches, model, normalise)

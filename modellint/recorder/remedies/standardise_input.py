@@ -36,7 +36,7 @@ class _Statistics:
 
 
 def apply(patches: Patches, used: Used, model: Known) -> None:
-    def standardise(found: torch.nn.Module) -> None:
+    def standardise(found: torch.nn.Module) -> Any:
         statistics = _Statistics()
 
         def entering(module: Any, args: Any) -> Any:
@@ -46,5 +46,6 @@ def apply(patches: Patches, used: Used, model: Known) -> None:
             return (statistics.standardised(args[0]), *args[1:])
 
         found.register_forward_pre_hook(entering)
+        return entering
 
     on_first_call(patches, model, standardise)

@@ -11,6 +11,7 @@ from modellint.measure import clipping
 from modellint.measure.run import Clip
 from modellint.measure.trajectory import explosions
 from modellint.source import lookup
+from modellint.source.facts import Act
 
 
 def _run(bound: float, *norms: float) -> Run:

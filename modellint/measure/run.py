@@ -46,6 +46,7 @@ class Logits:
     values: Distribution = Distribution()
     spread: float | None = None  # std over the rows, averaged over the classes: 0 when the output ignores the input
     rows_sum_to_one: bool | None = None  # every row non-negative and summing to 1: probabilities, not scores
+    log_probabilities: bool | None = None  # the exponentials of every row sum to 1
 
 
 @dataclass(frozen=True, slots=True)

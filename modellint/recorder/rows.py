@@ -24,7 +24,7 @@ class Rows:
         self.predictions = torch.empty_like(self.labels)
         self.loss = 0.0
         self.surprise = 0.0  # -log of the label's score: the loss where scores are probabilities
-        self.sums_to_one = True
+        self.sums_to_one = self.are_logarithms = True
         self.low, self.high = float("inf"), float("-inf")
         self._tolerance = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 1e-2
         self._sum: Any = 0.0
@@ -48,13 +48,17 @@ class Rows:
         if math.isnan(low.item()):  # nan is neither smaller nor larger
             self.low = self.high = float("nan")
         self.sums_to_one = self.sums_to_one and low.item() >= 0 and self._near_one(part)
+        self.are_logarithms = self.are_logarithms and self._near_zero(part.logsumexp(-1))
         self._pivot = part[0].clone() if self._pivot is None else self._pivot
         shifted = part - self._pivot  # identical rows then have a spread of exactly zero
         self._sum = self._sum + shifted.sum(0).double().cpu()
         self._squares = self._squares + shifted.square().sum(0).double().cpu()
 
     def _near_one(self, part: Tensor) -> bool:
-        return bool((part.sum(-1) - 1).abs().max().item() < self._tolerance)
+        return self._near_zero(part.sum(-1) - 1)
+
+    def _near_zero(self, values: Tensor) -> bool:
+        return bool(values.abs().max().item() < self._tolerance)
 
     def every_label(self) -> Tensor:
         """[N], with -1 for the rows that the loss ignores."""
@@ -89,6 +93,7 @@ class Rows:
             "values": values,
             "spread": variances.sqrt().mean().item(),
             "rows_sum_to_one": self.sums_to_one,
+            "log_probabilities": self.are_logarithms,
         }
 
 

@@ -36,7 +36,14 @@ class ExplodingGradients(RuntimeRule):
     """
 
     code, severity, topic = "ML302", Severity.ERROR, "gradients"
-    explains = ("non-finite", "unscaled-features", "collapsed-predictions", "zero-gradients", "loss-not-falling")
+    explains = (
+        "non-finite",
+        "dead-units",
+        "unscaled-features",
+        "collapsed-predictions",
+        "zero-gradients",
+        "loss-not-falling",
+    )
     remedy = ("clip", "lower-lr", "normalize-readout", "warm-up")
     needs = "gradient norms of at least four steps"
     growth = GROWTH

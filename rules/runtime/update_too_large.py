@@ -43,6 +43,7 @@ class UpdateTooLarge(RuntimeRule):
     code, severity = "ML314", Severity.WARNING
     explains = (
         "exploding-gradients",
+        "dead-units",
         "unscaled-features",
         "collapsed-predictions",
         "collapsed-features",

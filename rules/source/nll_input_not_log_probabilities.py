@@ -12,8 +12,8 @@ from modellint.source import lookup, outputs
 from modellint.source.facts import Loss
 
 
-def _run(rows_sum_to_one: bool) -> Run:
-    return Run(tuple(Step(i, logits=Logits(10, 5, rows_sum_to_one=rows_sum_to_one)) for i in range(3)))
+def _run(log_probabilities: bool) -> Run:
+    return Run(tuple(Step(i, logits=Logits(10, 5, log_probabilities=log_probabilities)) for i in range(3)))
 
 
 class NllInputNotLogProbabilities(SourceRule):
@@ -100,8 +100,8 @@ class NllInputNotLogProbabilities(SourceRule):
         loss = F.nll_loss(Net()(x), y)
         """,
     )
-    confirmed_by = _run(True)
-    not_confirmed_by = _run(False)
+    confirmed_by = _run(False)
+    not_confirmed_by = _run(True)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loss in (loss for loss in script.losses if loss.kind == "NLLLoss"):
@@ -113,10 +113,11 @@ class NllInputNotLogProbabilities(SourceRule):
                 yield self.at(loss, message + outputs.written(operation, loss.location), certain=sure and loss.certain)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
-        seen = [s.logits.rows_sum_to_one for s in run.steps if s.logits and s.logits.rows_sum_to_one is not None]
-        if not seen or "raw scores" in finding.message:
+        seen = [s.logits.log_probabilities for s in run.steps if s.logits and s.logits.log_probabilities is not None]
+        if not seen:
             return None
-        return Evidence("share of steps whose rows into the loss sum to 1", sum(seen) / len(seen), 1.0, holds=all(seen))
+        claim = "share of steps whose rows are log-probabilities"
+        return Evidence(claim, sum(seen) / len(seen), 1.0, holds=not any(seen))
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """The loss takes raw scores, or the softmax that nothing else reads takes the logarithm."""

@@ -97,3 +97,14 @@ def test_an_optimizer_that_never_steps_is_known_by_its_gradients():
     run = record(train)
     assert [made.backwards for made in run.optimizers] == [3, 3]
     assert {step.optimizer for step in run.steps} == {0}
+
+
+@pytest.mark.parametrize(("given", "expected"), [(lambda s: s, False), (lambda s: s.log_softmax(1), True)])
+def test_whether_scores_are_log_probabilities(given, expected):
+    model = Net()
+
+    def loss(scores, labels):
+        return F.nll_loss(given(scores), labels)
+
+    run = record(lambda: classify(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(3), loss))
+    assert {step.logits.log_probabilities for step in run.steps} == {expected}

@@ -21,18 +21,18 @@ WRITTEN = True  # marks a function that is meant without its decorators
 class Calls:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
-        self._callees: dict[tuple[Value, Frame, int | None], list[Callee]] = {}
-        self._frames: dict[tuple[int, Value, Frame], Frame] = {}
+        self.known: dict[tuple[Value, Frame, int | None], list[Callee]] = {}
+        self.entered: dict[tuple[int, Value, Frame], Frame] = {}
         self._returning: dict[int, list[int]] = {}
         self._copies: dict[tuple[Value, Frame, str], Source] = {}
 
     def callees(self, source: Source) -> list[Callee]:
         """What a call may call; a library's function or an unknown one by its name alone."""
         key = source.value, source.frame, source.at
-        if key not in self._callees:
-            self._callees[key] = []  # what a call that is met within itself calls
-            self._callees[key] = [self._callee(target, source) for target in self._targets(source)]
-        return self._callees[key]
+        if key not in self.known:
+            self.known[key] = []  # what a call that is met within itself calls
+            self.known[key] = [self._callee(target, source) for target in self._targets(source)]
+        return self.known[key]
 
     def _targets(self, source: Source) -> list[Source]:
         call = source.value
@@ -106,12 +106,12 @@ class Calls:
         if callee.function is None or callee.script is None:
             return None
         key = id(callee.function), call.value, call.frame
-        if key not in self._frames:
+        if key not in self.entered:
             arguments = self.arguments(callee.function, call, self.resolver.module(callee.script), _bound(callee))
             outer = callee.outer or self.resolver.module(callee.script)
             frame = Frame(callee.script, callee.function, arguments, callee.receiver, outer, call.place)
-            self._frames[key] = frame
-        return self._frames[key]
+            self.entered[key] = frame
+        return self.entered[key]
 
     def arguments(self, function: Function, call: Source, module: Frame, skip: int) -> dict[str, Source]:
         """The parameters that a call gives a value, or a default does."""

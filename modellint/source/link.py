@@ -58,6 +58,7 @@ class _Facts:
         loops: Sequence[TrainingLoop],
         evaluations: Sequence[Evaluation],
     ) -> None:
+        self.resolver = resolver
         self.loops = loops
         self.evaluations = evaluations
         self.models = models
@@ -66,6 +67,7 @@ class _Facts:
         self.loaders = Loaders(resolver, loops)
 
     def added(self, script: Script) -> Script:
+        self.resolver.forget()
         return replace(
             script,
             training_loops=tuple(loop for loop in self.loops if loop.location.path == script.path),

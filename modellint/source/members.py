@@ -21,7 +21,7 @@ FIELDS = frozenset({"field", "Field"})
 class Members:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
-        self._frames: dict[tuple[int, Source | None], Frame] = {}
+        self.entered: dict[tuple[int, Source | None], Frame] = {}
 
     def of(self, base: Source, name: str) -> list[Source]:
         value, script = base.value, base.frame.script
@@ -92,13 +92,13 @@ class Members:
     def method(self, script: Script, function: Function, receiver: Source | None) -> Frame:
         """The frame of a method of an object; what __init__ was given is known where the object is made."""
         key = id(function), receiver
-        if key not in self._frames:
+        if key not in self.entered:
             frame = replace(self.resolver.frame(script, function), receiver=receiver)
             if receiver is not None and receiver.value.kind == "call" and function.name.endswith("__init__"):
                 arguments = self.resolver.calls.arguments(function, receiver, self.resolver.module(script), 1)
                 frame = replace(frame, arguments=arguments, path=receiver.place)
-            self._frames[key] = frame
-        return self._frames[key]
+            self.entered[key] = frame
+        return self.entered[key]
 
     def bases(self, script: Script, class_: Class) -> Iterator[tuple[Script, Class]]:
         for base in class_.bases:

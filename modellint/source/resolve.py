@@ -18,6 +18,7 @@ from .script import Script
 
 DEEPEST = 25  # values followed one through another
 LONGEST = 3000  # values looked at for one question
+MOST_KNOWN = 20_000  # answers that are kept; each function that is followed has its own
 
 Key = tuple[object, Frame, int | None]
 
@@ -47,6 +48,12 @@ class Resolver:
     def allow(self, values: int | None) -> None:
         """How many values may be looked at from now on; the others stay what they are."""
         self._left = values
+
+    def forget(self) -> None:
+        """Drops answers that may be needed no more; those to the next question are found anew."""
+        if len(self._known) > MOST_KNOWN and not self._active:
+            for answers in (self._known, self.calls.known, self.calls.entered, self.members.entered):
+                answers.clear()
 
     @property
     def exhausted(self) -> bool:

@@ -61,6 +61,7 @@ class Tracer:
         acts = tuple(self._run(Span(frame), Spot()))
         followed = self._left >= 0 and not self.resolver.exhausted
         self.resolver.allow(None)
+        self.resolver.forget()
         return acts if followed else ()
 
     def _run(self, span: Span, spot: Spot) -> Iterator[Act]:

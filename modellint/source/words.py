@@ -27,16 +27,21 @@ class Words:
         for word in words:
             first, *rest = map(_part, word if isinstance(word, tuple) else (word,))
             self._rests[first].append(tuple(rest))
+        # Few places hold a point or a capital: whether one of all the words that begin so is there is asked first.
+        self._rare = [part for part in self._rests if isinstance(part, bytes) and not part[:1].islower()]
+        self._often = [part for part in self._rests if part not in self._rare]
+        self._any_rare = re.compile(b"|".join(map(re.escape, sorted(self._rare))))
 
     def within(self, data: bytes, *, plain: bool = True) -> bool:
         """Whether one of them is there, and if it is `plain` Python, not only in comments and docstrings."""
         return OURS in data or (self._held(data) and (not plain or self._held(code(data))))
 
     def _held(self, data: bytes) -> bool:
-        return any(
-            _is_in(data, first) and any(all(_is_in(data, part) for part in rest) for rest in rests)
-            for first, rests in self._rests.items()
-        )
+        rare = self._rare if self._rare and self._any_rare.search(data) else []
+        return any(_is_in(data, first) and self._completed(first, data) for first in (*rare, *self._often))
+
+    def _completed(self, first: Part, data: bytes) -> bool:
+        return any(all(_is_in(data, part) for part in rest) for rest in self._rests[first])
 
 
 def code(data: bytes) -> bytes:

@@ -186,3 +186,15 @@ def test_the_faults_of_a_test_suite_are_notes(folder: Path, path: str, first: st
 def test_a_script_that_tests_a_model_is_no_test_suite(folder: Path) -> None:
     (folder / "test_net.py").write_text(TRAINING)
     assert modellint(folder, "test_net.py").returncode == 1
+
+
+@pytest.mark.parametrize("source", ["import torch\n", "for x in loader:\n    loss.backward()\n    opt.step\n"])
+def test_without_options_the_report_is_the_same(tmp_path: Path, source: str) -> None:
+    (tmp_path / "train.py").write_text(source)
+    command = [sys.executable, "-m", "modellint", "check", "train.py", "--no-cache"]
+    plain, read = (
+        subprocess.run([*command, *options], cwd=tmp_path, capture_output=True)
+        for options in ([], ["--fail-on", "warning"])
+    )
+    assert (plain.returncode, plain.stdout, plain.stderr) == (read.returncode, read.stdout, read.stderr)
+    assert plain.returncode == int("opt.step" in source)

@@ -41,6 +41,7 @@ class LossSign(SourceRule):
     words = (
         *((".backward(", sign) for sign in ("= -", "(-", " -(", "return -", "* -1", ".neg()", "log_prob(")),
         "maximize=True",
+        (".backward(", "exp(", "1 +"),
     )
     bad = (
         """
@@ -88,6 +89,16 @@ class LossSign(SourceRule):
             loss.backward()
             optimizer.step()
         """,
+        """
+        optimizer = torch.optim.Adam(vae.parameters())
+        for x in loader:
+            output, mu, log_var = vae(x)
+            divergence = 0.5 * torch.sum(1 + log_var - mu.pow(2) - log_var.exp())
+            loss = F.mse_loss(output, x, reduction="sum") + divergence
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
     )
     fixed = (
         """
@@ -101,6 +112,16 @@ class LossSign(SourceRule):
         None,
     )
     good = (
+        """
+        optimizer = torch.optim.Adam(vae.parameters())
+        for x in loader:
+            output, mu, log_var = vae(x)
+            divergence = 0.5 * torch.sum(1 + log_var - mu.pow(2) - log_var.exp())
+            loss = F.mse_loss(output, x, reduction="sum") - divergence
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
         """
         optimizer = torch.optim.Adam(flow.parameters())
         for x in loader:
@@ -183,6 +204,12 @@ class LossSign(SourceRule):
             what = "raises its loss" if losses else "lowers the log-likelihood"
             place = optimizer if raises and optimizer is not None else _turned(act.summands)
             yield self.at(place, f"{what}: the sign of what is minimised is reversed", certain=known and losses)
+        elif signs == {1, -1} and not raises:
+            for part in act.summands:
+                if part.sign * divergence.sign(part.value) < 0:
+                    yield self.at(
+                        part.value, "raises the divergence from the prior: its sign is reversed", certain=True
+                    )
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """The minus goes that stands right before the loss."""

@@ -1,0 +1,151 @@
+"""ML170."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Function, Value
+from modellint.source.facts import Act, Loss, TrainingLoop
+
+REWARDS = re.compile(r"reward|gamma|discount|next_state|next_obs|terminal|done", re.IGNORECASE)
+REGRESSIONS = ("MSELoss", "SmoothL1Loss", "HuberLoss", "L1Loss")
+BEST = frozenset({"max", "amax", "gather", "min", "minimum"})
+DEEPEST = 60  # values of one target
+
+
+class BootstrapNotDetached(SourceRule):
+    """The target of a value function is computed by the network that learns it, with its graph: the goal moves towards it.
+
+    Why: `reward + gamma * q(next_state).max()` is to be taken as it is. With its graph, the optimizer lowers the error by
+        changing the target as well, the values of later states are pulled down to those of earlier ones, and what is
+        learned is not the value function.
+    Fix: compute the target under `torch.no_grad()` (best with a target network that follows slowly), or `.detach()` it.
+    Ignore: residual gradients on purpose. A separate target network that no optimizer holds is not reported.
+    Reported: https://github.com/datawhalechina/easy-rl/pull/117, https://github.com/AgileRL/AgileRL/pull/63
+    """
+
+    code, severity, certain, topic = "ML170", Severity.WARNING, True, "gradients"
+    words = tuple((".backward(", loss) for loss in ("mse_loss", "smooth_l1_loss", "huber_loss", *REGRESSIONS))
+    bad = (
+        """
+        q = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+        optimizer = torch.optim.Adam(q.parameters())
+        for state, action, reward, after, done in memory:
+            value = q(state).gather(1, action).squeeze(1)
+            target = reward + 0.99 * q(after).max(1)[0] * (1 - done)
+            loss = F.smooth_l1_loss(value, target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        class Agent:
+            def __init__(self):
+                self.net = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+                self.optimizer = torch.optim.Adam(self.net.parameters())
+                self.criterion = nn.MSELoss()
+
+            def learn(self, batch):
+                state, action, reward, after = batch
+                best = torch.max(self.net(after), dim=1).values
+                goal = reward + self.gamma * best
+                loss = self.criterion(self.net(state).gather(1, action).squeeze(1), goal)
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+        """,
+    )
+    good = (
+        """
+        q = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+        optimizer = torch.optim.Adam(q.parameters())
+        for state, action, reward, after, done in memory:
+            value = q(state).gather(1, action).squeeze(1)
+            target = reward + 0.99 * q(after).max(1)[0].detach() * (1 - done)
+            optimizer.zero_grad()
+            F.smooth_l1_loss(value, target).backward()
+            optimizer.step()
+        """,
+        """
+        q = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+        optimizer = torch.optim.Adam(q.parameters())
+        for state, action, reward, after, done in memory:
+            with torch.no_grad():
+                target = reward + 0.99 * q(after).max(1)[0] * (1 - done)
+            optimizer.zero_grad()
+            F.mse_loss(q(state).gather(1, action).squeeze(1), target).backward()
+            optimizer.step()
+        """,
+        """
+        q, target_q = nn.Linear(4, 2), nn.Linear(4, 2)
+        optimizer = torch.optim.Adam(q.parameters())
+        for state, action, reward, after, done in memory:
+            target = reward + 0.99 * target_q(after).max(1)[0] * (1 - done)
+            optimizer.zero_grad()
+            F.mse_loss(q(state).gather(1, action).squeeze(1), target).backward()
+            optimizer.step()
+        """,
+        """
+        q = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+        optimizer = torch.optim.Adam(q.parameters())
+        for state, action, reward, after, done in memory:
+            target = reward + 0.99 * q(after).max(1)[0] * (1 - done)
+            optimizer.zero_grad()
+            F.mse_loss(q(state).gather(1, action).squeeze(1), target.detach()).backward()
+            optimizer.step()
+        """,
+        """
+        model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, gamma in loader:  # the two halves of one model are to agree
+            optimizer.zero_grad()
+            F.mse_loss(model(x), 0.5 + gamma * model(flip(x)).mean(1)).backward()
+            optimizer.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        if not any(REWARDS.search(name) for name in (*script.attributes, *_names(script))):
+            return
+        for loop in script.training_loops:
+            for backward in loop.of("backward"):
+                for loss in script.losses:
+                    if loss.kind in REGRESSIONS and any(origin is loss.call for origin in backward.origins):
+                        yield from self._judge(script, loop, backward, loss)
+
+    def _judge(self, script: Script, loop: TrainingLoop, backward: Act, loss: Loss) -> Iterator[Diagnostic]:
+        function = next((f for f in script.functions if any(call is loss.call for call in f.calls)), None)
+        target = loss.call.argument(1, "target")
+        parts = list(_computed(function, target, loss.call)) if function is not None and target is not None else []
+        sums = {part.name for part in parts if part.kind == "operation"}
+        best = any(part.kind == "call" and part.method in BEST for part in parts)
+        if not {"+", "*"} <= sums or not best:
+            return
+        held = {name for step in loop.steps for name in step.parameters}
+        for act in loop.of("model"):
+            flows = any(origin is act.call for origin in backward.origins) and any(part is act.call for part in parts)
+            if flows and act.parameters and held.issuperset(act.parameters):
+                yield self.at(act, f"computes the target by `{act.call.name}`, which learns it, without a detach()")
+                return
+
+
+def _names(script: Script) -> Iterator[str]:
+    return (event.name for function in script.functions for event in function.events if event.kind == "assign")
+
+
+def _computed(function: Function, target: Value, loss: Value) -> Iterator[Value]:
+    """What a target is computed from in the function of its loss, through the function's own names."""
+    seen: set[str] = set()
+    waiting = [target]
+    line = loss.location.line or 0
+    while waiting and len(seen) < DEEPEST:
+        for part in waiting.pop().within():
+            yield part
+            if part.kind == "name" and part.name not in seen:
+                seen.add(part.name)
+                made = [
+                    e for e in function.events if e.kind == "assign" and e.name == part.name and e.value is not None
+                ]
+                waiting += [e.value for e in made if e.value is not None and (e.location.line or 0) <= line]

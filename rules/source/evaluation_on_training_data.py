@@ -1,0 +1,112 @@
+"""ML172."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Event, Function, Value
+
+EVALUATION = re.compile(
+    r"(?<![a-z])(val|valid|validation|test|testing|eval|dev)(?![a-z])|(?<![a-z])(val|valid|test)(set|data|loader|dl)",
+    re.IGNORECASE,
+)
+TRAINING = re.compile(r"train|(?<![a-z])tr(?![a-z])", re.IGNORECASE)
+MADE = ("call", "item")  # or one of several that a call gives
+SOME = ("sampler", "batch_sampler")  # a sampler may pick the part that is held out
+
+
+class EvaluationOnTrainingData(SourceRule):
+    """The loader of the evaluation is given the training data.
+
+    Why: the score tells how well the model knows what it was trained on: it rises while the model overfits, picks the
+        wrong checkpoint, and never stops early. The line is a copy of the one for training, changed at one end only.
+    Fix: give the loader the data set that is held out.
+    Ignore: when the score on the training data is what is wanted (name it so: `train_eval_loader` is not reported); a suspicion
+        unless a data set for the evaluation is made beside it and no loader is given it.
+    Reported: https://github.com/HuCaoFighting/Swin-Unet/issues/135, https://github.com/ChenYichen9527/EV-UAV/issues/25,
+        https://github.com/KrishnaDN/x-vector-pytorch/issues/8
+    """
+
+    code, severity, topic = "ML172", Severity.WARNING, "data"
+    words = (("DataLoader", "train"),)
+    bad = (
+        """
+        from torch.utils.data import DataLoader
+
+        db_train, db_val = Slices(root, "train"), Slices(root, "val")
+        train_loader = DataLoader(db_train, batch_size=24, shuffle=True)
+        val_loader = DataLoader(db_train, batch_size=24, shuffle=False)
+        """,
+        """
+        import torch
+
+        class Trainer:
+            def __init__(self, files):
+                self.train_set = Speech(files, "train")
+                self.train_loader = torch.utils.data.DataLoader(self.train_set, batch_size=8, shuffle=True)
+                self.loader_test = torch.utils.data.DataLoader(dataset=self.train_set, batch_size=8)
+        """,
+    )
+    good = (
+        """
+        from torch.utils.data import DataLoader, SubsetRandomSampler
+
+        train_loader = DataLoader(train_set, sampler=SubsetRandomSampler(kept))
+        val_loader = DataLoader(train_set, sampler=SubsetRandomSampler(held_out))
+        """,
+        """
+        from torch.utils.data import DataLoader
+
+        train_eval_loader = DataLoader(train_set, batch_size=100)
+        test_loader = DataLoader(test_set, batch_size=100, collate_fn=train_set.collate)
+        """,
+        """
+        from torch.utils.data import DataLoader
+
+        train, held_out = random_split(data, [800, 200])
+        valid_loader = DataLoader(held_out, batch_size=100)
+        latest_loader = DataLoader(train, batch_size=100)
+        """,
+        """
+        from torch.utils.data import DataLoader
+
+        train_val_set = Images(root, "trainval")
+        val_loader = DataLoader(train_val_set, batch_size=100)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for function in script.functions:
+            for event in function.events:
+                data = _data(event)
+                if data is not None and _is(EVALUATION, TRAINING, event.name) and _is(TRAINING, EVALUATION, data.name):
+                    left = next(_unused(function), "")
+                    beside = f", and `{left}` to none" if left else ""
+                    message = f"gives `{data.name}` to `{event.name}`{beside}"
+                    yield self.at(event.value or data, message, certain=bool(left))
+
+
+def _data(event: Event) -> Value | None:
+    """What a loader that is bound to a name is given, if it is a name, all of it."""
+    call = event.value
+    if event.kind != "assign" or call is None or call.method != "DataLoader" or call.unpacks:
+        return None
+    given = call.argument(0, "dataset")
+    named = given is not None and given.kind in ("name", "attribute") and not any(call.argument(None, n) for n in SOME)
+    return given if named and call.argument(3, "sampler") is None else None
+
+
+def _is(one: re.Pattern[str], other: re.Pattern[str], name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return one.search(last) is not None and other.search(last) is None
+
+
+def _unused(function: Function) -> Iterator[str]:
+    """The data sets that are made for the evaluation and that nothing is given."""
+    made = [e.name for e in function.events if e.kind == "assign" and e.value is not None and e.value.kind in MADE]
+    used = {part.name for e in function.events if e.value is not None for part in e.value.within()}
+    used |= {name.rpartition(".")[0] for name in used}
+    names = (name for name in made if _is(EVALUATION, TRAINING, name) and name not in used)
+    yield from (name for name in names if "loader" not in name.lower() and "_dl" not in name.lower())

@@ -1,0 +1,90 @@
+"""ML171."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.facts import MADE
+
+
+class ScheduleOfAnotherOptimizer(SourceRule):
+    """The scheduler moves the learning rate of an optimizer that is never stepped.
+
+    Why: a scheduler keeps the optimizer that it is made with. When another one is made later and steps instead, the schedule
+        goes on in an object that nobody uses: the rate of the training stays where it began.
+    Fix: make the scheduler after the optimizer that steps, and with it.
+    Ignore: nothing; optimizers that cannot be told apart by reading are not reported.
+    Reported: https://github.com/airaria/TextBrewer/issues/12 (of parameters that come after the scheduler)
+    """
+
+    code, severity, certain, topic = "ML171", Severity.ERROR, True, "optimizer"
+    words = ("lr_scheduler",)
+    bad = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        for epoch in range(30):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            scheduler.step()
+        """,
+    )
+    good = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+        for epoch in range(30):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            scheduler.step()
+        """,
+        """
+        g_optimizer = torch.optim.Adam(G.parameters())
+        d_optimizer = torch.optim.Adam(D.parameters())
+        g_scheduler = torch.optim.lr_scheduler.StepLR(g_optimizer, 10)
+        d_scheduler = torch.optim.lr_scheduler.StepLR(d_optimizer, 10)
+        for epoch in range(30):
+            for real in loader:
+                d_optimizer.zero_grad()
+                (D(G(noise()).detach()).mean() - D(real).mean()).backward()
+                d_optimizer.step()
+                if step % 5 == 0:
+                    g_optimizer.zero_grad()
+                    D(G(noise())).mean().backward()
+                    g_optimizer.step()
+            g_scheduler.step()
+            d_scheduler.step()
+        """,
+        """
+        if args.adam:
+            optimizer = torch.optim.Adam(model.parameters())
+        else:
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+        for epoch in range(30):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            scheduler.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        loops = script.training_loops
+        steps = [step for loop in loops for step in loop.steps]
+        stepped = {subject for step in steps for subject in step.subjects}
+        if not steps or not all(step.subjects and all(map(MADE.search, step.subjects)) for step in steps):
+            return
+        acts = [
+            act for loop in loops for act in (*loop.of("schedule"), *(a for a in loop.outer if a.kind == "schedule"))
+        ]
+        for schedule in {id(s): s for act in acts for s in act.schedules}.values():
+            if schedule.optimizers and stepped.isdisjoint(schedule.optimizers):
+                yield self.at(schedule, f"gives {schedule.name} an optimizer that is never stepped")

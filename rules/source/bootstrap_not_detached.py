@@ -118,14 +118,12 @@ class BootstrapNotDetached(SourceRule):
     def _judge(self, script: Script, loop: TrainingLoop, backward: Act, loss: Loss) -> Iterator[Diagnostic]:
         function = next((f for f in script.functions if any(call is loss.call for call in f.calls)), None)
         target = loss.call.argument(1, "target")
-        parts = list(_computed(function, target, loss.call)) if function is not None and target is not None else []
-        sums = {part.name for part in parts if part.kind == "operation"}
-        best = any(part.kind == "call" and part.method in BEST for part in parts)
-        if not {"+", "*"} <= sums or not best:
+        if function is None or target is None:
             return
         held = {name for step in loop.steps for name in step.parameters}
+        followed = [id(part) for best in _bootstraps(function, target) for part in _computed(function, best)]
         for act in loop.of("model"):
-            flows = any(origin is act.call for origin in backward.origins) and any(part is act.call for part in parts)
+            flows = id(act.call) in followed and any(origin is act.call for origin in backward.origins)
             if flows and act.parameters and held.issuperset(act.parameters):
                 yield self.at(act, f"computes the target by `{act.call.name}`, which learns it, without a detach()")
                 return
@@ -135,17 +133,27 @@ def _names(script: Script) -> Iterator[str]:
     return (event.name for function in script.functions for event in function.events if event.kind == "assign")
 
 
-def _computed(function: Function, target: Value, loss: Value) -> Iterator[Value]:
-    """What a target is computed from in the function of its loss, through the function's own names."""
+def _bootstraps(function: Function, target: Value) -> Iterator[Value]:
+    """The best values of later states in `reward + gamma * best`."""
+    for part in _computed(function, target):
+        rewarded = part.kind == "operation" and part.name == "+" and any(map(REWARDS.search, _read(part)))
+        products = (p for p in _computed(function, part) if p.kind == "operation" and p.name == "*") if rewarded else ()
+        for product in products:
+            yield from (p for p in _computed(function, product) if p.kind == "call" and p.method in BEST)
+
+
+def _read(value: Value) -> Iterator[str]:
+    return (part.name for part in value.within() if part.kind in ("name", "attribute"))
+
+
+def _computed(function: Function, target: Value) -> Iterator[Value]:
+    """What a value is computed from in a function, through the function's own names."""
     seen: set[str] = set()
-    waiting = [target]
-    line = loss.location.line or 0
+    waiting, line = [target], target.location.line or 0
     while waiting and len(seen) < DEEPEST:
         for part in waiting.pop().within():
             yield part
             if part.kind == "name" and part.name not in seen:
                 seen.add(part.name)
-                made = [
-                    e for e in function.events if e.kind == "assign" and e.name == part.name and e.value is not None
-                ]
+                made = (e for e in function.events if e.kind == "assign" and e.name == part.name)
                 waiting += [e.value for e in made if e.value is not None and (e.location.line or 0) <= line]

@@ -23,5 +23,5 @@ def models() -> Iterator[tuple[str, Callable[[], Case]]]:
 
 def _case(name: str, encoder: str) -> Case:
     model = getattr(smp, name)(encoder_name=encoder, encoder_weights=None, classes=5).train()
-    side = 224 if name == "DPT" else 64
+    side = 224 if name == "DPT" else 128 if name == "PAN" else 64
     return Case(model, (torch.randn(2, 3, side, side),), loss=classes)

@@ -54,7 +54,7 @@ _PER_MODEL: dict[str, dict[str, Any]] = {
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1},
     "dbrx": {
         "ffn_config": {"ffn_hidden_size": 32, "moe_num_experts": 4},
-        "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4},
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
     },
     "deepseek_v2": {
         "qk_head_dim": 16,
@@ -80,6 +80,9 @@ _PER_MODEL: dict[str, dict[str, Any]] = {
     },
     "xmod": {"default_language": "en_XX", "languages": ["en_XX"]},
     "hiera": {"image_size": [64, 64]},
+    "swin": {"image_size": 224, "patch_size": 4, "depths": [1, 1, 1, 1]},
+    "swinv2": {"image_size": 224, "patch_size": 4, "depths": [1, 1, 1, 1]},
+    "donut-swin": {"image_size": 224, "patch_size": 4, "depths": [1, 1, 1, 1]},
     "rwkv": {"attention_hidden_size": 32},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": 2},
     "whisper": {"num_mel_bins": 8, "max_source_positions": 16, "encoder_layers": 2, "decoder_layers": 2},
@@ -185,5 +188,7 @@ def _both(name: str, kind: str) -> Case:
 
 
 def _speech(name: str, kind: str) -> Case:
+    model = _model(name, kind, use_cache=False)
+    model.config.decoder_start_token_id = 1
     shape = (2, 8, 32) if name == "whisper" else (2, 32, 8)
-    return Case(_model(name, kind, use_cache=False), (), {"input_features": torch.randn(shape), "labels": _tokens()})
+    return Case(model, (), {"input_features": torch.randn(shape), "labels": _tokens()})

@@ -47,4 +47,10 @@ def test_a_trainer_is_probed_unmodified_and_trains_the_same(tmp_path: Path) -> N
     assert report["run"]["model"]["readout"] == "classifier"
     assert report["run"]["places"]["step"]["path"] == "finetune.py"
     assert [d for d in report["diagnostics"] if d["severity"] != "note"] == []
+    graph = json.loads((tmp_path / report["run"]["folder"] / "run.json").read_text())["graph"]
+    places = {
+        (node["location"]["path"], node["location"]["line"]) for node in graph["nodes"] if node["role"] == "linear"
+    }
+    called = next(number for number, line in enumerate(SCRIPT.splitlines(), 1) if ".train()" in line)
+    assert places == {("finetune.py", called)}, "all else is installed code"
     assert final((tmp_path / report["run"]["folder"] / "output.log").read_text()) == final(bare.stdout)

@@ -58,3 +58,55 @@ def test_a_layer_that_no_backward_reaches_is_convicted(project) -> None:
 @pytest.mark.parametrize("rule", ["unused-parameter", "cut-gradient"])
 def test_a_layer_that_a_second_loss_reaches_is_not(project, rule: str) -> None:
     assert findings(project, ALTERNATES, rule) == []
+
+
+LANGUAGE = """
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.qkv, self.out = nn.LayerNorm(16), nn.Linear(16, 48), nn.Linear(16, 16)
+
+    def forward(self, x):
+        q, k, v = self.qkv(self.norm(x)).chunk(3, dim=-1)
+        return x + self.out(nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True))
+
+class Language(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.blocks = nn.Embedding(11, 16), nn.ModuleList(Block() for _ in range(2))
+        self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 11)
+
+    def forward(self, x):
+        h = self.tokens(x)
+        for block in self.blocks:
+            h = block(h)
+        return self.head(self.norm(h))
+
+model = Language()
+optimizer = torch.optim.AdamW(model.parameters())
+for step in range(4):
+    x = torch.randint(0, 11, (4, 9))
+    optimizer.zero_grad()
+    for part in x.chunk(2):
+        loss = nn.functional.cross_entropy(model(part[:, :-1]).flatten(0, 1), part[:, 1:].flatten()) / 2
+        loss.backward()
+    optimizer.step()
+"""
+
+
+def test_the_graph_names_the_users_lines(project) -> None:
+    graph = project.probe(LANGUAGE, name="language.py").graph
+    lines = {node["location"]["module"]: node["location"]["line"] for node in graph["nodes"] if node["parameters"]}
+    assert lines["blocks.1.qkv"] == project.line("chunk(3", "language.py")
+    assert lines["blocks.0.out"] == project.line("self.out(nn", "language.py")
+    assert lines["head"] == project.line("self.head(self", "language.py")
+    loss = next(node for node in graph["nodes"] if node["role"] == "loss")
+    assert loss["location"] == {
+        "path": "language.py",
+        "line": project.line("cross_entropy", "language.py"),
+        "module": None,
+    }
+    assert {parameter["reached"] for parameter in graph["parameters"]} == {True}

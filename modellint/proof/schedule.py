@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from modellint.core.record import dataclass
@@ -62,8 +62,14 @@ class Schedule:
         return time.monotonic() - self._began
 
     def run(self, jobs: Sequence[Job]) -> list[Run | None]:
+        """What was asked for; an interrupt ends the trying, and what was done until then counts."""
         with ThreadPoolExecutor(self._workers) as pool:
-            return list(pool.map(self._run, jobs))
+            futures = [pool.submit(self._run, job) for job in jobs]
+            try:
+                wait(futures)
+            except KeyboardInterrupt:
+                self._budget = 0.0
+        return [future.result() for future in futures]
 
     def _run(self, job: Job) -> Run | None:
         left = self._budget - self.seconds

@@ -11,7 +11,7 @@ from modellint.measure.statistics import median
 
 from .outcome import Outcome
 
-BAR = 0.05  # of the first loss: a smaller difference is none, whatever the noise
+BAR = 0.05  # of the first loss, the lower of both: a smaller difference is none, whatever the noise
 NOISE = 2.0  # times the difference between two runs of one seed
 SPIKE = 3.0  # times the first loss: a run that once went above it was not calm
 BALANCE = 0.05  # of balanced accuracy
@@ -57,12 +57,12 @@ def judge(
     broken, still = _broken(found), _broken(tried)
     if still > broken:
         return Verdict(Effect.WORSE, f"{still} of {len(tried)} runs meet values that are no numbers")
-    start = median(outcome.losses[0] for outcome in found)
-    bar = max(NOISE * difference, BAR * abs(start))
+    start, own = (median(outcome.losses[0] for outcome in outcomes) for outcomes in (found, tried))
+    bar = max(NOISE * difference, BAR * min(abs(start), abs(own)))  # a loss may start out of all proportion as found
     gains = [_gain(before, after) for before, after in zip(found, tried, strict=True)]
     progress = min(start - end(outcome.losses) for outcome in tried)
     if all(gain > bar for gain in gains):
-        return _better(tried, start, bar, progress, still, left(tried, symptoms))
+        return _better(tried, own, bar, progress, still, left(tried, symptoms))
     if all(gain < -bar for gain in gains):
         return Verdict(Effect.WORSE, "the loss is higher in every seed", progress)
     return Verdict(Effect.NO_EFFECT, "the loss differs by no more than by chance", progress)
@@ -89,7 +89,7 @@ def left(tried: Outcomes, symptoms: Iterable[str]) -> list[str]:
 def _better(tried: Outcomes, start: float, bar: float, progress: float, still: int, left: Sequence[str]) -> Verdict:
     if still:
         return Verdict(Effect.IMPROVED, f"{still} of {len(tried)} runs still meet values that are no numbers", progress)
-    if not progress > bar:
+    if not all(start - end(outcome.losses) > bar for outcome in tried):
         return Verdict(Effect.IMPROVED, "the loss is lower, and does not fall below its start", progress)
     if any(max(outcome.losses) > max(SPIKE * start, start + bar) for outcome in tried):
         return Verdict(Effect.IMPROVED, "the loss is lower, and still leaps on its way", progress)

@@ -20,7 +20,7 @@ from modellint.proof.verdict import end
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "fixtures"
-SAMPLE = ("bike_rentals", "clusters", "residual_tower", "seed_classifier", "spirals")
+SAMPLE = ("bike_rentals", "clusters", "fraud", "seed_classifier", "spirals")
 LONGER = {"clusters": (), "seed_classifier": ("--epochs", "9")}
 
 

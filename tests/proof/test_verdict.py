@@ -35,6 +35,12 @@ def test_a_cure_holds_in_every_seed():
     assert effect([*LEARNED[:2], DIVERGED[2]]) is Effect.NO_EFFECT
 
 
+def test_a_loss_that_starts_out_of_proportion_does_not_hide_the_cure():
+    found = [[61.0, 9.0, 4.0, 2.2, 1.9, 1.8]] * 3
+    assert effect([[2.6, 2.0, 1.2, 0.8, 0.5, 0.4]] * 3, found=found) is Effect.CURED
+    assert effect([[2.6, 2.6, 2.6, 2.6, 2.6, 2.6]] * 3, found=found) is Effect.WORSE
+
+
 def test_a_leap_on_the_way_is_no_cure():
     leaping = [[3.9, 500.0, 2.0, 1.1, 0.9, 0.6]] * 3
     assert effect(leaping) is Effect.IMPROVED

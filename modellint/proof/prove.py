@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from modellint.core.diagnostic import Diagnostic, Report, Severity
-from modellint.core.diagnostic import Verdict as Said
-from modellint.core.proof import Effect, Proof, Spread, Trial
+from modellint.core.diagnostic import Report
+from modellint.core.proof import Effect, Proof
 from modellint.core.record import dataclass
-from modellint.core.rule import Rule, RuntimeRule
+from modellint.core.rule import RuntimeRule
 from modellint.measure.run import Run
-from modellint.measure.statistics import median
-from modellint.measure.trajectory import falls
 
 from . import verdict
-from .catalogue import Offer, offers
-from .outcome import Outcome, losses, outcome, trained
+from .candidates import Rules, candidates, holds, leading
+from .catalogue import Offer
+from .outcome import Outcome, outcome
 from .schedule import SEEDS, Job, Schedule
+from .trial import trial
 from .verdict import Verdict
 
-Rules = Mapping[str, Rule]
 PAIRED = 3  # remedies of which pairs are made, where none alone cures
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A remedy with its rungs, and the findings that ask for it."""
-
-    rungs: tuple[Offer, ...]
-    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +29,6 @@ class Tried:
     rules: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
     verdict: Verdict
-
-
-def candidates(findings: Sequence[Diagnostic], run: Run, rules: Rules) -> list[Candidate]:
-    """The remedies of the findings, in their order; of each remedy, first the rules that it suits best."""
-    asked: dict[str, list[tuple[int, str]]] = {}
-    for finding in findings:
-        for place, name in enumerate(rules[finding.rule].remedies if finding.rule in rules else ()):
-            asked.setdefault(name, []).append((place, finding.rule))
-    made = ((tuple(offers(name, run)), sorted(wanting, key=_place)) for name, wanting in asked.items())
-    return [Candidate(rungs, tuple(dict.fromkeys(rule for _, rule in wanting))) for rungs, wanting in made if rungs]
-
-
-def _place(wanting: tuple[int, str]) -> int:
-    return wanting[0]
-
-
-def leading(report: Report, run: Run) -> list[Diagnostic]:
-    """What is convicted; and what is only suspected, where the run is ill or does not learn."""
-    loud = [finding for finding in report.at_least(Severity.WARNING) if finding.verdict.convicts]
-    suspected = [finding for finding in report.diagnostics if finding.verdict is Said.SUSPECTED]
-    return [*loud, *suspected] if loud or not falls(list(losses(trained(run)))) else loud
 
 
 class Prover:
@@ -137,20 +106,22 @@ class Prover:
         Only what was measured: the calls of the script are seen as they are written, whatever a remedy makes of them.
         """
         ended = {name for rule in rules for name in (rule, *self._rules[rule].explains)}
-        measured = (finding.rule for finding in self._findings if isinstance(self._rules[finding.rule], RuntimeRule))
+        measured = (
+            finding.rule for finding in self._findings if isinstance(self._rules.get(finding.rule), RuntimeRule)
+        )
         return [rule for rule in dict.fromkeys(measured) if rule in ended]
 
     def _outcome(self, run: Run) -> Outcome:
         """The findings are sought in as many steps as the probe had: what they are held against depends on it."""
         probed = replace(run, steps=tuple(step for step in run.steps if step.index < self._first.requested_steps))
         convicted = (finding for finding in self._findings if finding.verdict.convicts)
-        seen = frozenset(finding.rule for finding in convicted if _holds(finding, probed, self._rules))
+        seen = frozenset(finding.rule for finding in convicted if holds(finding, probed, self._rules))
         return outcome(run, self._steps, seen)
 
     def _proof(self, tried: Sequence[Tried], root: Tried | None) -> Proof:
         trials = tuple(
             replace(
-                _trial(each.outcomes),
+                trial(each.outcomes),
                 label=" and ".join(offer.label for offer in each.offers),
                 remedies=tuple(offer.applied for offer in each.offers),
                 rules=tuple(dict.fromkeys(each.rules)),
@@ -164,7 +135,7 @@ class Prover:
             steps=min((len(o.losses) for o in self._found), default=0),
             seeds=len(self._found),
             noise=self._noise if self._found else None,
-            found=_trial(self._found),
+            found=trial(self._found),
             trials=trials,
             root=root.rules[0] if root else None,
             remedy=" and ".join(offer.label for offer in root.offers) if root else None,
@@ -181,30 +152,3 @@ class Prover:
 def _change(tried: Tried) -> tuple[int, float]:
     """The smallest change first; of two alike the one that wins more."""
     return sum(offer.size for offer in tried.offers), -tried.verdict.progress
-
-
-def _holds(finding: Diagnostic, run: Run, rules: Rules) -> bool:
-    """Whether the run shows the finding, as far as that can be measured."""
-    rule = rules.get(finding.rule)
-    if isinstance(rule, RuntimeRule):
-        found = (d for d in rule.check(run) if isinstance(d, Diagnostic))
-        return any(d.verdict.convicts and d.level.rank >= finding.level.rank for d in found)
-    evidence = rule.confirm(run, finding) if rule else None
-    return evidence is not None and evidence.holds
-
-
-def _trial(outcomes: Sequence[Outcome]) -> Trial:
-    ends = [verdict.end(o.losses) for o in outcomes if o.losses]
-    names = dict.fromkeys(name for o in outcomes for name in o.measures)
-    columns = zip(*(o.losses for o in outcomes if o.losses), strict=False)
-    return Trial(
-        loss=_spread(ends),
-        losses=tuple(median(column) for column in columns),
-        measures={name: _spread([o.measures[name] for o in outcomes if name in o.measures]) for name in names},
-        seeds=len(outcomes),
-        non_finite=sum(not o.finite for o in outcomes),
-    )
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    return Spread(median(values), min(values), max(values)) if values else Spread()

@@ -8,8 +8,9 @@ from modellint.core import registry
 from modellint.core.diagnostic import Diagnostic, Evidence, Report, Severity, Verdict
 from modellint.core.proof import Effect
 from modellint.measure.run import Model, Optimizer, Run, Step
+from modellint.proof.candidates import candidates, leading
 from modellint.proof.conclude import conclude
-from modellint.proof.prove import Prover, candidates, leading
+from modellint.proof.prove import Prover
 from modellint.report import render
 
 RULES = {rule.name: rule for rule in registry.load()}
@@ -159,6 +160,12 @@ def test_the_table_is_in_the_reports():
     assert "| learning rate / 10 | cured |" in markdown
     assert "cured        learning rate / 10: loss 1.2" in full
     assert "= proven:" in full
+
+
+def test_what_no_rule_says_is_no_obstacle():
+    unreadable = Diagnostic("unreadable-file", "ML000", Severity.ERROR, "", verdict=Verdict.CERTAIN)
+    proof = prove(Report((unreadable, *EXPLODES.diagnostics)), Runs(scale_lr=WELL))
+    assert proof.root == "large-learning-rate"
 
 
 def test_evidence_of_the_finding_stays():

@@ -19,7 +19,7 @@ from .place import loops
 from .relevance import Relevance
 from .resolve import Resolver
 from .roles import Roles
-from .scope import Frame, Source
+from .scope import Callee, Frame, Source
 from .vocabulary import NO_MODELS
 
 DEEPEST = 10  # helpers within helpers
@@ -129,15 +129,25 @@ class Tracer:
             yield from self._placed(self.acts.step(source, receiver), source, spot, receiver)
             return
         callees = self.resolver.calls.callees(source)
-        entered = next(
-            (frame for callee in callees if (frame := self.resolver.calls.enter(callee, source)) is not None), None
-        )
+        frames = (self.resolver.calls.enter(callee, source) or self._constructor(callee, source) for callee in callees)
+        entered = next((frame for frame in frames if frame is not None), None)
         if entered is None:
             act = self.acts.of(source, roles)
             stepped = call.argument(0) if act is not None and act.kind == "step" and act.subjects else None
             yield from self._placed(act, source, spot, stepped)
         elif self.relevance.function(entered.function, entered.script) or _is_wrapper(entered):
             yield from self._within(entered, source, spot)
+
+    def _constructor(self, callee: Callee, source: Source) -> Frame | None:
+        """The frame of `__init__` where an object is made."""
+        if callee.class_ is None or callee.script is None:
+            return None
+        members = self.resolver.members
+        for member in members.member(callee.script, callee.class_, "__init__", source):
+            function = self.resolver.project.function(member.frame.script, member.value.name)
+            if function is not None:
+                return members.method(member.frame.script, function, source)
+        return None
 
     def _closure(self, source: Source, spot: Spot) -> Iterator[Act]:
         """What `step(closure)` evaluates first."""

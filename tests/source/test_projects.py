@@ -915,6 +915,21 @@ STYLES = {
         setup(net)
         train(net)
     """,
+    "constructor": """
+        class Solver:
+            def __init__(self, loader):
+                self.net = Net()
+                self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
+                self.train(loader)
+
+            def train(self, loader):
+                for x, y in loader:
+                    self.optimizer.zero_grad()  # healthy
+                    F.cross_entropy(self.net(x), y).backward()
+                    self.optimizer.step()  # found
+
+        Solver(loader)
+    """,
     "walrus and try": """
         net = Net()
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)

@@ -9,6 +9,7 @@ from modellint.core import edit
 from modellint.source.code import Value
 
 PREPARES = {"Accelerator": ("prepare", "prepare_optimizer"), "Fabric": ("setup", "setup_optimizers")}
+PREPARING = {method for methods in PREPARES.values() for method in methods}
 ENGINE = "deepspeed.initialize"
 
 
@@ -111,6 +112,26 @@ class FrameworkBypassed(SourceRule):
             optimizer.step()
         """,
         """
+        from accelerate import Accelerator
+
+        def baseline(loader):
+            accelerator = Accelerator()
+            model, optimizer = build()
+            model.to(accelerator.device)
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+
+        def prepared(loader):
+            accelerator = Accelerator()
+            model, optimizer = accelerator.prepare(*build())
+            for x, y in loader:
+                optimizer.zero_grad()
+                accelerator.backward(F.cross_entropy(model(x), y))
+                optimizer.step()
+        """,
+        """
         import deepspeed
 
         engine, optimizer, _, _ = deepspeed.initialize(model=net, model_parameters=net.parameters(), config=config)
@@ -140,7 +161,7 @@ def _bypassing(script: Script) -> Iterator[tuple[str, Value]]:
     for loop in script.training_loops if owners else ():
         backwards = list(loop.of("backward"))
         for owner, held in owners.items():
-            stepped = any(str(step.call.receiver) in held for step in loop.steps)
+            stepped = any(str(step.call.receiver) in held - _bound_anew(script, loop.function) for step in loop.steps)
             if stepped and not any(act.owner or act.scaled for act in backwards):
                 own = (act.call for act in backwards if act.call.method == "backward" and act.call.receiver is not None)
                 yield from ((owner, call) for call in own if not call.name.startswith("torch."))
@@ -158,6 +179,14 @@ def _owners(script: Script) -> Iterator[tuple[str, set[str]]]:
             )
         elif value.kind == "item" and value.base is not None and value.base.name == ENGINE:
             yield from {name: {name}}.items() if value.arguments[0].constant == 0 else ()
+
+
+def _bound_anew(script: Script, name: str) -> set[str]:
+    """The names that a function which prepares nothing gives values of its own."""
+    function = next((f for f in script.functions if f.name == name and f.kind == "function"), None)
+    if function is None or any(c.name == ENGINE or c.method in PREPARING for c in function.calls):
+        return set()
+    return {event.name for event in function.events if event.kind == "assign"}
 
 
 def _targets(made: list[tuple[str, Value]], calls: list[Value]) -> set[str]:

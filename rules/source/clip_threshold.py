@@ -109,10 +109,10 @@ class ClipThreshold(SourceRule):
         for clip in (clip for loop in script.training_loops for clip in loop.clips):
             if not clip.bound:
                 continue
-            smallest, always = min(clip.bound), not clip.branches  # a branching may ask for the bound
-            if max(clip.bound) <= 0 and always:
+            smallest = min(clip.bound)
+            if max(clip.bound) <= 0 and not _is_asked(clip):
                 yield self.at(clip, f"clips the gradients to {smallest:g}: nothing is left of them", certain=True)
-            elif smallest == math.inf and always and not _serves_otherwise(clip):
+            elif smallest == math.inf and not _is_asked(clip) and not _serves_otherwise(clip):
                 yield self.at(clip, "clips the gradients to infinity, and nothing reads the norm", certain=True)
             elif self.largest <= smallest < math.inf:
                 yield self.at(clip, f"clips the gradients to {smallest:g}, a bound that hardly any gradient reaches")
@@ -136,6 +136,13 @@ class ClipThreshold(SourceRule):
             return Evidence("gradient norm at the clip, of the median step", typical, bound, series=series)
         holds = highest <= bound and any(explosions(run))
         return Evidence("gradient norm at the clip", highest, bound, holds=holds, series=series)
+
+
+def _is_asked(clip: Act) -> bool:
+    """Whether a branching around it may ask for the bound: `if max_norm != inf`."""
+    given = clip.call.argument(1, "max_norm") or clip.call.argument(1, "clip_value")
+    named = given is not None and given.kind in ("name", "attribute")
+    return named and any(str(given) in test or "#" in test for test, _ in clip.branches)  # "#": not readable
 
 
 def _serves_otherwise(clip: Act) -> bool:

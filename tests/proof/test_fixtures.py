@@ -21,7 +21,10 @@ from modellint.proof.verdict import end
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "fixtures"
 SAMPLE = ("bike_rentals", "clusters", "fraud", "seed_classifier", "spirals")
-LONGER = {"clusters": (), "seed_classifier": ("--epochs", "9")}
+LONGER = {  # how their scripts are made to go on for long enough
+    "seed_classifier": ('"--epochs", type=int, default=1', '"--epochs", type=int, default=20'),
+    "spirals": ("range(20)", "range(2000)"),
+}
 
 
 def benchmark() -> Any:
@@ -60,19 +63,23 @@ def test_a_cure_holds_in_a_run_ten_times_as_long(name, tmp_path):
     steps = 10 * proof["steps"]
     cured = [trial["remedies"] for trial in proof["trials"] if trial["effect"] == "cured"]
     assert cured
+    script = tmp_path / f"{name}.py"
+    script.write_text((FIXTURES / "sick" / script.name).read_text().replace(*LONGER[name]))
     found, *others = (
-        launch(
-            [str(FIXTURES / "sick" / f"{name}.py"), *LONGER[name]],
-            Options(steps, run_dir=tmp_path / str(number), environment={SEED: "7", REMEDY: json.dumps(remedies)}),
+        outcome(
+            launch(
+                [str(script)],
+                Options(steps, run_dir=tmp_path / str(number), environment={SEED: "7", REMEDY: json.dumps(remedies)}),
+            ),
+            steps,
         )
         for number, remedies in enumerate([[], *cured])
     )
-    start = outcome(found, steps).losses[0]
-    for run in others:
-        longer = outcome(run, steps)
-        assert len(longer.losses) >= 0.9 * steps
+    assert len(found.losses) == steps
+    for longer in others:
+        assert len(longer.losses) == steps
         assert longer.finite
-        assert end(longer.losses) < min(0.5 * start, end(outcome(found, steps).losses))
+        assert end(longer.losses) < min(0.9 * found.losses[0], end(found.losses))
 
 
 def test_proven_fixes_make_the_probe_clean(tmp_path):

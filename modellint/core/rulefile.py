@@ -31,9 +31,13 @@ def places(paths: Iterable[Path] = ()) -> Iterator[Path]:
 
 
 def find(paths: Iterable[Path] = ()) -> Iterator[Path]:
+    """Each file once, also where a given path names what is found anyway."""
+    seen: set[str] = set()
     for place in places(paths):
-        files = sorted(_below(place)) if place.is_dir() else [str(place)]
-        yield from (Path(file) for file in files if not os.path.basename(file).startswith("_"))
+        for file in sorted(_below(place)) if place.is_dir() else [str(place)]:
+            if not os.path.basename(file).startswith("_") and os.path.realpath(file) not in seen:
+                seen.add(os.path.realpath(file))
+                yield Path(file)
 
 
 def _below(folder: Path) -> Iterator[str]:

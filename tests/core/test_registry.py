@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,9 @@ def test_names_that_no_rule_has(tmp_path: Path) -> None:
     write(tmp_path, "house_rule.py")
     named = {"clip-after-step", "ML104", "ML301", "house-rule", "HR101", "clip-after-stp", "ML1"}
     assert registry.strangers(named, [tmp_path]) == {"clip-after-stp", "ML1"}
+
+
+def test_a_file_that_is_named_twice_is_one_rule() -> None:
+    given = Path(inspect.getfile(type(registry.find("clip-after-step", registry.load()))))
+    assert registry.load([given, given.parent]) != ()
+    assert len(registry.load([given, given.parent])) == len(registry.load())

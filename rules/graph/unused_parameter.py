@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
-from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Severity
+from modellint import Diagnostic, Evidence, Graph, GraphRule, Location, Passed, Severity
 from modellint.graph.node import Parameter
 from modellint.graph.walk import learned_parameters
 
@@ -40,17 +40,20 @@ class UnusedParameter(GraphRule):
         Graph.of("input x", "linear head", "loss cross_entropy", "parameter critic.weight reached"),  # by another loss
         Graph.of("input x reached", "linear head reached", "loss cross_entropy", "parameter teacher.weight"),
         Graph.of("input x", "linear teacher constant", "detach detach", "linear head", "loss cross_entropy"),  # ML210's
+        Graph.of("input x", "loss cross_entropy", "parameter body.weight unreached", "parameter head.weight unreached"),
     )
 
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
         unused, learned = _unused(graph), learned_parameters(graph)
         used = [parameter.name for parameter in graph.parameters if parameter not in unused]
+        if not used:  # the loss itself is cut off: other rules say where
+            return
         for owner, group in groupby(unused, key=lambda parameter: _owner(parameter, used)):
-            yield self._finding(owner, tuple(group), learned)
+            yield self._finding(owner, tuple(group), learned, graph[graph.output].location)
         if graph.parameters and not unused:
             yield self.passed("every parameter that is meant to train reaches the loss")
 
-    def _finding(self, owner: str, group: tuple[Parameter, ...], learned: Iterable[str]) -> Diagnostic:
+    def _finding(self, owner: str, group: tuple[Parameter, ...], learned: Iterable[str], loss: Location) -> Diagnostic:
         first, routed = group[0], any(_alternates(parameter, learned) for parameter in group)
         names = ", ".join(f"`{parameter.name}`" for parameter in group[:3])
         names += f" and {len(group) - 3} more" if len(group) > 3 else ""
@@ -60,7 +63,7 @@ class UnusedParameter(GraphRule):
             message += "; its siblings reach the loss, so it may be a branch that these batches did not take"
         measured = first.reached is False
         return self.at(
-            replace(first.location, module=owner or None),
+            replace(first.location if first.location.path else loss, module=owner or None),
             message,
             severity=Severity.NOTE if routed or first.foreign else None,
             measured=measured and not routed,

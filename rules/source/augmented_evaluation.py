@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
-from modellint.source.code import Event, Value
+from modellint.source.branches import Branches, arms
+from modellint.source.code import Event, Function, Value
 
 RANDOM = frozenset(
     "RandomResizedCrop RandomCrop RandomHorizontalFlip RandomVerticalFlip RandomRotation RandomAffine RandomPerspective "
     "RandomErasing RandomGrayscale RandAugment AutoAugment TrivialAugmentWide AugMix".split()
 )
-EVALUATION = re.compile(
-    r"(^|[_.])(test|val|valid|validation|eval|dev)(set|_?data)?_?(transforms?|tfms?|tf|aug\w*|preprocess\w*)$",
-    re.IGNORECASE,
-)
+COMPOSES = ("Compose", "Sequential")
+NAMED = r"(test|val|valid|validation|eval|dev)"
+TRANSFORM = re.compile(rf"(^|[_.]){NAMED}(set|_?data)?_?(transforms?|tfms?|tf|aug\w*|preprocess\w*)$", re.IGNORECASE)
+DATASET = re.compile(rf"{NAMED}_?(data|set|dataset|ds|data_?set)|(data|ds|set|dataset)_?{NAMED}", re.IGNORECASE)
 SPLITS = frozenset({"test", "val", "valid", "validation", "eval", "dev"})
 # Who looks at an image in several random forms on purpose, also in the evaluation.
 MEANT = re.compile(r"contrast|simclr|moco|byol|twocrop|two_crop|tta|tencrop|multi_?view|n_views|unlabel", re.IGNORECASE)
@@ -65,6 +66,18 @@ class AugmentedEvaluation(SourceRule):
         train_set = datasets.CIFAR10("data", train=True, transform=transform)
         test_set = datasets.CIFAR10("data", train=False, transform=transform)
         """,
+        """
+        from torchvision import transforms
+
+        def run(train_files, val_files):
+            steps = []
+            steps.append(transforms.RandomResizedCrop(224))
+            steps.append(transforms.RandomHorizontalFlip())
+            steps.append(transforms.ToTensor())
+            sequence = transforms.Compose(steps)
+            datasetTrain = Scans(train_files, transform=sequence)
+            datasetVal = Scans(val_files, transform=sequence)
+        """,
     )
     good = (
         """
@@ -86,6 +99,7 @@ class AugmentedEvaluation(SourceRule):
 
         def transforms_of(train):
             steps = [transforms.ToTensor()]
+            val_set = Scans(transforms.Compose(steps))
             if train:
                 steps.insert(0, transforms.RandomCrop(32, padding=4))
             return transforms.Compose(steps)
@@ -109,29 +123,72 @@ class AugmentedEvaluation(SourceRule):
 
     def _all(self, script: Script) -> Iterator[tuple[Value, str]]:
         for function in script.functions:
-            bound: dict[str, list[Event]] = {}
+            known = _Transforms(function)
             for event in function.events:
-                if event.kind == "assign" and event.value is not None:
-                    bound.setdefault(event.name, []).append(event)
-                    if EVALUATION.search(event.name):
-                        yield from ((random, f"what `{event.name}` gives") for random in _random(event.value))
-                    yield from _by_split(event.value)
-                elif event.kind == "call" and event.value is not None and _of_evaluation(event.value):
-                    given = event.value.argument(None, "transform")
-                    made = bound.get(given.name, []) if given is not None and given.kind == "name" else []
-                    if len(made) == 1 and made[0].block in function.enclosing(event.block):
-                        yield from ((random, "the images of the evaluation") for random in _random(made[0].value))
-                    yield from ((random, "the images of the evaluation") for random in _random(given))
+                value = event.value
+                if event.kind == "assign" and value is not None:
+                    known.bind(event)
+                    if TRANSFORM.search(event.name):
+                        yield from ((random, f"what `{event.name}` gives") for random in known.random(value, event))
+                    yield from _by_split(known, event)
+                    if value.kind == "call" and (
+                        _of_evaluation(value) or DATASET.fullmatch(event.name.rpartition(".")[2])
+                    ):
+                        yield from _given(known, event)
+                elif event.kind == "call" and value is not None:
+                    known.grow(event)
+                    yield from _given(known, event) if _of_evaluation(value) else ()
+
+
+class _Transforms:
+    """The random transforms in the lists and compositions that a function binds to names, as far as it has been read."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.held: dict[str, tuple[Branches, tuple[Value, ...]]] = {}
+
+    def bind(self, event: Event) -> None:
+        if event.value is not None:
+            self.held[event.name] = arms(self.function, event.block), tuple(self.random(event.value, event))
+
+    def grow(self, event: Event) -> None:
+        """By `names.append(...)`, unless only on some paths."""
+        call = event.value
+        name = str(call.receiver) if call is not None and call.method in ("append", "insert") else ""
+        if call is not None and name in self.held and call.arguments:
+            around, held = self.held[name]
+            same = arms(self.function, event.block) == around
+            self.held[name] = around, (*held, *filter(_is_random, call.arguments[-1:])) if same else ()
+
+    def random(self, value: Value, event: Event) -> Iterator[Value]:
+        if value.kind == "list":
+            yield from filter(_is_random, value.arguments)
+        elif value.kind == "call" and value.method in COMPOSES:
+            for given in value.arguments:
+                yield from self.random(given, event)
+        elif value.kind == "name" and value.name in self.held:
+            around, held = self.held[value.name]
+            yield from held if arms(self.function, event.block)[: len(around)] == around else ()
+
+
+def _given(known: _Transforms, event: Event) -> Iterator[tuple[Value, str]]:
+    call = event.value
+    given = (
+        (*call.arguments, *(value for name, value in call.keywords if name.startswith("transform")))
+        if call is not None
+        else ()
+    )
+    yield from ((random, "the images of the evaluation") for value in given for random in known.random(value, event))
 
 
 def _names(script: Script) -> Iterator[str]:
     yield from (event.name for function in script.functions for event in function.events if event.kind == "assign")
 
 
-def _by_split(value: Value) -> Iterator[tuple[Value, str]]:
-    for key, item in value.keywords if value.kind == "dict" else ():
+def _by_split(known: _Transforms, event: Event) -> Iterator[tuple[Value, str]]:
+    for key, item in event.value.keywords if event.value is not None and event.value.kind == "dict" else ():
         if key in SPLITS:
-            yield from ((random, f"what is under {key!r}") for random in _random(item))
+            yield from ((random, f"what is under {key!r}") for random in known.random(item, event))
 
 
 def _of_evaluation(call: Value) -> bool:
@@ -140,16 +197,8 @@ def _of_evaluation(call: Value) -> bool:
     return (train is not None and train.constant is False) or (split is not None and split.constant in SPLITS)
 
 
-def _random(value: Value | None) -> Iterator[Value]:
-    """The random transforms that are written in a composition."""
-    composed = (
-        value is not None and value.kind == "call" and value.method in ("Compose", "Sequential") and value.arguments
+def _is_random(value: Value) -> bool:
+    chance = value.argument(0, "p") if value.method.endswith("Flip") else value.argument(None, "p")
+    return (
+        value.kind == "call" and value.method in RANDOM and (chance is None or chance.constant not in (0, 0.0, 1, 1.0))
     )
-    for item in value.arguments[0].arguments if value is not None and composed else ():
-        chance = item.argument(0, "p") if item.method.endswith("Flip") else item.argument(None, "p")
-        if (
-            item.kind == "call"
-            and item.method in RANDOM
-            and (chance is None or chance.constant not in (0, 0.0, 1, 1.0))
-        ):
-            yield item

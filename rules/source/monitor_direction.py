@@ -41,6 +41,18 @@ class MonitorDirection(SourceRule):
             scheduler.step(val_acc)
         """,
         """
+        def prepare(model):
+            optimizer = torch.optim.Adam(model.parameters())
+            scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.2)
+            return optimizer, scheduler
+
+        optimizer, scheduler = prepare(model)
+        for epoch in range(30):
+            scheduler.step(train(model)["accuracy"])
+            accuracy = evaluate(model)
+            scheduler.step(accuracy)
+        """,
+        """
         import torch
         from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
@@ -106,8 +118,9 @@ class MonitorDirection(SourceRule):
         """The names that a scheduler is bound to, always with one mode, and the calls of its `step()`."""
         events = [event for function in script.functions for event in function.events]
         modes: dict[str, set[int]] = {}
+        makers = {f.name for f in script.functions if any(call.method == PLATEAU for call in f.calls)}
         for event in events:
-            if event.kind == "assign" and event.value is not None:
+            if event.kind == "assign" and event.value is not None and not _returned(event.value, makers):
                 plateau = event.value.kind == "call" and event.value.method == PLATEAU
                 modes.setdefault(event.name, set()).add(_mode(event.value, 1, "min") if plateau else 0)
         for call in script.calls:
@@ -115,6 +128,12 @@ class MonitorDirection(SourceRule):
             given = call.argument(0, "metrics")
             if given is not None and mode in ({1}, {-1}) and direction(called(given)) == -next(iter(mode)):
                 yield self.at(call, f"lowers the learning rate when `{called(given)}` gets better")
+
+
+def _returned(value: Value, makers: set[str]) -> bool:
+    """Whether a function of the file gives it back, which may have made the scheduler."""
+    call = value.base if value.kind == "item" else value
+    return call is not None and call.kind == "call" and call.name in makers
 
 
 def _mode(call: Value, position: int | None, default: str) -> int:

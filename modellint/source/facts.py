@@ -191,6 +191,7 @@ class Loss:
     made: Value | None = None  # the call that constructs it, in the form of a layer
     certain: bool = True  # False: another loss or function may be called here
     batched: bool = False  # the target is surely that of a batch
+    shapes: tuple[tuple[int | None, ...] | None, ...] = ()  # of input and target, of losses that compare item by item
 
     @property
     def location(self) -> Location:

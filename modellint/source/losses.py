@@ -12,6 +12,7 @@ from .facts import Loss, Operation
 from .resolve import Resolver
 from .scope import Callee, Source
 from .script import Script
+from .shapes import Shapes
 
 FUNCTIONS = {
     "cross_entropy": "CrossEntropyLoss",
@@ -24,6 +25,7 @@ FUNCTIONS = {
     "smooth_l1_loss": "SmoothL1Loss",
     "huber_loss": "HuberLoss",
 }
+PAIRED = frozenset({"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"})  # compare what they are given item by item
 LAYERS = frozenset(FUNCTIONS.values())
 SOUNDS = re.compile(
     r"loss|criteri|objective|entropy|kl_div|bce|nll|mse|(?<![a-z])[a-z]?ce$|(?-i:CE$)", re.IGNORECASE
@@ -36,6 +38,7 @@ class Losses:
         self.resolver = resolver
         self.dataflow = Dataflow(resolver)
         self.batches = Batches(resolver)
+        self.shapes = Shapes(resolver)
         self._known: set[str] = set()
         self._read = 0  # scripts whose losses are known
 
@@ -71,7 +74,8 @@ class Losses:
             certain = len(losses) == len(callees) and all(other == kind for other, _ in losses)
             batched = target is not None and self.batches.hold(source.of(target))
             paths = self._paths(source, given), self._paths(source, target)
-            yield Loss(kind, call, *paths, made.value if made else None, certain, batched)
+            shapes = tuple([self.shapes.of(source.of(v)) if v and kind in PAIRED else None for v in (given, target)])
+            yield Loss(kind, call, *paths, made.value if made else None, certain, batched, shapes)
 
     def _paths(self, source: Source, given: Value | None) -> tuple[tuple[Operation, ...], ...]:
         """What made an argument, on each path."""

@@ -30,7 +30,13 @@ class BestNeverImproves(SourceRule):
     """
 
     code, severity, certain, topic = "ML155", Severity.WARNING, True, "evaluation"
-    words = (("best", "torch.save("), ("best_", "save_checkpoint"), ("best_", "state_dict("), ("best_", ".backward("))
+    words = (
+        ("best", "torch.save("),
+        ("best_", "save_checkpoint"),
+        ("best_", "state_dict("),
+        ("lowest", "state_dict("),
+        ("best_", ".backward("),
+    )
     bad = (
         """
         import torch

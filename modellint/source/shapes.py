@@ -1,0 +1,172 @@
+"""Shapes of tensors, where they are written in the code: through layers, arithmetic, loaders of tensors and indexing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .code import Value
+from .resolve import Resolver
+from .scope import Source
+
+Shape = tuple[int | None, ...]  # None: a size that is not written, such as that of the batch
+DEEPEST = 40
+FILLED = frozenset({"rand", "randn", "zeros", "ones", "empty"})
+LINES = frozenset({"arange", "linspace", "randperm", "logspace"})
+KEEPS = frozenset(
+    "sin cos exp log sqrt abs relu sigmoid tanh square pow clamp float double half long int bool to cuda cpu detach clone "
+    "contiguous requires_grad_ type rand_like randn_like zeros_like ones_like neg round sign gelu dropout".split()
+)
+LAYERS = frozenset(
+    "ReLU GELU Tanh Sigmoid ELU SELU SiLU LeakyReLU Softplus Dropout Identity BatchNorm1d LayerNorm Hardtanh".split()
+)
+REDUCES = frozenset({"sum", "mean"})
+
+
+class Shapes:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self._depth = 0
+
+    def of(self, source: Source) -> Shape | None:
+        """None where it is not written, or differs from path to path."""
+        if self._depth > DEEPEST:
+            return None
+        self._depth += 1
+        try:
+            shapes = {self._made(made) for made in self.resolver.of(source)}
+        finally:
+            self._depth -= 1
+        return shapes.pop() if len(shapes) == 1 else None
+
+    def _made(self, made: Source) -> Shape | None:
+        value = made.value
+        if value.kind == "constant":
+            return () if isinstance(value.constant, int | float) else None
+        if value.kind == "operation":
+            return self._computed(made)
+        if value.kind == "item" and value.base is not None:
+            return self._batch(made, value.base) if value.base.kind == "element" else self._indexed(made, value.base)
+        return self._called(made) if value.kind == "call" else None
+
+    def _computed(self, made: Source) -> Shape | None:
+        parts = [self.of(made.of(part)) for part in made.value.arguments]
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts) or made.value.name not in ("+", "-", "*", "/", "**", "@"):
+            return None
+        if made.value.name == "@":
+            left, right = known
+            return (*left[:-1], *right[1:]) if len(left) == 2 and len(right) in (1, 2) else None
+        longest = max(known, key=len)
+        return longest if all(_fits(part, longest) for part in known) else None
+
+    def _batch(self, made: Source, element: Value) -> Shape | None:
+        """A part of what a loader of a TensorDataset yields."""
+        assert element.base is not None
+        index = made.value.arguments[0].constant
+        loaders = self.resolver.of(made.of(element.base))
+        if len(loaders) != 1 or loaders[0].value.method != "DataLoader" or not isinstance(index, int):
+            return None
+        given = loaders[0].value.argument(0, "dataset")
+        datasets = self.resolver.of(loaders[0].of(given)) if given is not None else []
+        if len(datasets) != 1 or datasets[0].value.method != "TensorDataset":
+            return None
+        parts = datasets[0].value.arguments
+        shape = self.of(datasets[0].of(parts[index])) if index < len(parts) and not datasets[0].value.unpacks else None
+        return (None, *shape[1:]) if shape else None
+
+    def _indexed(self, made: Source, base: Value) -> Shape | None:
+        """`x[:, 0]`, `x[:5]`; a slice is of no kind that is known."""
+        index, shape = made.value.arguments[0], self.of(made.of(base))
+        parts = index.arguments if index.kind == "tuple" else (index,)
+        if shape is None or len(parts) > len(shape) or any(not _is_plain(part) for part in parts):
+            return None
+        kept = [None for part in parts if part.kind == "unknown"]
+        return (*kept, *shape[len(parts) :])
+
+    def _called(self, made: Source) -> Shape | None:
+        call, callees = made.value, self.resolver.calls.callees(made)
+        if len(callees) != 1 or call.unpacks:
+            return None
+        if callees[0].made is not None:
+            return self._module(callees[0].made, self._first(made))
+        name, torchs = call.method, call.name.startswith("torch.")
+        given = call.arguments
+        if torchs and name in FILLED:
+            sizes = given[0].arguments if len(given) == 1 and given[0].kind == "tuple" else given
+            return self._sizes(made, sizes)
+        if torchs and name in LINES:
+            return (None,)
+        if torchs and name == "tensor" and given:
+            return _listed(given[0])
+        subject = self._first(made) if torchs else self.of(made.of(call.receiver)) if call.receiver else None
+        rest = given[1:] if torchs else given
+        return subject if name in KEEPS else self._reshaped(made, name, subject, rest)
+
+    def _first(self, made: Source) -> Shape | None:
+        return self.of(made.of(made.value.arguments[0])) if made.value.arguments else None
+
+    def _sizes(self, made: Source, sizes: Iterable[Value]) -> Shape | None:
+        """One dimension for each number; what may be a tuple of sizes gives none."""
+        found: list[int | None] = []
+        for size in sizes:
+            values = [s.value for s in self.resolver.of(made.of(size))]
+            numbers = [v.constant for v in values if isinstance(v.constant, int)]
+            counts = all(v.name == "len" or v.kind in ("operation", "constant") for v in values)
+            if not values or not counts:
+                return None
+            found.append(numbers[0] if len(numbers) == len(values) == 1 and numbers[0] >= 0 else None)
+        return tuple(found)
+
+    def _reshaped(self, made: Source, name: str, shape: Shape | None, given: tuple[Value, ...]) -> Shape | None:
+        if name in ("view", "reshape") and not made.value.name.startswith("torch."):
+            return self._sizes(made, given)
+        axis = given[0].constant if given else next((v.constant for k, v in made.value.keywords if k == "dim"), None)
+        if shape is None or not isinstance(axis, int) or isinstance(axis, bool):
+            return None
+        if name == "unsqueeze":
+            place = axis if axis >= 0 else len(shape) + 1 + axis
+            return (*shape[:place], 1, *shape[place:])
+        place = axis if axis >= 0 else len(shape) + axis
+        keeps = made.value.argument(None, "keepdim")
+        if name in REDUCES and 0 <= place < len(shape) and len(given) <= 1 and keeps is None:
+            return (*shape[:place], *shape[place + 1 :])
+        if name == "squeeze" and 0 <= place < len(shape) and shape[place] == 1:
+            return (*shape[:place], *shape[place + 1 :])
+        return None
+
+    def _module(self, module: Source, shape: Shape | None) -> Shape | None:
+        """What a layer, or one after the other of a Sequential, makes of an input."""
+        for callee in self.resolver.calls.callees(module)[:1]:
+            name = callee.name.removeprefix("torch.nn.")
+            if name == "Linear" and shape:
+                given = module.value.argument(1, "out_features")
+                sizes = self._sizes(module, [given]) if given is not None else None
+                return (*shape[:-1], sizes[0]) if sizes else None
+            if name == "Sequential" and callee.class_ is None:
+                for item in self.resolver.items.all(module):
+                    layers = self.resolver.of(item)
+                    shape = self._module(layers[0], shape) if len(layers) == 1 else None
+                return shape
+            if name in LAYERS and callee.class_ is None:
+                return shape
+        return None
+
+
+def _fits(part: Shape, whole: Shape) -> bool:
+    """Whether a shape is broadcast to another without changing it."""
+    return all(
+        one in (1, other) or None in (one, other) for one, other in zip(reversed(part), reversed(whole), strict=False)
+    )
+
+
+def _is_plain(index: Value) -> bool:
+    return index.kind == "unknown" or (index.kind == "constant" and isinstance(index.constant, int))
+
+
+def _listed(value: Value) -> Shape | None:
+    """Of nested lists of numbers."""
+    if value.kind == "constant":
+        return ()
+    inner = {_listed(item) for item in value.arguments} if value.kind == "list" and not value.unpacks else set()
+    shape = inner.pop() if len(inner) == 1 else None
+    return (len(value.arguments), *shape) if shape is not None else None

@@ -1,0 +1,153 @@
+"""ML132."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint.core import edit
+
+
+class FunctionalTargetShape(SourceRule):
+    """The loss compares predictions [N, 1] with targets [N]: each prediction with every target.
+
+    Why: both are broadcast to [N, N]. The best answer is then the mean of all targets for every sample: the loss falls to
+        their variance and stays there. PyTorch warns once and goes on.
+    Fix: `prediction.squeeze(-1)`, or `target.unsqueeze(-1)`.
+    Ignore: when every pair is to be compared.
+    Reported: https://github.com/pytorch/pytorch/issues/19699, https://github.com/pytorch/pytorch/pull/18349
+    """
+
+    code, severity, certain, topic = "ML132", Severity.ERROR, True, "structure"
+    explains = ("loss-not-falling",)
+    words = (
+        ("backward(", "mse_loss"),
+        ("backward(", "MSELoss"),
+        ("backward(", "l1_loss"),
+        ("backward(", "L1Loss"),
+        ("backward(", "uber"),
+    )
+    bad = (
+        """
+        x = torch.randn(200, 3)
+        y = x.sum(dim=1)
+        model = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(100):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        from torch.utils.data import DataLoader, TensorDataset
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc1, self.fc2 = nn.Linear(4, 16), nn.Linear(16, 1)
+
+            def forward(self, x):
+                return self.fc2(torch.relu(self.fc1(x)))
+
+        x = torch.rand(500, 4)
+        y = 2 * x[:, 0] - x[:, 3] ** 2
+        loader = DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True)
+        net, criterion = Net(), nn.SmoothL1Loss()
+        optimizer = torch.optim.Adam(net.parameters())
+        for features, target in loader:
+            optimizer.zero_grad()
+            criterion(net(features), target).backward()
+            optimizer.step()
+        """,
+    )
+    fixed = (
+        """
+        x = torch.randn(200, 3)
+        y = x.sum(dim=1)
+        model = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(100):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x).squeeze(-1), y)
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        from torch.utils.data import DataLoader, TensorDataset
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc1, self.fc2 = nn.Linear(4, 16), nn.Linear(16, 1)
+
+            def forward(self, x):
+                return self.fc2(torch.relu(self.fc1(x)))
+
+        x = torch.rand(500, 4)
+        y = 2 * x[:, 0] - x[:, 3] ** 2
+        loader = DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True)
+        net, criterion = Net(), nn.SmoothL1Loss()
+        optimizer = torch.optim.Adam(net.parameters())
+        for features, target in loader:
+            optimizer.zero_grad()
+            criterion(net(features).squeeze(-1), target).backward()
+            optimizer.step()
+        """,
+    )
+    good = (
+        """
+        x = torch.randn(200, 3)
+        y = x.sum(dim=1)
+        model = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(100):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x).squeeze(-1), y) + F.mse_loss(model(x), y.unsqueeze(1)) + F.mse_loss(model(x), y[:, None])
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        x = torch.randn(200, 3)
+        y = x.sum(dim=1, keepdim=True)
+        w = torch.tensor([[1.0], [2.0], [3.0]])
+        z = x @ w
+        model = nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(100):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y) + F.mse_loss(model(x), z)
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        model = nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y) + F.mse_loss(model(x), torch.tensor([1.0]))
+            loss.backward()
+            optimizer.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for loss in script.losses:
+            if loss.certain and len(loss.shapes) == 2 and all(shape is not None for shape in loss.shapes):
+                given, target = (shape or () for shape in loss.shapes)
+                longer, shorter = (given, target) if len(given) > len(target) else (target, given)
+                if len(longer) == len(shorter) + 1 == 2 and longer[-1] == 1 and longer[0] != 1 and shorter[0] != 1:
+                    shown = f"{_shown(given)} with {_shown(target)}"
+                    yield self.at(loss, f"compares {shown}, which is broadcast to [N, N]")
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """A prediction that is called right there loses its last dimension."""
+        for loss in script.losses:
+            given, shape = loss.call.argument(0, "input"), loss.shapes[0] if loss.shapes else None
+            if loss.location == finding.location and given is not None and given.kind == "call" and shape:
+                return Fix((edit.replace(given, "{whole}.squeeze(-1)"),), safe=False) if shape[-1] == 1 else None
+        return None
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return f"[{', '.join('N' if size is None else str(size) for size in shape)}]"

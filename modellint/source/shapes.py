@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from .code import Value
 from .resolve import Resolver
-from .scope import Source
+from .scope import Frame, Source
 
 Shape = tuple[int | None, ...]  # None: a size that is not written, such as that of the batch
 DEEPEST = 40
 FILLED = frozenset({"rand", "randn", "zeros", "ones", "empty"})
+NUMBERS = frozenset({"torch.pi", "torch.e", "math.pi", "math.e", "numpy.pi"})
 LINES = frozenset({"arange", "linspace", "randperm", "logspace"})
 KEEPS = frozenset(
     "sin cos exp log sqrt abs relu sigmoid tanh square pow clamp float double half long int bool to cuda cpu detach clone "
@@ -19,6 +20,7 @@ KEEPS = frozenset(
 LAYERS = frozenset(
     "ReLU GELU Tanh Sigmoid ELU SELU SiLU LeakyReLU Softplus Dropout Identity BatchNorm1d LayerNorm Hardtanh".split()
 )
+WHOLE = frozenset({"sum", "mean", "std", "var", "min", "max"})  # to one number, where they are given no dimension
 REDUCES = frozenset({"sum", "mean"})
 
 
@@ -26,6 +28,7 @@ class Shapes:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self._depth = 0
+        self._known: dict[tuple[Value, Frame], Shape | None] = {}
 
     def of(self, source: Source) -> Shape | None:
         """None where it is not written, or differs from path to path."""
@@ -33,13 +36,22 @@ class Shapes:
             return None
         self._depth += 1
         try:
-            shapes = {self._made(made) for made in self.resolver.of(source)}
+            shapes = {self._of(made) for made in self.resolver.of(source)}
         finally:
             self._depth -= 1
         return shapes.pop() if len(shapes) == 1 else None
 
+    def _of(self, made: Source) -> Shape | None:
+        key = made.value, made.frame
+        if key not in self._known:
+            self._known[key] = None  # of what is computed from itself
+            self._known[key] = self._made(made)
+        return self._known[key]
+
     def _made(self, made: Source) -> Shape | None:
         value = made.value
+        if value.name in NUMBERS:
+            return ()
         if value.kind == "constant":
             return () if isinstance(value.constant, int | float) else None
         if value.kind == "operation":
@@ -60,7 +72,7 @@ class Shapes:
         return longest if all(_fits(part, longest) for part in known) else None
 
     def _batch(self, made: Source, element: Value) -> Shape | None:
-        """A part of what a loader of a TensorDataset yields."""
+        """A part of what a loader yields."""
         assert element.base is not None
         index = made.value.arguments[0].constant
         loaders = self.resolver.of(made.of(element.base))
@@ -68,11 +80,31 @@ class Shapes:
             return None
         given = loaders[0].value.argument(0, "dataset")
         datasets = self.resolver.of(loaders[0].of(given)) if given is not None else []
-        if len(datasets) != 1 or datasets[0].value.method != "TensorDataset":
+        if len(datasets) != 1 or loaders[0].value.argument(None, "collate_fn") is not None:
             return None
-        parts = datasets[0].value.arguments
-        shape = self.of(datasets[0].of(parts[index])) if index < len(parts) and not datasets[0].value.unpacks else None
+        shape = self._column(datasets[0], index)
         return (None, *shape[1:]) if shape else None
+
+    def _column(self, dataset: Source, index: int) -> Shape | None:
+        """Of the tensor of which a data set gives a row as a part of each sample."""
+        parts = dataset.value.arguments
+        if dataset.value.method == "TensorDataset":
+            return self.of(dataset.of(parts[index])) if index < len(parts) and not dataset.value.unpacks else None
+        for script, class_ in self.resolver.members.classes(dataset):
+            for member in self.resolver.members.member(script, class_, "__getitem__", dataset):
+                function = self.resolver.project.function(script, member.value.name)
+                if function is not None and len(function.parameters) == 2:
+                    frame = self.resolver.members.method(script, function, dataset)
+                    return self._row(self.resolver.calls.returned(frame), index, function.parameters[1].name)
+        return None
+
+    def _row(self, samples: list[Source], index: int, counted: str) -> Shape | None:
+        """`return self.x[index], self.y[index]`."""
+        if len(samples) != 1 or samples[0].value.kind != "tuple" or index >= len(samples[0].value.arguments):
+            return None
+        part = samples[0].value.arguments[index]
+        taken = part.kind == "item" and part.base is not None and part.arguments[0].name == counted
+        return self.of(samples[0].of(part.base)) if taken and part.base is not None else None
 
     def _indexed(self, made: Source, base: Value) -> Shape | None:
         """`x[:, 0]`, `x[:5]`; a slice is of no kind that is known."""
@@ -98,6 +130,8 @@ class Shapes:
             return (None,)
         if torchs and name == "tensor" and given:
             return _listed(given[0])
+        if torchs and name in ("stack", "cat") and given and given[0].kind in ("list", "tuple"):
+            return self._joined(made, name)
         subject = self._first(made) if torchs else self.of(made.of(call.receiver)) if call.receiver else None
         rest = given[1:] if torchs else given
         return subject if name in KEEPS else self._reshaped(made, name, subject, rest)
@@ -117,9 +151,22 @@ class Shapes:
             found.append(numbers[0] if len(numbers) == len(values) == 1 and numbers[0] >= 0 else None)
         return tuple(found)
 
+    def _joined(self, made: Source, name: str) -> Shape | None:
+        """As many dimensions as the first part has, and one more if they are stacked."""
+        parts, axis = made.value.arguments[0].arguments, made.value.argument(1, "dim")
+        first = self.of(made.of(parts[0])) if parts else None
+        place = 0 if axis is None else axis.constant
+        if first is None or not isinstance(place, int):
+            return None
+        stacked = name == "stack"
+        place += (len(first) + stacked) * (place < 0)
+        return (*first[:place], len(parts) if stacked else None, *first[place + (not stacked) :])
+
     def _reshaped(self, made: Source, name: str, shape: Shape | None, given: tuple[Value, ...]) -> Shape | None:
         if name in ("view", "reshape") and not made.value.name.startswith("torch."):
             return self._sizes(made, given)
+        if name in WHOLE and not given and not made.value.keywords and shape is not None:
+            return ()
         axis = given[0].constant if given else next((v.constant for k, v in made.value.keywords if k == "dim"), None)
         if shape is None or not isinstance(axis, int) or isinstance(axis, bool):
             return None

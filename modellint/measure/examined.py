@@ -20,6 +20,10 @@ def randomness(run: Run) -> Evidence | None:
     return _evidence(run.examined("determinism"), "difference of two evaluations of the same batch", 0.0)
 
 
+def stubbornness(run: Run) -> Evidence | None:
+    return _evidence(run.examined("capacity"), "lowest loss of one batch in 100 steps / loss of guessing", 0.98)
+
+
 def place(run: Run, examined: Examination) -> Location:
     """Where the fault is made, the class of the model, or the line that calls it."""
     return next((known for known in (examined.origin, examined.location) if known.path), run.place("model"))

@@ -214,10 +214,10 @@ class Draw:
 class Examination:
     """What a copy of the model did with its last inputs, in evaluation mode, after the last watched step."""
 
-    name: str  # "batch-mixing", "causality" or "determinism"
+    name: str  # "batch-mixing", "causality", "determinism" or "capacity"
     found: bool | None = None  # whether the fault shows; None: it was not made, and `reason` says why
     reason: str = ""
-    value: float | None = None  # mixing: part of the other samples that change; else: change / largest output
+    value: float | None = None  # mixing: part of the other samples that change; capacity: loss / guessing; else: change
     sure: bool = True  # False: it may be by design
     draws: tuple[Draw, ...] = ()
     origin: Location = Location()  # the user's line that calls the module which makes the fault

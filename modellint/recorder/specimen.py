@@ -53,20 +53,24 @@ class Specimen:
         """What it computes when some inputs, by their ids, are replaced; raises CannotExamineError."""
         if time.monotonic() > self._until:
             raise CannotExamineError("it would take more than %g seconds" % SECONDS)
+        with torch.no_grad():
+            results = [found.detach() for found in self.compute(replaced, seed)]
+        if any(found.dtype in (torch.float16, torch.bfloat16) for found in (*results, *self.model.parameters())):
+            self._rounding = COARSE
+        return [found.float().cpu() for found in results]
+
+    def compute(self, replaced: Dict[int, Tensor], seed: int = 0) -> List[Tensor]:
+        """The same where it lies, in its own type, and with its graph where gradients are enabled."""
 
         def fresh(tensor: Tensor) -> Tensor:
             return replaced.get(id(tensor), tensor).clone()
 
         chance.seed(seed)
         try:
-            with torch.no_grad():
-                result = self.model(*changed(self.args, fresh), **changed(self.kwargs, fresh))
+            result = self.model(*changed(self.args, fresh), **changed(self.kwargs, fresh))
         except Exception as error:
             raise CannotExamineError("the model cannot be run again (%s)" % _words(error)) from None
-        results = [found.detach() for _, found in tensors_in(result) if found.is_floating_point()]
-        if any(found.dtype in (torch.float16, torch.bfloat16) for found in (*results, *self.model.parameters())):
-            self._rounding = COARSE
-        return [found.float().cpu() for found in results]
+        return [found for _, found in tensors_in(result) if found.is_floating_point()]
 
     def change(self, before: Tensor, after: Tensor) -> Tensor:
         """Each element's change, in units of the largest element; below the rounding of its type it is zero."""

@@ -288,3 +288,42 @@ def test_nothing_of_the_users_changes():
     assert all(torch.equal(one, other) for one, other in zip(with_it, without, strict=True))
     assert states == same
     assert torch.nn.Module.__call__.__name__ == "_wrapped_call_impl"
+
+
+class Deaf(nn.Module):
+    """Its scores do not depend on what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(8, 16), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.body(x) * 0))
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        (nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)), False),
+        (nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3)), False),
+        (nn.Linear(8, 3), False),
+        (Deaf(), True),
+    ],
+    ids=["mlp", "norm and dropout", "linear", "deaf"],
+)
+def test_whether_one_batch_can_be_fitted(model, found):
+    run = classify(model, torch.randn(24, 8), torch.arange(24) % 3)
+    assert run.examined("capacity").found is found
+
+
+def test_fitting_changes_nothing_of_the_model():
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    bare, x, y = copy.deepcopy(model), torch.randn(24, 8), torch.arange(24) % 3
+    classify(model, x, y)
+    fit(bare, DataLoader(TensorDataset(x, y), batch_size=8), F.cross_entropy)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True))
+
+
+def test_a_batch_of_one_class_says_nothing_of_the_model():
+    run = classify(nn.Linear(8, 3), torch.randn(24, 8), torch.zeros(24, dtype=torch.long))
+    assert run.examined("capacity").reason == "the last batch holds one class"

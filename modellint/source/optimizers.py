@@ -67,17 +67,20 @@ class Optimizers:
     def _rates(self, source: Source) -> Iterator[Setting]:
         """Of the call itself, and of the parameter groups that have their own; not those of one of several choices."""
         rate, given = source.value.argument(1, "lr"), source.value.argument(0, "params")
-        if rate is not None and (rate.kind == "constant" or not self._is_choice(source)):
-            yield from self.numbers.of(source.of(rate))
+        if rate is not None:
+            found = self.numbers.of(source.of(rate))
+            yield from found if rate.kind == "constant" else (s for s in found if self._is_its_own(s, source))
         for group in self.resolver.items.all(source.of(given)) if given is not None else ():
             for key, value in group.value.keywords:
                 if key == "lr" and group.value.kind == "dict":
                     yield from self.numbers.of(group.of(value))
 
-    def _is_choice(self, source: Source) -> bool:
-        """Made in one arm of a branching: a default learning rate is that of another arm, as likely as not."""
+    def _is_its_own(self, rate: Setting, source: Source) -> bool:
+        """Of one of several arms of a branching, a rate from before it is that of another arm, as likely as not."""
         function = source.frame.function
-        return bool(arms(function, function.events[source.at or 0].block))
+        block = function.events[source.at or 0].block
+        arm, written = function.blocks[block].location, rate.location
+        return not arms(function, block) or (written.path == arm.path and (written.line or 0) > (arm.line or 0))
 
     def _trained(self, held: Source) -> Iterator[Model]:
         """The models whose `parameters()` the optimizer is given, directly, in groups or through a filter."""

@@ -78,6 +78,7 @@ def _run(script: Path, seed: int, steps: int, arguments: Sequence[str], answer: 
         os.chdir(script.parent)
         frames.START = str(script.parent)
         frames._seen.clear()
+        _forget_own_modules()
         _silence()
         _shift_seeds(seed)
         sys.argv = [script.name, *arguments]
@@ -100,6 +101,14 @@ def _judged(records: list[dict[str, Any]], steps: int) -> Any:
         return {"error": f"the recorder: {warnings}"}
     run = merge.merge([records], requested_steps=steps)
     return to_plain(pipeline.judge(run, config.load(Path())))
+
+
+def _forget_own_modules() -> None:
+    """What this process has imported besides the libraries, such as tests, is no part of the script."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and not name.startswith("modellint") and frames.user_path(file) is not None:
+            del sys.modules[name]
 
 
 def _silence() -> None:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 SCRIPT = """\
-import resource
+import re
 import sys
+from pathlib import Path
 
 import torch
 from architectures import GPTBlock
@@ -26,8 +27,8 @@ def step(model, x, y):
     return loss
 
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # getrusage() also counts what the process was before exec()
+    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 
 
 step(model[:1], x[:1, :, :], y[:256] % 256)  # what the first step of a process needs besides

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.measure.trajectory import explosions
 from modellint.source.facts import Layer, Model, TrainingLoop
+from modellint.source.lightning import modules
 
 OPTION = re.compile(r"(grad(ient)?s?_?(norm_?)?clip\w*|clip_?(grad|norm|gradient)\w*|max_?grad_?norm|grad_?norm|clip)")
 RECURRENT = frozenset({"LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"})
@@ -37,9 +38,23 @@ class MissingGradientClip(SourceRule):
     code, severity, topic = "ML109", Severity.WARNING, "gradients"
     explains = ("exploding-gradients",)
     remedy = ("clip", "lower-lr")
-    words = (".backward(",)
+    words = (".backward(", ("LightningModule", "Trainer("))
     depth = 10
     bad = (
+        """
+        import lightning as L
+
+        class Tagger(L.LightningModule):
+            def __init__(self):
+                super().__init__()
+                self.rnn, self.head = nn.LSTM(32, 64), nn.Linear(64, 10)
+
+            def training_step(self, batch, _):
+                x, y = batch
+                return F.cross_entropy(self.head(self.rnn(x)[0][-1]), y)
+
+        L.Trainer(max_epochs=10).fit(Tagger(), loader)
+        """,
         """
         class Tagger(nn.Module):
             def __init__(self):
@@ -71,6 +86,22 @@ class MissingGradientClip(SourceRule):
         """,
     )
     good = (
+        """
+        import pytorch_lightning as pl
+
+        class Tagger(pl.LightningModule):
+            def __init__(self):
+                super().__init__()
+                self.rnn, self.head = nn.LSTM(32, 64), nn.Linear(64, 10)
+
+            def training_step(self, batch, _):
+                x, y = batch
+                return F.cross_entropy(self.head(self.rnn(x)[0][-1]), y)
+
+        trainer = pl.Trainer(max_epochs=10, gradient_clip_val=1.0)
+        trainer.fit(Tagger(), loader)
+        pl.Trainer(**vars(args)).fit(Tagger(), loader)
+        """,
         """
         class Tagger(nn.Module):
             def __init__(self):
@@ -125,8 +156,24 @@ class MissingGradientClip(SourceRule):
             for option in script.options:
                 if not option.used and OPTION.fullmatch(option.name):
                     yield self.at(option, f"parses `{option.name}`, and no gradient is ever clipped", certain=True)
+        yield from self._told_none(script)
         if "register_hook" not in script.attributes:
             yield from (finding for loop in unclipped for finding in self._prone(script, loop))
+
+    def _told_none(self, script: Script) -> Iterator[Diagnostic]:
+        """Trainers of Lightning without a clip, where a module of the file is recurrent and does not clip by itself."""
+        calls = [(m.class_.name, call) for m in modules(script) for f in m.methods.values() for call in f.calls]
+        layers = [
+            (name, call.method)
+            for name, call in calls
+            if call.name.startswith("torch.nn.") and call.method in RECURRENT
+        ]
+        clips = any("clip" in call.method for _, call in calls)
+        for call in script.calls if layers and not clips else ():
+            told = call.unpacks or call.argument(None, "gradient_clip_val") is not None
+            if call.method == "Trainer" and "lightning" in call.name and not told:
+                name, layer = layers[0]
+                yield self.at(call, f"trains the {layer} of `{name}`, and is told no `gradient_clip_val`")
 
     def _prone(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
         for step in {step.subjects: step for step in loop.steps}.values():

@@ -11,7 +11,7 @@ from modellint.source.code import Function, Value
 from modellint.source.facts import Optimizer
 
 EPOCHS = re.compile(
-    r"(?!.*(fold|task|stage|round|client|trial|restart|phase))(.*_)?(epochs?|ep|iteration|iter|it|step|batch_idx)",
+    r"(?!.*(fold|task|stage|round|client|trial|restart|phase))(.*_)?(epochs?|ep|e(?!\w)|iteration|iter|it|step|batch_idx)",
     re.IGNORECASE,
 )
 STATELESS = "SGD"

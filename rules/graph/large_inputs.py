@@ -41,7 +41,14 @@ class LargeInputs(GraphRule):
     """
 
     code, severity, topic = "ML218", Severity.WARNING, "data"
-    explains = ("dead-units", "collapsed-features", "bad-initial-loss", "identical-outputs", "exploding-gradients")
+    explains = (
+        "dead-units",
+        "collapsed-features",
+        "bad-initial-loss",
+        "identical-outputs",
+        "exploding-gradients",
+        "cannot-overfit",
+    )
     twins = ("unscaled-inputs",)
     remedy = "standardise-input"
     std, excess = 10.0, 2.0

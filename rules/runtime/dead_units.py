@@ -35,7 +35,14 @@ class DeadUnits(RuntimeRule):
     """
 
     code, severity = "ML304", Severity.WARNING
-    explains = ("zero-gradients", "vanishing-gradients", "identical-outputs", "collapsed-features", "loss-not-falling")
+    explains = (
+        "zero-gradients",
+        "vanishing-gradients",
+        "identical-outputs",
+        "collapsed-features",
+        "loss-not-falling",
+        "cannot-overfit",
+    )
     needs = "what comes out of a ReLU, at three steps, for 32 samples or places"
     share, steps = 0.9, 3
     bad = (_run(0.4, 0.95, 0.97, 0.97), _run(1.0, 1.0, 1.0, falling=True))

@@ -37,6 +37,7 @@ class ExplodingGradients(RuntimeRule):
 
     code, severity, topic = "ML302", Severity.ERROR, "gradients"
     explains = (
+        "cannot-overfit",
         "non-finite",
         "dead-units",
         "unscaled-features",

@@ -27,7 +27,7 @@ class IdenticalOutputs(RuntimeRule):
     """
 
     code, severity, topic = "ML310", Severity.WARNING, "predictions"
-    explains = ("collapsed-predictions", "loss-not-falling")
+    explains = ("collapsed-predictions", "loss-not-falling", "cannot-overfit")
     remedy = ("re-initialise", "standardise-input")
     needs = "logits of a batch of at least two samples, from the third step on"
     relative = 1e-6

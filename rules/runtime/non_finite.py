@@ -21,7 +21,7 @@ class NonFinite(RuntimeRule):
     """
 
     code, severity, topic = "ML301", Severity.ERROR, "gradients"
-    explains = ("loss-not-falling",)
+    explains = ("loss-not-falling", "cannot-overfit")
     remedy = ("lower-lr", "clip", "standardise-input")
     bad = (
         Run(steps=(Step(loss=0.08, non_finite=("gradient of encoder.weight",)), Step(index=1, loss=math.nan))),

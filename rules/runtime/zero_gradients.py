@@ -32,7 +32,7 @@ class ZeroGradients(RuntimeRule):
     """
 
     code, severity, topic = "ML305", Severity.WARNING, "gradients"
-    explains = ("loss-not-falling", "identical-outputs", "collapsed-features")
+    explains = ("loss-not-falling", "identical-outputs", "collapsed-features", "cannot-overfit")
     remedy = ("re-initialise", "unfreeze")
     needs = "gradients of at least three steps"
     share = 0.5

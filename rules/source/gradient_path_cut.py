@@ -34,7 +34,7 @@ class GradientPathCut(SourceRule):
     """
 
     code, severity, topic = "ML129", Severity.ERROR, "gradients"
-    explains = ("zero-gradients", "loss-not-falling")
+    explains = ("zero-gradients", "loss-not-falling", "cannot-overfit")
     twins = ("cut-gradient",)
     words = (".backward(",)
     bad = (

@@ -41,7 +41,7 @@ class LargeLearningRate(SourceRule):
     """
 
     code, severity = "ML140", Severity.WARNING
-    explains = ("update-too-large", "exploding-gradients", "loss-not-falling")
+    explains = ("update-too-large", "exploding-gradients", "loss-not-falling", "cannot-overfit")
     remedy = ("lower-lr", "warm-up")
     words = ("Adam(", "AdamW(", "SGD(", "RMSprop(", "Adagrad(", "LAMB(", "Lamb(", "torch.optim, ")
     adam, rmsprop, sgd, adagrad = 0.03, 0.03, 3.0, 0.3

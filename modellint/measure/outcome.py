@@ -73,7 +73,7 @@ class Outcome:
 
     def _crash(self, record: Record) -> Problem:
         if record["type"] == "ModuleNotFoundError" and record["message"] == NO_TORCH:
-            message = "this Python has no torch: --python names one that has it"
+            message = "no torch in the Python that runs this (--python names another one)"
             return self._problem(message, _location(record), record["traceback"])
         within = lines.user_lines(record["message"])  # a worker's traceback, as multiprocessing hands it on
         text = record["message"].strip().splitlines() or [""]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from modellint.core.diagnostic import Passed, Unchecked
+from modellint.core.diagnostic import Passed, Report
 
 from .numbers import number
 from .plain_text import one_line
@@ -17,9 +17,12 @@ def outcome(check: Passed) -> str:
     return f"{value} ({bound})" if value and bound else value or bound
 
 
-def reasons(unchecked: Iterable[Unchecked]) -> Iterator[tuple[str, list[str]]]:
-    """Each reason once, with the checks that could not be made for it."""
+def reasons(report: Report) -> Iterator[tuple[str, list[str]]]:
+    """Each reason once, with the checks that could not be made for it; one for all where the run failed before its first step."""
+    if report.problem and report.run and report.run.get("steps") == 0:
+        yield "no training step was made, so that nothing could be measured", []
+        return
     grouped: dict[str, list[str]] = {}
-    for check in unchecked:
+    for check in report.unchecked:
         grouped.setdefault(one_line(check.reason), []).append(one_line(check.rule or check.check))
     yield from grouped.items()

@@ -11,7 +11,7 @@ import example_reports as examples
 import pytest
 from rich.cells import cell_len
 
-from modellint.core.diagnostic import Diagnostic, Evidence, Location, Passed, Report, Unchecked, Verdict
+from modellint.core.diagnostic import Diagnostic, Evidence, Location, Passed, Problem, Report, Unchecked, Verdict
 from modellint.report import render
 
 
@@ -120,6 +120,15 @@ def test_not_checked_names_each_reason_once():
     assert missing[1] == "  · needs a gradient scaler: loss-scale-skips, scaler-bypassed"
     nameless = Report(unchecked=(Unchecked("the learning rate falls", "needs 100 steps"),))
     assert "needs 100 steps: the learning rate falls" in full(nameless)
+
+
+def test_a_run_without_a_step_has_one_line_for_all_that_was_not_measured():
+    unchecked = (Unchecked("non-finite", "needs a step"), Unchecked("clip", "needs a clip"))
+    failed = Report(unchecked=unchecked, run={"steps": 0}, problem=Problem("no such file", Location(), ""))
+    assert block(full(failed), "Not checked").splitlines()[1:] == [
+        "  · no training step was made, so that nothing could be measured"
+    ]
+    assert "needs a clip: clip" in full(replace(failed, problem=None))
 
 
 def test_closing_line_counts_levels_causes_and_symptoms():

@@ -78,8 +78,9 @@ def _what_works(passed: Sequence[Passed], width: int) -> Iterator[Line]:
 def _not_checked(report: Report) -> Iterator[Line]:
     if report.unchecked:
         yield Line((("Not checked", "strong"),))
-    for reason, checks in reasons(report.unchecked):
-        yield Line((*prose(reason), (f": {', '.join(checks)}", "")), lead=(("  · ", "faint"),))
+    for reason, checks in reasons(report):
+        of = f": {', '.join(checks)}" if checks else ""
+        yield Line((*prose(reason), (of, "")), lead=(("  · ", "faint"),))
 
 
 def _problem(problem: Problem, width: int) -> Iterator[Line]:

@@ -38,7 +38,7 @@ def _document(report: Report) -> Iterator[str]:
         "Suspected or not observed", (aside(found.diagnostic) for found in findings if not found.convicts)
     )
     yield from _listed("What works", (_remark(check.check, outcome(check)) for check in report.passed))
-    yield from _listed("Not checked", (_remark(why, ", ".join(names)) for why, names in reasons(report.unchecked)))
+    yield from _listed("Not checked", (_remark(why, ", ".join(names)) for why, names in reasons(report)))
     yield from _run(report)
 
 

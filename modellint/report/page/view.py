@@ -49,7 +49,7 @@ def of(report: Report, run: Run | None) -> dict[str, Any]:
         "way": way(run, ((d.rule, d.location) for d in report.diagnostics if d.verdict.convicts)) if run else None,
         "charts": list(_charts(run)) if run else [],
         "passed": [(check.check, outcome(check)) for check in report.passed],
-        "unchecked": list(reasons(report.unchecked)),
+        "unchecked": list(reasons(report)),
         "facts": list(facts(report.run)),
     }
     return {**values, "contents": list(_contents(values))}

@@ -55,8 +55,9 @@ def select(
 
 def strangers(names: Iterable[str], paths: Iterable[Path] = ()) -> set[str]:
     """Those of `names` that no rule has as its name or code; rules are loaded only for what is no file's name."""
-    places = tuple(paths)
-    unknown = set(names) - {path.stem.replace("_", "-") for path in rulefile.find(places)}
+    places, unknown = tuple(paths), set(names)
+    if unknown:
+        unknown -= {path.stem.replace("_", "-") for path in rulefile.find(places)}
     return unknown - {rule.code for rule in load(places)} if unknown else set()
 
 

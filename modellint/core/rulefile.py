@@ -32,11 +32,12 @@ def places(paths: Iterable[Path] = ()) -> Iterator[Path]:
 
 def find(paths: Iterable[Path] = ()) -> Iterator[Path]:
     """Each file once, also where a given path names what is found anyway."""
-    seen: set[str] = set()
+    seen: set[tuple[int, int]] = set()
     for place in places(paths):
         for file in sorted(_below(place)) if place.is_dir() else [str(place)]:
-            if not os.path.basename(file).startswith("_") and os.path.realpath(file) not in seen:
-                seen.add(os.path.realpath(file))
+            found = os.stat(file)
+            if not os.path.basename(file).startswith("_") and (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
                 yield Path(file)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import re
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from .diagnostic import Diagnostic, Location, Severity, Verdict
+from .pattern import pattern
 from .record import dataclass
 
-COMMENT = re.compile(r"#\s*modellint:\s*ignore(?:\[([^\]]*)\])?\s*(.*)")
+COMMENT = pattern(r"#\s*modellint:\s*ignore(?:\[([^\]]*)\])?\s*(.*)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from modellint.core.pattern import pattern
+
 from .plain_text import one_line, printable
 
-_CODE = re.compile(r"(`[^`]+`)")
-_MARKUP = re.compile(
-    r"[\\*\[<$`~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|^(?=>|(?:#{1,6}|[+-])(?:\s|$))|(?<=^\d)(?=[.)]\s)"
-)
-_MENTION = re.compile(r"(?<![\w/])(@(?=\w)|#(?=\d))")  # of a person or an issue, outside of addresses
+_CODE = pattern(r"(`[^`]+`)")
+_MARKUP = pattern(r"[\\*\[<$`~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|^(?=>|(?:#{1,6}|[+-])(?:\s|$))|(?<=^\d)(?=[.)]\s)")
+_MENTION = pattern(r"(?<![\w/])(@(?=\w)|#(?=\d))")  # of a person or an issue, outside of addresses
 _NOTHING = "&#8203;"  # a space of no width
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from modellint.core.pattern import pattern
+
 from .code import Function, Value
 from .script import Script
 
 NO_GRADIENT = ("no_grad", "inference_mode")
-CALLED_SO = re.compile(r"(.*_)?(evaluate|eval|test|validate|valid|validation|val)(_.*)?", re.IGNORECASE)
+CALLED_SO = pattern(r"(.*_)?(evaluate|eval|test|validate|valid|validation|val)(_.*)?", re.IGNORECASE)
 MODELS = ("model", "net", "network")
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from modellint.core.diagnostic import Location
+from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
 
 from .branches import contradict
 from .code import Value
 
-MADE = re.compile(r":\d+:\d+$")  # a subject that is called after the place where it is made, not by its name
+MADE = pattern(r":\d+:\d+$")  # a subject that is called after the place where it is made, not by its name
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from modellint.core.pattern import pattern
+
 from .code import Function, Value
 
 NO_GRADIENT = ("no_grad", "inference_mode")
 # Contexts and decorators that leave autograd as it is.
-HARMLESS = re.compile(
+HARMLESS = pattern(
     r".*(autocast|tqdm|progress|profile\w*|timer?|record\w*|open|writer|log\w*|device|stream|warnings|suppress\w*"
     r"|nullcontext|redirect_\w+|join|anomaly|nvtx|lock|method|property|wraps|cache|main|command|option|argument"
     r"|override|final|jit|compile|overload|torchrun|task|fixture|parametrize|mark)",

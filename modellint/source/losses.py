@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from modellint.core.pattern import pattern
+
 from .batches import Batches
 from .code import Event, Value
 from .dataflow import Dataflow
@@ -27,7 +29,7 @@ FUNCTIONS = {
 }
 PAIRED = frozenset({"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"})  # compare what they are given item by item
 LAYERS = frozenset(FUNCTIONS.values())
-SOUNDS = re.compile(
+SOUNDS = pattern(
     r"loss|criteri|objective|entropy|kl_div|bce|nll|mse|(?<![a-z])[a-z]?ce$|(?-i:CE$)", re.IGNORECASE
 )  # no `isinstance`, no `reduce`
 MOST = 4  # alternatives of one input

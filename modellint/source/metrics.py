@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from modellint.core.pattern import pattern
 
 from .code import Value
 
@@ -14,7 +14,7 @@ RISING = frozenset(
 FALLING = frozenset(
     "loss losses error errors err mse mae rmse mape nll ppl perplexity wer cer fid eer ce bce distance dist".split()
 )
-WORDS = re.compile(r"[A-Z]?[a-z]+\d*|[A-Z]+\d*(?![a-z])")
+WORDS = pattern(r"[A-Z]?[a-z]+\d*|[A-Z]+\d*(?![a-z])")
 SUMMARIES = frozenset({"item", "mean", "float", "round", "abs", "cpu", "numpy", "detach", "avg"})
 
 

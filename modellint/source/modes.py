@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+from modellint.core.pattern import pattern
 
 from .code import Value
 from .facts import Layer
@@ -12,11 +13,11 @@ from .models import Models
 from .resolve import Resolver
 from .scope import Source
 
-TELLING = re.compile(
+TELLING = pattern(
     r"torch\.nn\.(\w*Dropout\w*|(Lazy|Sync)?BatchNorm\w*|Transformer\w*|RReLU)|torchvision\.models\.\w+(\.\w+)?"
 )
 RECURRENT = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN", "torch.nn.MultiheadAttention")
-FUNCTIONS = re.compile(r"torch\.nn\.functional\.\w*dropout\w*")
+FUNCTIONS = pattern(r"torch\.nn\.functional\.\w*dropout\w*")
 
 
 class Modes:

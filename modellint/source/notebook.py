@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from modellint.core.diagnostic import Diagnostic, Location
+from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
 
 SUFFIX = ".ipynb"
 # `%magic`, `!command`, `?help` and `help?`, `x = !command`; of `%time statement` the statement is kept.
-TIMED = re.compile(r"(\s*)%(?:time|timeit|prun|memit)\s+(?:-\w+(?:\s+\d+)?\s+)*(?=[^\s-])")
-ESCAPE = re.compile(r"\s*([%!?]|[\w.]+\?\??\s*$|[\w.,\s]+=\s*[%!])")
-INDENT = re.compile(r"[ \t]+(?=[^\s])")
+TIMED = pattern(r"(\s*)%(?:time|timeit|prun|memit)\s+(?:-\w+(?:\s+\d+)?\s+)*(?=[^\s-])")
+ESCAPE = pattern(r"\s*([%!?]|[\w.]+\?\??\s*$|[\w.,\s]+=\s*[%!])")
+INDENT = pattern(r"[ \t]+(?=[^\s])")
 # Cell magics whose cell is Python still.
-PYTHON = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
+PYTHON = pattern(r"%%(time|timeit|capture|prun|python3?)\b")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 
 from modellint.core.diagnostic import Location
+from modellint.core.pattern import pattern
 
 from .facts import Operation
 
@@ -14,7 +14,7 @@ KEEPS = frozenset(
     "view reshape flatten squeeze unsqueeze permute transpose contiguous float double half to cuda cpu clone type t "
     "movedim Flatten Identity Unflatten rearrange".split()
 )
-SCORES = re.compile(r"torch\.nn\.((Lazy)?(Linear|Conv\w+|Bilinear)|functional\.(linear|conv\w+|bilinear))")
+SCORES = pattern(r"torch\.nn\.((Lazy)?(Linear|Conv\w+|Bilinear)|functional\.(linear|conv\w+|bilinear))")
 KINDS = {
     "softmax": "softmax", "Softmax": "softmax", "Softmax2d": "softmax",
     "log_softmax": "log-softmax", "LogSoftmax": "log-softmax", "logsigmoid": "log-sigmoid", "LogSigmoid": "log-sigmoid",

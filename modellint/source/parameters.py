@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from modellint.core.pattern import pattern
+
 from .code import Value
 from .resolve import Resolver
 from .scope import Frame, Source
@@ -17,7 +19,7 @@ MOST = 60  # values that a module is made with
 UNKNOWN = ""
 Seen = set[tuple[Value, Frame]]
 # Classes whose objects modules are made with, and that hold no parameters.
-PLAIN = re.compile(r"config|args|option|hparam|namespace|token|vocab|space|data|env|path|device|size", re.IGNORECASE)
+PLAIN = pattern(r"config|args|option|hparam|namespace|token|vocab|space|data|env|path|device|size", re.IGNORECASE)
 
 
 class Parameters:

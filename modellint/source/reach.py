@@ -7,14 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from modellint.core.pattern import pattern
+
 from .code import Function, Value
 from .evaluating import Evaluating
 from .project import LIBRARIES, Project
 from .script import Script
 from .vocabulary import TENSOR_METHODS
 
-CHANGES = re.compile(r"zero_grad|zero_|unscale_|\w*clip\w*grad\w*|\.grad|eval")
-OTHER_STEPS = re.compile(r"sched|env|prof|timer|bar\b|meter", re.IGNORECASE)
+CHANGES = pattern(r"zero_grad|zero_|unscale_|\w*clip\w*grad\w*|\.grad|eval")
+OTHER_STEPS = pattern(r"sched|env|prof|timer|bar\b|meter", re.IGNORECASE)
 # Methods of lists, strings and tensors: such a call of an unknown object says nothing of a project's own method.
 COMMON = frozenset((*dir(list), *dir(str), *TENSOR_METHODS))
 NAMESAKES = 3  # methods of one name that a file can see; of more than these, a call of an unknown object tells nothing

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+
+from modellint.core.pattern import pattern
 
 from .code import Attribute, Class, Function, Value
 from .facts import Layer
@@ -15,7 +16,7 @@ from .scope import Source
 from .script import Script
 
 PLAIN = ("list", "tuple", "dict", "set", "comprehension")
-WEIGHTED = re.compile(
+WEIGHTED = pattern(
     r"torch\.nn\.(Parameter|parameter\.Parameter|(Lazy)?(Linear|Bilinear|Conv\w+|BatchNorm\w+)|LayerNorm|GroupNorm|RMSNorm|"
     r"SyncBatchNorm|Embedding\w*|LSTM\w*|GRU\w*|RNN\w*|Transformer\w*|MultiheadAttention|PReLU)"
 )

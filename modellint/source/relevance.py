@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 
+from modellint.core.pattern import pattern
+
 from .code import Function, Value
 from .project import Project
 from .reach import Reach
 from .script import Script
 from .vocabulary import sounds_like_optimizer
 
-CHANGING = re.compile(
+CHANGING = pattern(
     r"zero_grad|zero_|step|optimizer_step|backward|manual_backward|unscale_|\w*clip\w*grad\w*|eval|train"
 )
 # A helper of such a name that cannot be found may clear gradients.
-CLEARING = re.compile(r"\w*(zero|reset|clear)\w*", re.IGNORECASE)
+CLEARING = pattern(r"\w*(zero|reset|clear)\w*", re.IGNORECASE)
 
 
 class Relevance:

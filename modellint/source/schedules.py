@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+
+from modellint.core.pattern import pattern
 
 from .facts import Schedule
 from .resolve import Resolver
@@ -20,9 +21,9 @@ HORIZONS: dict[str, tuple[tuple[int | None, str], ...]] = {
     "StepLR": ((1, "step_size"),),
     "MultiStepLR": ((1, "milestones"),),
 }
-WARMUP = re.compile(r"get_\w*schedule\w*")
-BATCHES = re.compile(r"(?<![a-z])(steps?|iters?|iterations?|batch(es)?)(?![a-z])")
-EPOCHS = re.compile(r"epochs?(?![a-z])")
+WARMUP = pattern(r"get_\w*schedule\w*")
+BATCHES = pattern(r"(?<![a-z])(steps?|iters?|iterations?|batch(es)?)(?![a-z])")
+EPOCHS = pattern(r"epochs?(?![a-z])")
 DEEPEST = 3  # names that stand for others
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import re
 
+from modellint.core.pattern import pattern
+
 OPTIMIZERS = frozenset(
     "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Lamb LAMB Lion LARS Muon NAdam RAdam RMSprop Ranger Rprop SGD "
     "SGDP AdamP AdaBelief AdaBound AdamW8bit Adam8bit FusedAdam FusedLAMB FusedSGD SparseAdam BertAdam OpenAIAdam".split()
@@ -59,12 +61,12 @@ NO_MODELS = (
     )
 )
 # Calls that are given an optimizer and leave its gradients alone.
-HARMLESS = re.compile(
+HARMLESS = pattern(
     r"lr|learning_rate|sched|save|load|checkpoint|log|print|state|info|len|isinstance|iter|next|append", re.IGNORECASE
 )
 
-_TOKENS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_OPTIMIZER = re.compile(r"optim\w*|opts?|opt[gd]|optimi[sz]ers?")
+_TOKENS = pattern(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_OPTIMIZER = pattern(r"optim\w*|opts?|opt[gd]|optimi[sz]ers?")
 
 
 def sounds_like_optimizer(name: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Fix, Graph, GraphRule, Passed, Run, Script, Severity, Step
 from modellint.core import edit
+from modellint.core.pattern import pattern
 from modellint.graph.amplify import amplifiers, residual_additions
 from modellint.graph.features import HIDDEN, feeding
 from modellint.graph.node import Node, Role
@@ -20,13 +21,13 @@ from modellint.measure.trajectory import LAST, explosions, reference
 from modellint.source.facts import Operation
 
 # The same by name, as operations are written in a script.
-WRITTEN_HIDDEN = re.compile(r"(Lazy)?(Linear|Conv(Transpose)?\dd)|Bilinear")
-WRITTEN_OPEN = re.compile(
+WRITTEN_HIDDEN = pattern(r"(Lazy)?(Linear|Conv(Transpose)?\dd)|Bilinear")
+WRITTEN_OPEN = pattern(
     r"\w*(relu|gelu|silu|mish|hardswish|softplus|dropout|pool)(_|\dd)?|elu|celu|mean|sum|amax|max|flatten|view|reshape"
     r"|squeeze|unsqueeze|permute|transpose|contiguous|cat|stack|[+*]",
     re.IGNORECASE,
 )
-WRITTEN_NORM = re.compile(r"\w*norm\w*|rsqrt|selu", re.IGNORECASE)
+WRITTEN_NORM = pattern(r"\w*norm\w*|rsqrt|selu", re.IGNORECASE)
 WEIGHT = Parameter("readout.weight", role="readout", module="readout")
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Location, Passed, Severity
+from modellint.core.pattern import pattern
 from modellint.graph.node import Parameter
 from modellint.graph.walk import learned_parameters
 
-NUMBER = re.compile(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)")
+NUMBER = pattern(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)")
 
 
 class UnusedParameter(GraphRule):

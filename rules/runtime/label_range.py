@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.diagnostic import Location, Problem
+from modellint.core.pattern import pattern
 from modellint.measure.run import Distribution, Loss, Pair
 
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
-OUTSIDE = re.compile(r"Target (-?\d+) is out of bounds")
+OUTSIDE = pattern(r"Target (-?\d+) is out of bounds")
 
 
 def _binary(low: float, high: float, kind: str = BINARY[1]) -> Run:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
-LOADER = re.compile(r"loader|_dl\b|\bdl\b|batches", re.IGNORECASE)
+LOADER = pattern(r"loader|_dl\b|\bdl\b|batches", re.IGNORECASE)
 WRAPS = ("enumerate", "tqdm", "iter", "track")
 
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
 COPIES = ("copy", "dict", "OrderedDict")  # of the mapping: the tensors in it are still the model's own
-OTHERS = re.compile(r"loader|dl$|sampler|dataset|optim|opt$|sched|scaler|iter|metric", re.IGNORECASE)  # no models
+OTHERS = pattern(r"loader|dl$|sampler|dataset|optim|opt$|sched|scaler|iter|metric", re.IGNORECASE)  # no models
 READING = frozenset({"load_state_dict", "save", "print", "len", "keys", "isinstance"})
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.branches import Branches, arms
 from modellint.source.code import Event, Function, Value
 
@@ -15,11 +16,11 @@ RANDOM = frozenset(
 )
 COMPOSES = ("Compose", "Sequential")
 NAMED = r"(test|val|valid|validation|eval|dev)"
-TRANSFORM = re.compile(rf"(^|[_.]){NAMED}(set|_?data)?_?(transforms?|tfms?|tf|aug\w*|preprocess\w*)$", re.IGNORECASE)
-DATASET = re.compile(rf"{NAMED}_?(data|set|dataset|ds|data_?set)|(data|ds|set|dataset)_?{NAMED}", re.IGNORECASE)
+TRANSFORM = pattern(rf"(^|[_.]){NAMED}(set|_?data)?_?(transforms?|tfms?|tf|aug\w*|preprocess\w*)$", re.IGNORECASE)
+DATASET = pattern(rf"{NAMED}_?(data|set|dataset|ds|data_?set)|(data|ds|set|dataset)_?{NAMED}", re.IGNORECASE)
 SPLITS = frozenset({"test", "val", "valid", "validation", "eval", "dev"})
 # Who looks at an image in several random forms on purpose, also in the evaluation.
-MEANT = re.compile(r"contrast|simclr|moco|byol|twocrop|two_crop|tta|tencrop|multi_?view|n_views|unlabel", re.IGNORECASE)
+MEANT = pattern(r"contrast|simclr|moco|byol|twocrop|two_crop|tta|tencrop|multi_?view|n_views|unlabel", re.IGNORECASE)
 
 
 class AugmentedEvaluation(SourceRule):

@@ -7,16 +7,17 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Block, Event, Function, Value
 from modellint.source.metrics import called, direction
 
 FAR = 1e5  # as good as infinite for what is measured
 INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf", "sys.maxsize")
 # Words of those who look for what is worst, and names of values that may be below zero.
-MEANT = re.compile(r"advers|attack|perturb|worst|hardest|negat|elbo|log_prob|likelihood|energy", re.IGNORECASE)
+MEANT = pattern(r"advers|attack|perturb|worst|hardest|negat|elbo|log_prob|likelihood|energy", re.IGNORECASE)
 
 
-MEASURED = re.compile(r"val|test|dev|eval", re.IGNORECASE)
+MEASURED = pattern(r"val|test|dev|eval", re.IGNORECASE)
 
 
 class BestNeverImproves(SourceRule):

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
 from modellint.source.facts import Act, Loss, TrainingLoop
 
-REWARDS = re.compile(r"reward|gamma|discount|next_state|next_obs|terminal|done", re.IGNORECASE)
+REWARDS = pattern(r"reward|gamma|discount|next_state|next_obs|terminal|done", re.IGNORECASE)
 REGRESSIONS = ("MSELoss", "SmoothL1Loss", "HuberLoss", "L1Loss")
 BEST = frozenset({"max", "amax", "gather", "min", "minimum"})
 DEEPEST = 60  # values of one target

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.measure.run import Evaluation
 from modellint.source import lookup
 
 # Calls that differentiate with respect to inputs.
-DIFFERENTIATES = re.compile(
+DIFFERENTIATES = pattern(
     r"grad|backward|jacobian|hessian|[vj][vj]p|\w*(attribut|attack|perturb|adversar|pgd|fgsm|salien|craft|cam)\w*", re.I
 )
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
-EVALUATION = re.compile(
+EVALUATION = pattern(
     r"(?<![a-z])(val|valid|validation|test|testing|eval|dev)(?![a-z])|(?<![a-z])(val|valid|test)(set|data|loader|dl)",
     re.IGNORECASE,
 )
-TRAINING = re.compile(r"train|(?<![a-z])tr(?![a-z])", re.IGNORECASE)
+TRAINING = pattern(r"train|(?<![a-z])tr(?![a-z])", re.IGNORECASE)
 MADE = ("call", "item")  # or one of several that a call gives
 SOME = ("sampler", "batch_sampler")  # a sampler may pick the part that is held out
 

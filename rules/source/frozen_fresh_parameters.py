@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
 # Networks that are meant to stay as they were made, or that get the weights of another one.
-MEANT = re.compile(r"rand|target|teacher|ema|momentum|copy|ref|prior|shadow|old|prev|loss|critic|disc|^d$|netd", re.I)
-LOADED = re.compile(
+MEANT = pattern(r"rand|target|teacher|ema|momentum|copy|ref|prior|shadow|old|prev|loss|critic|disc|^d$|netd", re.I)
+LOADED = pattern(
     r"load_(state|weight|model|pre|ckpt|check|from)\w*|\w*pretrained\w*|\w*checkpoint\w*|copy_|re(store|sume)\w*",
     re.I,
 )

@@ -15,8 +15,8 @@ from modellint.source.code import Function, Value
 FUNCTIONAL = "torch.nn.functional."
 ON = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d"})  # `training` defaults to True
 OFF = frozenset({"alpha_dropout", "feature_alpha_dropout"})  # to False
-LAYERS = re.compile(r"torch\.nn\.(Feature)?(Alpha)?Dropout([123]d)?")
-MEANT = re.compile(r"mc|monte|bayes|uncertain|prenet|stochastic|augment|always", re.IGNORECASE)
+LAYERS = pattern(r"torch\.nn\.(Feature)?(Alpha)?Dropout([123]d)?")
+MEANT = pattern(r"mc|monte|bayes|uncertain|prenet|stochastic|augment|always", re.IGNORECASE)
 
 
 class FunctionalDropoutMode(SourceRule):

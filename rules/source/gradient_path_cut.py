@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
+from modellint.core.pattern import pattern
 from modellint.measure.run import Parameter
 from modellint.source.code import Value
 from modellint.source.facts import Act, Model, TrainingLoop
 from modellint.source.registration import WEIGHTED
 
 # Parts of a model that are not to be trained by its loss.
-MEANT = re.compile(r"teacher|target|momentum|ema|frozen|random|fixed|prior|_k\b|key|old|reference", re.IGNORECASE)
+MEANT = pattern(r"teacher|target|momentum|ema|frozen|random|fixed|prior|_k\b|key|old|reference", re.IGNORECASE)
 
 
 def _run(encoder: float | None) -> Run:

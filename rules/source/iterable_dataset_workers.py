@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Function
 from modellint.source.facts import Loader
 
 ITERABLE = ("torch.utils.data.IterableDataset", "torch.utils.data.dataset.IterableDataset", "IterableDataset")
 # What makes the copies of the workers differ, or has no fixed content of which they would give the same.
-DIFFERS = re.compile(r"rand\w*|choices?|sample|normal|uniform|\w*worker\w*|\w*shard\w*|\w*queue\w*|recv|reset|rank")
+DIFFERS = pattern(r"rand\w*|choices?|sample|normal|uniform|\w*worker\w*|\w*shard\w*|\w*queue\w*|recv|reset|rank")
 
 
 class IterableDatasetWorkers(SourceRule):

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Value
 from modellint.source.lightning import modules
 from modellint.source.vocabulary import sounds_like_optimizer
 
-CLEARS = re.compile(r"\w*(zero|clear|reset)\w*", re.IGNORECASE)
+CLEARS = pattern(r"\w*(zero|clear|reset)\w*", re.IGNORECASE)
 
 
 class LightningManualZeroGrad(SourceRule):

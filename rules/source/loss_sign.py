@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import replace
+from modellint.core.pattern import pattern
 from modellint.source import divergence
 from modellint.source.code import Value
 from modellint.source.facts import Act, Optimizer, Summand, TrainingLoop
 
 # Words of those who raise a loss on purpose.
-MEANT = re.compile(
+MEANT = pattern(
     r"advers|attack|perturb|pgd|fgsm|unlearn|forget|ascent|ascend|maximi[sz]|minimax|revers|advantage|reward|polic"
     r"|discrim|critic|domain|fool|poison|trigger|backdoor|saliency|counterfactual|mine\b|mutual",
     re.IGNORECASE,
 )
 LIKELIHOODS = ("log_prob", "log_likelihood")
-COSTS = re.compile(r"loss|cost|error|criterion|neg|nll|_ce$|mse", re.IGNORECASE)  # functions whose value is to fall
-MINIMISED = re.compile(r"(CrossEntropy|NLL|BCE|BCEWithLogits|MSE|L1|SmoothL1|Huber)Loss")
+COSTS = pattern(r"loss|cost|error|criterion|neg|nll|_ce$|mse", re.IGNORECASE)  # functions whose value is to fall
+MINIMISED = pattern(r"(CrossEntropy|NLL|BCE|BCEWithLogits|MSE|L1|SmoothL1|Huber)Loss")
 
 
 class LossSign(SourceRule):

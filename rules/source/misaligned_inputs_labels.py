@@ -16,7 +16,7 @@ LABELS = {
     "image": ("label", "mask"), "img": ("label",), "feature": ("label", "target"), "sample": ("label", "target"),
     "text": ("label",), "sentence": ("label",), "sequence": ("label", "target"), "signal": ("label",),
 }  # fmt: skip
-INPUT = re.compile("|".join(INPUTS), re.IGNORECASE)
+INPUT = pattern("|".join(INPUTS), re.IGNORECASE)
 SHUFFLES = ("random.shuffle", "numpy.random.shuffle")
 GENERATORS = ("default_rng", "RandomState", "Random")
 PERMUTATIONS = ("randperm", "permutation")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.core.pattern import pattern
 from modellint.measure.trajectory import explosions
 from modellint.source.facts import Layer, Model, TrainingLoop
 from modellint.source.lightning import modules
 
-OPTION = re.compile(r"(grad(ient)?s?_?(norm_?)?clip\w*|clip_?(grad|norm|gradient)\w*|max_?grad_?norm|grad_?norm|clip)")
+OPTION = pattern(r"(grad(ient)?s?_?(norm_?)?clip\w*|clip_?(grad|norm|gradient)\w*|max_?grad_?norm|grad_?norm|clip)")
 RECURRENT = frozenset({"LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"})
-WEIGHTS = re.compile(r"Linear|Conv(Transpose)?\dd|Bilinear")
-NORM = re.compile(r"\w*Norm\w*|\w*_norm|rsqrt|norm|SELU|selu|AlphaDropout")
+WEIGHTS = pattern(r"Linear|Conv(Transpose)?\dd|Bilinear")
+NORM = pattern(r"\w*Norm\w*|\w*_norm|rsqrt|norm|SELU|selu|AlphaDropout")
 
 
 def _run(losses: Sequence[float], norms: Sequence[float]) -> Run:

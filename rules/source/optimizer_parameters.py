@@ -13,7 +13,7 @@ from modellint.measure.run import Parameter
 from modellint.source.facts import Act, TrainingLoop
 
 # Models that are called for their judgement, not to be trained.
-FIXED = re.compile(
+FIXED = pattern(
     r"teacher|target|ema|average|vgg|lpips|percep|pretrained|frozen|fixed|clip|inception|reference|ref_|reward|expert"
     r"|feature|extractor|old|loss|crit|eval|val",
     re.IGNORECASE,

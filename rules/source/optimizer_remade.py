@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.branches import arms
 from modellint.source.code import Function, Value
 from modellint.source.facts import Optimizer
 
-EPOCHS = re.compile(
+EPOCHS = pattern(
     r"(?!.*(fold|task|stage|round|client|trial|restart|phase))(.*_)?(epochs?|ep|e(?!\w)|iteration|iter|it|step|batch_idx)",
     re.IGNORECASE,
 )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import argument, rename, replace
+from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
 
 REMOVED = {
@@ -16,12 +17,12 @@ REMOVED = {
     "torch.matrix_rank": "torch.linalg.matrix_rank", "torch.fft": "torch.fft.fft", "torch.ifft": "torch.fft.ifft",
     "torch.rfft": "torch.fft.rfft", "torch.irfft": "torch.fft.irfft",
 }  # fmt: skip
-RENAMED = re.compile(
+RENAMED = pattern(
     r"torch\.nn\.(utils\.(clip_grad\.)?clip_grad_norm"
     r"|init\.(uniform|normal|constant|eye|dirac|orthogonal|sparse|(xavier|kaiming)_(uniform|normal)))"
 )
-LOSS = re.compile(r"torch\.nn\.(functional\.\w*(loss|cross_entropy|kl_div)\w*|\w+Loss)")
-CRITERION = re.compile(r"criterion|loss|cost", re.IGNORECASE)
+LOSS = pattern(r"torch\.nn\.(functional\.\w*(loss|cross_entropy|kl_div)\w*|\w+Loss)")
+CRITERION = pattern(r"criterion|loss|cost", re.IGNORECASE)
 REDUCTION = {("size_average", True): "mean", ("size_average", False): "sum", ("reduce", False): "none"}
 
 

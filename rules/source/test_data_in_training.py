@@ -13,13 +13,13 @@ FITTED = frozenset(
     "StandardScaler MinMaxScaler RobustScaler MaxAbsScaler PowerTransformer QuantileTransformer PCA TruncatedSVD "
     "SelectKBest SimpleImputer KNNImputer IterativeImputer KBinsDiscretizer".split()
 )
-TEST = re.compile(r"(?:^|_)(?:test|testing)(?:_|$|\d)|^(?:test|X_?test)|(?<=[a-z])Test")
-TRAIN = re.compile(r"(?:^|_)(?:train|training)|^(?:train|X_?train)|(?<=[a-z])Train")
+TEST = pattern(r"(?:^|_)(?:test|testing)(?:_|$|\d)|^(?:test|X_?test)|(?<=[a-z])Test")
+TRAIN = pattern(r"(?:^|_)(?:train|training)|^(?:train|X_?train)|(?<=[a-z])Train")
 LISTING = ("glob", "iglob", "rglob", "listdir", "scandir")
-FOLDER = re.compile(r"(^|[/\\])test(ing)?([/\\]|$)", re.IGNORECASE)
+FOLDER = pattern(r"(^|[/\\])test(ing)?([/\\]|$)", re.IGNORECASE)
 FOR_TRAINING = pattern(rb"""==.*["']train(?:ing)?["']|["']train(?:ing)?["'].*==""")
 LIBRARY = pattern(rb"torch(?:vision|text|audio|_geometric)")
-NUMBERS = re.compile(r"loss|acc|time|num|size|len|count|score|error|metric|total|steps?$|^n_", re.IGNORECASE)
+NUMBERS = pattern(r"loss|acc|time|num|size|len|count|score|error|metric|total|steps?$|^n_", re.IGNORECASE)
 
 
 class TestDataInTraining(SourceRule):

@@ -11,9 +11,9 @@ from modellint.core.pattern import pattern
 from modellint.measure.run import Batch
 from modellint.source.facts import Act, Evaluation, TrainingLoop
 
-EVALUATES = re.compile(r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev)([^a-z].*)?", re.I)
+EVALUATES = pattern(r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev)([^a-z].*)?", re.I)
 NAMED = pattern(rb"(?<![a-z])(?:test|val|valid(?:ation|ate)?|evaluat(?:e|ion)|dev|(?<!\.)eval)(?![a-z])", re.IGNORECASE)
-MEANT = re.compile(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|adapt", re.I)
+MEANT = pattern(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|adapt", re.I)
 
 
 class TrainEvalMode(SourceRule):

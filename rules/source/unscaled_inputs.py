@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.core.pattern import pattern
 from modellint.measure.run import Batch, Distribution, Parameter
 from modellint.source.code import Function, Value
 
 READERS = frozenset({"cv2.imread", "imageio.imread", "imageio.v2.imread", "imageio.v3.imread", "skimage.io.imread"})
 READERS |= {"torchvision.io.read_image", "torchvision.io.decode_image", "PIL.Image.open"}
 PIXELS = ("data", "train_data", "test_data")  # of torchvision's datasets: bytes from 0 to 255
-BYTES = re.compile(r"torchvision\.datasets\.(\w*MNIST|CIFAR\d+|SVHN|STL10|USPS)")
+BYTES = pattern(r"torchvision\.datasets\.(\w*MNIST|CIFAR\d+|SVHN|STL10|USPS)")
 FLOATS = ("torch.float", "torch.float32", "numpy.float32", "torch.FloatTensor", "float", "float32")
-MASKS = re.compile(r"mask|label|target|seg|depth|annotation|gt\b", re.IGNORECASE)
-SCALES = re.compile(r"norm|scale|standard|transform|whiten|div|preprocess|augment|ToTensor|to_tensor", re.IGNORECASE)
+MASKS = pattern(r"mask|label|target|seg|depth|annotation|gt\b", re.IGNORECASE)
+SCALES = pattern(r"norm|scale|standard|transform|whiten|div|preprocess|augment|ToTensor|to_tensor", re.IGNORECASE)
 
 
 def _run(std: float) -> Run:

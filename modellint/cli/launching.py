@@ -21,6 +21,8 @@ OPTIONS = (
     click.option("--max-memory", type=float, metavar="GIB", help="End the run when its processes take more memory."),
     click.option("--show-output", is_flag=True, help="Show the script's own output on standard error."),
     click.option("--allow-writes", is_flag=True, help="Let the run overwrite and delete files that existed before."),
+    click.option("--keep-compile", is_flag=True, help="Leave torch.compile on; what is inside cannot be measured."),
+    click.option("--trackers", is_flag=True, help="Leave W&B, MLflow, Comet and the like on."),
     click.option("--examine/--no-examine", default=True, help="Run a copy of the model again after the last step."),
     click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep what was recorded there."),
 )
@@ -32,6 +34,8 @@ NAMES = (
     "step_seconds",
     "show_output",
     "allow_writes",
+    "keep_compile",
+    "trackers",
     "examine",
     "run_dir",
 )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,14 @@ from modellint.core.record import dataclass
 from . import signals
 from .processes import Command, Processes
 from .progress import Journals, Progress
+from .vitals import Vitals
 
 if TYPE_CHECKING:
     from .launch import Options
 
 LOG = "output.log"
 PATIENCE = 5.0  # seconds from the end of the first rank until that of all
-WEIGHING = 0.5  # seconds between two looks at the memory
+UNWATCHED = 30.0  # seconds that a Python without the recorder may run while none has it
 GIB = 1 << 30
 
 
@@ -30,9 +32,12 @@ class Ended:
     """How a command ended: its exit code (negative: the signal), or why it was ended by us."""
 
     code: int | None = None
-    hung: str = ""  # "start", "step", "total" or "memory": the limit that was exceeded
+    hung: str = ""  # "start", "step", "total", "memory" or "unwatched": the limit that was exceeded
     interrupted: bool = False
     not_found: str = ""
+    memory: int = 0  # bytes, the most that all processes held together when they were looked at
+    starved: bool = False  # the kernel killed a process for want of memory
+    unwatched: str = ""  # why a Python process could not be watched
 
 
 class Child:
@@ -40,7 +45,7 @@ class Child:
         self._command, self._folder, self._environment, self._options = command, folder, environment, options
         self._began = self._moved = time.monotonic()
         self._journals, self._progress = Journals(folder), Progress()
-        self._done_at = self._weighed_at = 0.0
+        self._done_at = 0.0
 
     def watch(self) -> Ended:
         """Runs the command to its end, to the end of its watched steps, or to a limit of time or memory."""
@@ -49,14 +54,16 @@ class Child:
         with signals.as_interrupts():
             command = self._start()
             processes = Processes(command, self._folder)
+            vitals = Vitals(processes)
             try:
-                return self._wait(command, processes)
+                ended = self._wait(command, processes, vitals)
             except KeyboardInterrupt:
-                return Ended(interrupted=True)
+                ended = Ended(interrupted=True)
             finally:
                 with signals.ignored():
                     processes.end()
                     self._look()
+        return replace(ended, memory=vitals.memory, starved=vitals.starved, unwatched=vitals.unwatched)
 
     def _start(self) -> Command:
         if self._options.start is not None:
@@ -71,15 +78,16 @@ class Child:
                 start_new_session=True,
             )
 
-    def _wait(self, command: Command, processes: Processes) -> Ended:
+    def _wait(self, command: Command, processes: Processes, vitals: Vitals) -> Ended:
         while command.poll() is None:
             time.sleep(0.05)
             self._look()
+            vitals.look()
             if self._options.progress is not None:
                 self._options.progress(self._progress)
             if self._done_at and not self._options.finish and time.monotonic() - self._done_at > PATIENCE:
                 return Ended(code=0)
-            limit = self._late() or self._heavy(processes)
+            limit = self._late() or self._sick(vitals)
             if limit:
                 processes.show_stacks()
                 return Ended(hung=limit)
@@ -95,13 +103,10 @@ class Child:
             return "start" if now - self._began > options.start_seconds else ""
         return "step" if now - self._moved > options.step_seconds else ""
 
-    def _heavy(self, processes: Processes) -> str:
-        """Now and then: to find all processes takes some milliseconds."""
-        limit, now = self._options.max_memory, time.monotonic()
-        if limit is None or now - self._weighed_at < WEIGHING:
-            return ""
-        self._weighed_at = now
-        return "memory" if processes.memory() > limit * GIB else ""
+    def _sick(self, vitals: Vitals) -> str:
+        if self._options.max_memory is not None and vitals.memory > self._options.max_memory * GIB:
+            return "memory"
+        return "unwatched" if vitals.alone > UNWATCHED else ""
 
     def _look(self) -> None:
         """What the journals have gained since the last look, and what the script has printed since."""

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import environment
 from .child import LOG
-from .launch import Options, environment, words
+from .launch import Options, words
 
 OURS = "MODELLINT_"
 MESSAGE = 1 << 17
@@ -62,10 +63,10 @@ class Forks:
         self._listener.listen(1)
         self._listener.settimeout(0.05)
         (self._folder / "created.txt").touch()
-        given = {**environment(self._folder, options), "MODELLINT_FORKS": address}
+        given = {**environment.of(self._folder, options), "MODELLINT_FORKS": address}
         with open(self._folder / LOG, "wb") as log:
             started = subprocess.Popen(
-                words(command, options),
+                environment.carried(words(command, options)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

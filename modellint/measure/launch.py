@@ -12,7 +12,7 @@ from pathlib import Path
 
 from modellint.core.record import dataclass, field
 
-from . import merge, records
+from . import environment, merge, records
 from .child import Child
 from .outcome import Outcome
 from .processes import Command
@@ -20,20 +20,8 @@ from .progress import Progress
 from .run import Run
 from .written import Written
 
-HERE = Path(__file__).resolve().parent
-RECORDER = HERE.parent / "recorder"
 CACHE = Path(".modellint_cache")
 _numbers = itertools.count()
-QUIET = {
-    "TORCH_COMPILE_DISABLE": "1",
-    "TORCHDYNAMO_DISABLE": "1",
-    "PYTHONUNBUFFERED": "1",
-    "WANDB_MODE": "disabled",
-    "MLFLOW_TRACKING_URI": "file:///dev/null",
-    "COMET_MODE": "DISABLED",
-    "NEPTUNE_MODE": "offline",
-    "CLEARML_OFFLINE_MODE": "1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +35,8 @@ class Options:
     finish: bool = False
     examine: bool = True  # the model, after the last watched step
     allow_writes: bool = False
+    keep_compile: bool = False  # else torch.compile returns what it is given
+    trackers: bool = False  # W&B, MLflow, Comet and the like are left as they are
     start_seconds: float = 300.0
     step_seconds: float = 60.0
     max_seconds: float = 600.0
@@ -71,7 +61,7 @@ def words(command: Sequence[str], options: Options) -> tuple[str, ...]:
 def target(name: str, options: Options | None = None) -> Run:
     """Run some steps of what the factory `pkg.module:function` returns."""
     options = options or Options()
-    return _probe((options.python or sys.executable, str(RECORDER / "target.py"), name), options)
+    return _probe((options.python or sys.executable, str(environment.RECORDER / "target.py"), name), options)
 
 
 def _probe(command: Sequence[str], options: Options) -> Run:
@@ -79,7 +69,7 @@ def _probe(command: Sequence[str], options: Options) -> Run:
     folder, began = new_folder(options, cache), time.time()
     written = Written(folder, cache)
     written.allow()
-    ended = Child(command, folder, environment(folder, options), options).watch()
+    ended = Child(environment.carried(command), folder, environment.of(folder, options), options).watch()
     journals = records.read(folder)
     outcome = Outcome(journals, ended, folder, options)
     run = merge.merge(
@@ -114,19 +104,3 @@ def new_folder(options: Options, cache: Path) -> Path:
         for old in folder.glob(pattern):
             old.unlink()
     return folder.resolve()
-
-
-def environment(folder: Path, options: Options) -> dict[str, str]:
-    theirs = {**QUIET, **os.environ, **options.environment}
-    paths = [str(HERE / "inject"), *filter(None, [theirs.get("PYTHONPATH")])]
-    probe = {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "MODELLINT_FOLDER": str(folder),
-        "MODELLINT_RECORDER": str(RECORDER),
-        "MODELLINT_STEPS": str(options.steps),
-        "MODELLINT_WINDOWS": str(options.windows),
-        "MODELLINT_FINISH": str(int(options.finish)),
-        "MODELLINT_EXAMINE": str(int(options.examine)),
-        "MODELLINT_ALLOW_WRITES": str(int(options.allow_writes)),
-    }
-    return {**theirs, **probe}

@@ -36,7 +36,7 @@ class Processes:
 
     def show_stacks(self) -> None:
         """Asks each process to write where it is; it does so even within a call that never returns."""
-        self._send(STACK_SIGNAL, {*self._ready()} & {*self._alive()})
+        self._send(STACK_SIGNAL, self.ready().intersection(self.alive()))
         time.sleep(0.5)
 
     def end(self) -> None:
@@ -44,16 +44,24 @@ class Processes:
         for number in (signal.SIGTERM, signal.SIGKILL):
             limit = time.monotonic() + GRACE
             self._send_group(number)
-            self._send(number, self._alive())
-            while (alive := self._alive()) and time.monotonic() < limit:
+            self._send(number, self.alive())
+            while (alive := self.alive()) and time.monotonic() < limit:
                 if number == signal.SIGKILL:  # what was being started meanwhile
                     self._send(number, alive)
                 time.sleep(0.05)
         self._command.wait()
 
-    def memory(self) -> int:
-        """Bytes that lie in memory, over all processes; 0 where there is no /proc to tell."""
-        return sum(map(_resident, self._alive()))
+    def memory(self, pids: Iterable[int]) -> int:
+        """Bytes that lie in memory, over all of `pids`; 0 where there is no /proc to tell."""
+        return sum(map(_resident, pids))
+
+    def alive(self) -> list[int]:
+        own = [self._command.pid] if self._command.poll() is None else []
+        return own + [pid for pid in self._others() if pid != self._command.pid]
+
+    def ready(self) -> set[int]:
+        """Those that have taken up the recorder, dead or alive."""
+        return {int(file.stem.partition("-")[2]) for file in self._folder.glob("stacks-*.txt")}
 
     def _send_group(self, number: int) -> None:
         with contextlib.suppress(OSError):
@@ -64,23 +72,16 @@ class Processes:
             with contextlib.suppress(OSError):
                 os.kill(pid, number)
 
-    def _alive(self) -> list[int]:
-        own = [self._command.pid] if self._command.poll() is None else []
-        return own + [pid for pid in self._others() if pid != self._command.pid]
-
     def _others(self) -> Iterator[int]:
         """A process inherits the environment; where that cannot be read, those that took up the recorder must do."""
         if sys.platform != "linux":
-            yield from filter(_exists, self._ready())
+            yield from filter(_exists, self.ready())
             return
         mark = f"MODELLINT_FOLDER={self._folder}\0".encode()
         for entry in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 if mark in Path(f"/proc/{entry}/environ").read_bytes():
                     yield int(entry)
-
-    def _ready(self) -> list[int]:
-        return [int(file.stem.partition("-")[2]) for file in self._folder.glob("stacks-*.txt")]
 
 
 def _exists(pid: int) -> bool:

@@ -1,14 +1,19 @@
 """Whatever a script does to itself, its processes and the machine: nothing is lost, nothing stays behind."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from modellint.measure import vitals
+
+GROUPS = Path("/sys/fs/cgroup")
 LONG = {"start_seconds": 200, "max_seconds": 300}
 
 
@@ -61,6 +66,76 @@ def test_memory_is_watched(project):
     assert (run.status, len(run.steps)) == ("failed", 2)
     assert "more than 1.5 GiB of memory" in run.problem.message
     assert place(run)[0] == "train.py"
+
+
+@pytest.fixture
+def starving(monkeypatch):
+    """A shell's words after which all processes share 900 MB and the kernel kills for more, with either version of its
+    control groups; and the script's words that take more. Where no group can be made, the script plays both parts.
+    """
+    home = next((home for home in (GROUPS / "memory", GROUPS) if (home / "cgroup.procs").exists()), None)
+    if home is None or not os.access(home, os.W_OK):
+        kills = itertools.count()
+        monkeypatch.setattr(vitals, "_kills", lambda: next(kills))
+        yield "exec", "os.kill(os.getpid(), 9)"
+        return
+    group = home / f"modellint-{os.getpid()}"
+    group.mkdir()
+    limit = next(name for name in ("memory.limit_in_bytes", "memory.max") if (group / name).exists())
+    (group / limit).write_text(str(900 << 20))
+    yield f"echo $$ > {group}/cgroup.procs; exec", "held.append(b'x' * (1 << 26))"
+    group.rmdir()
+
+
+@pytest.mark.parametrize("where", ["main", "worker"])
+def test_the_kernel_kills_for_want_of_memory(project, starving, where):
+    prefix, take = starving
+    script = f"""
+        import os, time
+        import torch
+        from common import train
+
+        held = []
+
+        class Data(torch.utils.data.Dataset):
+            def __len__(self):
+                return 1
+
+            def __getitem__(self, index):
+                while True:
+                    {take}
+                    time.sleep(0.05)
+
+        def grow(step):
+            if step:
+                next(iter(torch.utils.data.DataLoader(Data(), num_workers={int(where == "worker")})))
+
+        train(5, grow)
+    """
+    project.write("train.py", script)
+    run = project.launch("sh", "-c", f"{prefix} {sys.executable} train.py", **LONG)
+    assert (run.status, len(run.steps)) == ("failed", 2)
+    assert "memory ran out (its processes held up to" in run.problem.message
+    if where == "worker":
+        assert place(run) == ("train.py", project.line("next(iter"))
+
+
+def test_no_more_memory_is_given(project):
+    script = """
+        import resource
+        from common import torch, train
+
+        def grow(step):
+            if step:
+                resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33))
+                held = torch.ones(1 << 33)
+
+        train(5, grow)
+    """
+    run = project.probe(script, **LONG)
+    assert (run.status, len(run.steps)) == ("failed", 2)
+    assert "can't allocate memory" in run.problem.message
+    assert place(run) == ("train.py", project.line("held ="))
 
 
 def test_no_worker_of_a_worker_stays_behind(project):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .launch import Options
 
 NO_TORCH = "No module named 'torch'"
-NOBODY = "no Python process took up the recorder (python -I, -E or -S, another PYTHONPATH, an emptied environment, or no Python at all?)"
+NOBODY = "no Python process took up the recorder (python -I, -E or -S, another or no PYTHONPATH, or no Python at all?)"
 
 
 class Account:

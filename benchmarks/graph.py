@@ -1,14 +1,16 @@
-"""Capture of public models beside torch.export.export(strict=False) and torch.fx.symbolic_trace, and what the rules say of them.
+"""Capture of public models beside torch.export.export(strict=False) and torch.fx.symbolic_trace.
 
-    ENVIRONMENT/bin/python benchmarks/graph.py [--zoo torchvision ...] [--only PART] [--peers-every 4] [--seconds 120] RESULTS.jsonl
+    ENVIRONMENT/bin/python benchmarks/graph.py [--zoo torchvision ...] [--only PART] [--peers-every 4] [--seconds 120] FOLDER
 
 Every model is built, run and measured in a process of its own, one after the other, on one thread; all numbers are CPU
-seconds of that process. Models that are in RESULTS already are left out, so that a run that was stopped can go on.
+seconds of that process. FOLDER gets results.jsonl and the graph of every model, of which graph_table.py asks the rules.
+Models that are in FOLDER already are left out, so that a run that was stopped can go on.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib
 import json
 import os
@@ -16,6 +18,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ ZOOS = {
 }
 
 
-def measure(build: Callable[[], Any], peers: bool) -> Iterator[dict[str, Any]]:
+def measure(build: Callable[[], Any], peers: bool, kept: Path) -> Iterator[dict[str, Any]]:
     """What one model costs and shows, piece by piece; "eager" alone where it does not run at all."""
     import torch
 
@@ -38,24 +41,21 @@ def measure(build: Callable[[], Any], peers: bool) -> Iterator[dict[str, Any]]:
     try:
         case = build()
         case.step()
-        yield {"eager": seconds(case.step)[0]}
+        yield {"model": case.name, "eager": seconds(case.step)[0]}
     except Exception as error:
         yield {"eager": None, "reason": reason(error)}
         return
-    yield recorded(case)
+    yield {"capture": recorded(case, kept)}
     if peers:
         arguments, keywords = case.arguments, dict(case.keywords)
         yield {"symbolic_trace": attempt(lambda: torch.fx.symbolic_trace(case.model))}
         yield {"export": attempt(lambda: torch.export.export(case.model, arguments, keywords, strict=False))}
 
 
-def recorded(case: Any) -> dict[str, Any]:
-    """The step under the recorder, whether the loss reaches the same parameters as autograd, and the findings."""
+def recorded(case: Any, kept: Path) -> dict[str, Any]:
+    """The step under the recorder, its graph kept, and whether the loss reaches the same parameters as autograd."""
     from modellint import Graph
-    from modellint.core import registry
-    from modellint.core.diagnostic import Diagnostic
     from modellint.core.plain import from_plain
-    from modellint.core.rule import GraphRule
     from modellint.graph.walk import learned_parameters
     from modellint.recorder.capture import Capture
 
@@ -68,20 +68,13 @@ def recorded(case: Any) -> dict[str, Any]:
 
     spent, (loss, plain) = seconds(step)
     if plain is None or capture.errors:
-        return {"capture": {"seconds": None, "reason": "; ".join(map(repr, capture.errors)) or "no graph"}}
-    graph = from_plain(Graph, json.loads(json.dumps(plain)))
+        return {"seconds": None, "reason": "; ".join(map(repr, capture.errors)) or "no graph"}
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(gzip.compress(json.dumps(plain).encode()))
+    graph = from_plain(Graph, json.loads(gzip.decompress(kept.read_bytes())))
     loss.backward()
     reached = {name for name, parameter in case.model.named_parameters() if parameter.grad is not None}
-    rules = [rule for rule in registry.load() if isinstance(rule, GraphRule)]
-    findings = [each for rule in rules for each in rule.check(graph) if isinstance(each, Diagnostic)]
-    return {
-        "capture": {
-            "seconds": spent,
-            "nodes": len(graph.nodes),
-            "differ": sorted(reached ^ learned_parameters(graph))[:4],
-        },
-        "findings": [[each.rule, str(each.level), str(each.severity), each.message] for each in findings],
-    }
+    return {"seconds": spent, "nodes": len(graph.nodes), "differ": sorted(reached ^ learned_parameters(graph))[:4]}
 
 
 def seconds(action: Callable[[], Any]) -> tuple[float, Any]:
@@ -101,14 +94,18 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:200]
 
 
-def isolated(pieces: Callable[[], Iterator[dict[str, Any]]], limit: float) -> dict[str, Any]:
-    """The results of a forked process that has `limit` seconds of CPU time; what it had until it was killed stays."""
+def isolated(pieces: Callable[[], Iterator[dict[str, Any]]], limit: float, memory: int) -> dict[str, Any]:
+    """The results of a forked process that has `limit` seconds of CPU time and `memory` bytes.
+
+    What it had until it was killed stays.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         used = int(time.process_time())  # a fork goes on counting where its parent was
         resource.setrlimit(resource.RLIMIT_CPU, (used + int(limit), used + int(limit)))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         with os.fdopen(writer, "w") as pipe:
             for piece in pieces():
                 pipe.write(json.dumps(piece) + "\n")
@@ -134,14 +131,14 @@ def run(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     torch.export.export(torch.nn.Linear(1, 1), (torch.ones(1),), strict=False)  # its imports are no model's cost
-    import modellint.core.registry
-    import modellint.recorder.capture
-
-    modellint.core.registry.load()
-    results = options.results
+    for part in ("graph.walk", "recorder.capture"):
+        importlib.import_module(f"modellint.{part}")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    results, memory = options.folder / "results.jsonl", int(options.gigabytes * (1 << 30))
     done = {json.loads(line)["name"] for line in results.read_text().splitlines()} if results.exists() else set()
     for name, build, peers in wanted(options, done):
-        found = isolated(lambda build=build, peers=peers: measure(build, peers), options.seconds)
+        kept = options.folder / "graphs" / f"{name}.json.gz"
+        found = isolated(partial(measure, build, peers, kept), options.seconds, memory)
         with results.open("a") as file:
             file.write(json.dumps({"name": name, **found}) + "\n")
         print(name, found.get("capture", found), flush=True)
@@ -149,13 +146,14 @@ def run(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("results", type=Path)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--zoo", nargs="+", choices=ZOOS, default=list(ZOOS))
     parser.add_argument("--only", default="", metavar="PART", help="models whose name holds PART")
     parser.add_argument(
         "--peers-every", type=int, default=1, metavar="N", help="export and trace every N-th model; 0: none"
     )
     parser.add_argument("--seconds", type=float, default=120.0, help="CPU time for one model")
+    parser.add_argument("--gigabytes", type=float, default=6.0, help="memory for one model")
     run(parser.parse_args())
 
 

@@ -1,4 +1,4 @@
-"""The results of benchmarks/graph.py as Markdown: `python benchmarks/graph_table.py RESULTS.jsonl ... > TABLE.md`."""
+"""The results of benchmarks/graph.py as Markdown, with what the rules say: `python benchmarks/graph_table.py FOLDER > TABLE.md`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from graph_findings import findings, graphs
+
 Result = dict[str, Any]
 
 
-def main(files: list[str]) -> None:
-    rows = {row["name"]: row for file in files for row in map(json.loads, Path(file).read_text().splitlines())}
+def main(folder: Path) -> None:
+    rows = {row["name"]: row for row in map(json.loads, (folder / "results.jsonl").read_text().splitlines())}
+    for name, graph in graphs(folder):  # a model that is being measured has no row yet
+        rows.get(name, {})["findings"] = [[each.rule, str(each.level), each.message] for each in findings(graph)]
     print("\n".join(page(list(rows.values()))))
 
 
@@ -31,7 +35,7 @@ def page(rows: list[Result]) -> Iterator[str]:
         alive = [row for row in own if row in ran]
         exact = [row for row in alive if captured(row) and not row["capture"]["differ"]]
         yield f"| {library or 'all'} | {len(own)} | {len(alive)} | {sum(map(captured, alive))} | {len(exact)} |"
-    yield from ("", *peers(ran), "", *failures(rows), "", *findings(ran), "", *table(rows))
+    yield from ("", *peers(ran), "", *failures(rows), "", *told(ran), "", *table(rows))
 
 
 def captured(row: Result) -> bool:
@@ -61,11 +65,11 @@ def failures(rows: list[Result]) -> Iterator[str]:
             yield f"- {row['name']}: **not captured**: {(row.get('capture') or {}).get('reason') or row.get('stopped')}"
 
 
-def findings(ran: list[Result]) -> Iterator[str]:
+def told(ran: list[Result]) -> Iterator[str]:
     loud = [(row["name"], *found) for row in ran for found in row.get("findings", ()) if found[1] != "note"]
     notes = Counter(found[0] for row in ran for found in row.get("findings", ()) if found[1] == "note")
     yield from ("## Findings", "", f"Warnings and errors: {len(loud)}.", "")
-    yield from (f"- {name}: {level}[{rule}] {message}" for name, rule, level, _, message in loud)
+    yield from (f"- {name}: {level}[{rule}] {message}" for name, rule, level, message in loud)
     yield from ("", "Notes: " + ", ".join(f"{rule} {count}" for rule, count in notes.most_common()) + ".")
 
 
@@ -77,11 +81,12 @@ def table(rows: list[Result]) -> Iterator[str]:
         if row.get("eager") is not None:
             own = row.get("capture") or {}
             notes = Counter(found[0] for found in row.get("findings", ()))
-            told = ", ".join(f"{rule} {count}" if count > 1 else rule for rule, count in notes.items())
+            said = ", ".join(f"{rule} {count}" if count > 1 else rule for rule, count in notes.items())
             traced = row.get("symbolic_trace", {})
             yes = "" if not traced else "yes" if traced["seconds"] else "no"
             numbers = f"{row['eager']:.2f} | {number(own)} | {own.get('nodes', '')} | {number(row.get('export'))}"
-            yield f"| {row['name']} | {numbers} | {yes} | {told} |"
+            name = ": ".join(filter(None, (row["name"], row.get("model"))))
+            yield f"| {name} | {numbers} | {yes} | {said} |"
 
 
 def number(found: Result | None) -> str:
@@ -89,4 +94,4 @@ def number(found: Result | None) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(Path(sys.argv[1]))

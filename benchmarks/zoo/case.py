@@ -17,6 +17,7 @@ class Case:
     arguments: tuple[Any, ...] = ()
     keywords: Mapping[str, Any] = field(default_factory=dict)
     loss: Callable[[Any], Tensor] | None = None
+    name: str = ""  # which model of its family
 
     def step(self) -> Tensor:
         output = self.model(*self.arguments, **self.keywords)

@@ -14,7 +14,7 @@ from torchvision import models as torchvision
 from .case import Case, classes
 
 # Models that fix the size of their input, or halve it too often for the usual small one.
-SIZES = {"inception_v3": 160, "googlenet": 64, "vit_h_14": 28, "vit_b_32": 64, "vit_l_32": 64, "maxvit_t": 224}
+SIZES = {"inception_v3": 299, "googlenet": 64, "vit_h_14": 28, "vit_b_32": 64, "vit_l_32": 64, "maxvit_t": 224}
 
 
 def models() -> Iterator[tuple[str, Callable[[], Case]]]:

@@ -49,7 +49,7 @@ def _segmenter(name: str) -> Case:
 
 def _detector(name: str) -> Case:
     boxes = torch.tensor([[4.0, 4.0, 40.0, 44.0], [10.0, 12.0, 50.0, 60.0]])
-    target: dict[str, Tensor] = {"boxes": boxes, "labels": torch.tensor([1, 2])}
+    target: dict[str, Tensor] = {"boxes": boxes, "labels": torch.tensor([1, 1 if "keypoint" in name else 2])}
     if "mask" in name:
         target["masks"] = torch.ones(2, 64, 64, dtype=torch.uint8)
     if "keypoint" in name:

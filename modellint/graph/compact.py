@@ -1,8 +1,9 @@
 """Graphs in a few words, for the examples of rules and for tests.
 
 Keys of a line: `operation`, `weight` (the layer whose weight is applied), `bias` (a flag: it has one), `zero` (a flag: its
-parameters are zero), `shape=4x8`, `std`, `low`, `high`, `dim`, `class`, `constant` (a flag: no gradient), `foreign`; any other
-is a setting of the operation. Of a parameter also `frozen`, `uncalled`, `reached` or `unreached`, and `optimizer`.
+parameters are zero), `shape=4x8`, `std`, `low`, `high`, `dim`, `factors=a*b`, `class`, `constant` (a flag: no gradient),
+`foreign`; any other is a setting of the operation. Of a parameter also `frozen`, `uncalled`, `reached` or `unreached`, and
+`optimizer`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from modellint.core.diagnostic import Location
 
 from .node import BOUNDED, LAYERS, Node, Parameter, Role
 
-_OWN = frozenset("operation weight bias zero shape std low high dim class constant foreign".split())
+_OWN = frozenset("operation weight bias zero shape std low high dim factors class constant foreign".split())
 _PARAMETER = "parameter"
 
 
@@ -46,12 +47,14 @@ def _node(words: list[str], inputs: list[str]) -> Node:
     options = _options(words[2:])
     operation = options.get("operation", name.rstrip("0123456789_"))
     fresh = role in (Role.INPUT, Role.CONSTANT)
+    factors = tuple(options["factors"].split("*")) if "factors" in options else ()
     return Node(
         name=name,
         role=role,
         inputs=() if fresh else tuple(inputs),
         operation=operation,
-        parameters=tuple(_names(role, name, options)),
+        parameters=(*_names(role, name, options), *factors),
+        factors=(factors,) if factors else (),
         shape=_shape(options.get("shape", "")),
         bounded=operation in BOUNDED or role in (Role.NORM, Role.SOFTMAX),
         gradient=not (fresh or "constant" in options),

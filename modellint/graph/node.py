@@ -50,6 +50,9 @@ class Node:
     inputs: tuple[str, ...] = ()
     operation: str = ""  # torch's name: "relu", "cross_entropy"
     parameters: tuple[str, ...] = ()  # dotted names of the parameters that it reads, through any function of them
+    factors: tuple[
+        tuple[str, ...], ...
+    ] = ()  # those of them that are multiplied with each other beforehand, as in LoRA
     shape: tuple[int, ...] = ()
     dtype: str = ""
     bounded: bool = False  # its result is bounded whatever comes in

@@ -166,5 +166,5 @@ class Capture(TorchFunctionMode):
 
     def _measure(self, args: Any) -> None:
         for _, tensor in tensors_in(args):
-            if measures.is_data(tensor):
-                self._ledger.ref(tensor).source.measured["std"] = tensor.std()
+            if measures.is_input(tensor):
+                self._ledger.ref(tensor).source.measured["std"] = tensor.float().std()

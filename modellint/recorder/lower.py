@@ -9,6 +9,7 @@ from torch.fx import Graph, Node
 from . import patterns
 from .roles import BOUNDED, LAYERS, role_of
 from .settings import settings
+from .spelled import spelled
 
 LARGEST = 20_000  # nodes kept, those nearest the loss first: an unrolled recurrence can be longer than any reader needs
 # What a value depends on: the weights alone, nothing, the data alone, or weights and data.
@@ -18,15 +19,28 @@ WEIGHT, CONSTANT, DATA, ACTIVATION = "weight", "constant", "data", "activation"
 def lower(graph: Graph) -> Dict[str, Any]:
     """The plain graph, JSON-able: {"nodes": [...], "output": name}."""
     *nodes, end = graph.nodes
-    for node in nodes:
-        node.meta["space"] = _space(node)
+    for order, node in enumerate(nodes):
+        node.meta.update(order=order, space=_space(node))
         node.meta["role"] = _role(node)
+        found = spelled(node)
+        if found is not None:
+            node.meta.update(found._asdict())
     (output,) = end.all_input_nodes
     output.meta["space"] = ACTIVATION
-    merged = patterns.norm_modules(nodes)
+    merged = _merged(nodes)
     plain = {node["name"]: node for node in _emit(nodes, merged)}
     name = merged.get(output, output).name
     return {"nodes": list(_nearest(plain, name)), "output": name}
+
+
+def _merged(nodes: List[Node]) -> Dict[Node, Node]:
+    """Each operation of a layer that is written out to the last one, which stands for the layer."""
+    merged = patterns.norm_modules(nodes)
+    for node in nodes:
+        region = patterns.closed(node, node.meta["base"]) if "base" in node.meta else []
+        if len(region) > 1 and not any(each in merged for each in region):
+            merged.update(dict.fromkeys(region, node))
+    return merged
 
 
 def _space(node: Node) -> str:
@@ -69,38 +83,50 @@ def _emit(nodes: List[Node], merged: Dict[Node, Node]) -> Iterator[Dict[str, Any
             yield {
                 **_plain(node, [], merged),
                 "role": role,
-                "std": _number(_reshaped(node).meta["measured"].get("std")),
+                "std": max(_spreads(node), default=None),
             }
 
 
-def _reshaped(node: Node) -> Node:
-    """What the values of a node come from, as they are."""
-    while node.meta["role"] in ("reshape", "index") and node.all_input_nodes:
-        node = _sources(node)[0]
-    return node
+def _spreads(node: Node) -> Iterator[float]:
+    """The standard deviations of what the values of a node come from, as they are."""
+    found = _number(node.meta["measured"].get("std"))
+    if found is not None:
+        yield found
+    elif node.meta["role"] in ("reshape", "index", "concat"):
+        for source in _sources(node) if node.meta["role"] == "concat" else _sources(node)[:1]:
+            yield from _spreads(source)
 
 
 def _plain(node: Node, region: List[Node], merged: Dict[Node, Node]) -> Dict[str, Any]:
-    role = "norm" if len(region) > 1 else node.meta["role"]
+    role = node.meta["role"]
     sources = [source for member in region for source in _sources(member) if source not in region]
+    weights = [each for each in sources if each.meta["space"] == WEIGHT]
     path, line = node.meta.get("line") or (None, None)
     return {
         "name": node.name,
         "role": role,
         "operation": patterns.operation(node),
         "inputs": _unique(merged.get(each, each).name for each in sources if _is_value(each)),
-        "parameters": _unique(name for each in sources if each.meta["space"] == WEIGHT for name in _parameters(each)),
+        "parameters": _unique(name for each in weights for name in _parameters(each)),
+        "factors": [factors for each in weights for factors in _products(each)],
         "shape": list(node.meta["shape"]),
         "dtype": node.meta["dtype"].replace("torch.", ""),
         "bounded": _bounded(node, role),
         "gradient": bool(node.meta["grad"]),
         "dim": _dimension(node) if "softmax" in role or role == "reduce" else None,
-        "settings": settings(node) if node.op != "placeholder" else {},
+        "settings": _settings(node, region) if node.op != "placeholder" else {},
         **{name: _number(value) for name, value in node.meta["measured"].items()},
         "foreign": node.meta["foreign"],
         "module_class": node.meta["module_class"],
         "location": {"path": path, "line": line, "module": node.meta["module"] or None},
     }
+
+
+def _settings(node: Node, region: List[Node]) -> Dict[str, Any]:
+    """Those of a norm, whatever else its module does; of one that is written out, whether it is over the batch."""
+    norm = node.meta["role"] == "norm"
+    named = next((each for each in region if norm and role_of(patterns.operation(each)) == "norm"), node)
+    return {**settings(named), "training": True} if norm and patterns.over_batch(region) else settings(named)
 
 
 def _sources(node: Node) -> List[Node]:
@@ -124,6 +150,24 @@ def _parameters(weight: Node) -> Iterator[str]:
         waiting.extend(fresh)
 
 
+def _products(weight: Node) -> Iterator[List[str]]:
+    """Parameters that are multiplied with each other, in each product that a weight is the sum of."""
+    names = _factors(weight)
+    if len(names) > 1:
+        yield names
+    elif weight.meta["role"] in ("add", "reshape"):
+        for source in weight.all_input_nodes:
+            yield from _products(source)
+
+
+def _factors(weight: Node) -> List[str]:
+    if weight.meta.get("parameter"):
+        return [weight.meta["parameter"]]
+    if weight.meta["role"] in ("mul", "linear", "reshape"):
+        return _unique(name for source in weight.all_input_nodes for name in _factors(source))
+    return []
+
+
 def _bounded(node: Node, role: str) -> bool:
     operation = patterns.operation(node)
     if operation in ("clamp", "clip"):
@@ -134,6 +178,7 @@ def _bounded(node: Node, role: str) -> bool:
 
 def _dimension(node: Node) -> Optional[int]:
     node = patterns.summed(node) or node  # a softmax written out
+    node = node.all_input_nodes[0] if patterns.operation(node) == "exp" else node
     found = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     return found if isinstance(found, int) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .operation import Leaf, Op, tensors_in
@@ -17,6 +18,11 @@ def is_data(tensor: Tensor) -> bool:
     """A floating-point tensor that nothing learned made, with at least two elements."""
     plain = type(tensor) is Tensor and tensor.is_floating_point() and is_plain(tensor)
     return plain and not tensor.requires_grad and tensor.numel() > 1
+
+
+def is_input(tensor: Tensor) -> bool:
+    """Data whose scale a layer will see: floating-point numbers, or the pixels of an image."""
+    return is_data(tensor) or (tensor.dtype == torch.uint8 and is_plain(tensor) and tensor.numel() > 1)
 
 
 def take(op: Op, args: Any, kwargs: Any, made: Any, ledger: Any) -> None:

@@ -14,6 +14,7 @@ _HEAVY = frozenset(("linear", "conv", "attention", "recurrent", "embedding", "lo
 _TRANSPARENT = frozenset(("reshape", "mask", "dropout", "index", "detach"))
 _POINTWISE = frozenset(("activation", "add", "mul", "reshape"))
 _INVERSE = frozenset(("rsqrt", "reciprocal", "pow"))
+_LARGEST = 24  # operations that one layer is written out with
 _FAR = 8  # operations between a statistic and its use: square root, epsilon, clamp, casts and views
 
 
@@ -32,8 +33,20 @@ def norm_modules(nodes: List[Node]) -> Dict[Node, Node]:
     for region in sorted(filter(_normalises, regions.values()), key=len, reverse=True):
         results = [node for node in region if any(user not in region for user in node.users)]
         if len(results) == 1 and region[0] not in merged:
+            results[0].meta["role"] = "norm"
             merged.update(dict.fromkeys(region, results[0]))
     return merged
+
+
+def closed(last: Node, base: Node) -> List[Node]:
+    """The operations that make `last` of `base`; empty where they read anything else, or are read elsewhere."""
+    region = [last]
+    for node in region:
+        reads = [each for each in node.all_input_nodes if each.meta["space"] == "activation" and each is not base]
+        if len(region) > _LARGEST or any(each.meta["role"] in _HEAVY for each in reads):
+            return []
+        region.extend(each for each in reads if each not in region)
+    return [] if any(user not in region for node in region[1:] for user in node.users) else region
 
 
 def written_out(node: Node, role: str) -> Optional[str]:
@@ -49,9 +62,18 @@ def written_out(node: Node, role: str) -> Optional[str]:
             and _through(measured) is _through(value)
         ):
             return "softmax"
-        if _elementwise(value) & _elementwise(measured):
+        common = _elementwise(value) & _elementwise(measured)
+        if common:
+            node.meta["base"] = max(common, key=lambda each: int(each.meta["order"]))
             return "norm"
     return None
+
+
+def over_batch(region: List[Node]) -> bool:
+    """Whether a norm that is written out takes its statistics over the first axis, and not over all."""
+    statistics = (found for node in region for _, scale in _quotients(node) if (found := _statistic(scale)) is not None)
+    dims = [each.kwargs.get("dim", each.args[1] if len(each.args) > 1 else None) for each in statistics]
+    return any(dim == 0 or (isinstance(dim, (tuple, list)) and 0 in dim) for dim in dims)
 
 
 def summed(node: Node) -> Optional[Node]:
@@ -81,7 +103,7 @@ def _quotients(node: Node) -> Iterator[Tuple[Node, Node]]:
         return
     first, second = node.all_input_nodes
     if "div" in operation(node):
-        yield (second, first) if operation(node) == "rtruediv" else (first, second)
+        yield (second, first) if operation(node) in ("rdiv", "rtruediv") else (first, second)
     else:
         yield from ((v, s) for v, s in ((first, second), (second, first)) if operation(_through(s)) in _INVERSE)
 

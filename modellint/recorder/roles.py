@@ -17,7 +17,7 @@ _ROLES = {
     "activation": _names(
         "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus hardswish threshold glu logsigmoid "
         "hardshrink softshrink tanhshrink sigmoid tanh softsign hardtanh hardsigmoid sin cos sinh cosh asinh atan "
-        "erf erfc clamp clip clamp_min clamp_max maximum minimum abs neg sign exp exp2 expm1 pow rpow square sqrt "
+        "log_sigmoid erf erfc clamp clip clamp_min clamp_max maximum minimum abs neg sign exp exp2 expm1 pow rpow square sqrt "
         "rsqrt reciprocal log log1p log2 log10 logit angle polar"
     ),
     "dropout": _names("dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout"),
@@ -42,7 +42,7 @@ _ROLES = {
     ),
     "scatter": _names("scatter scatter_add scatter_reduce index_add index_reduce segment_reduce"),
     "add": _names("add sub rsub subtract addcmul addcdiv lerp"),
-    "mul": _names("mul multiply div divide truediv rtruediv true_divide floordiv floor_divide ldexp"),
+    "mul": _names("mul multiply div divide rdiv truediv rtruediv true_divide floordiv floor_divide ldexp"),
     "reshape": _names(
         "view view_as reshape reshape_as flatten unflatten ravel permute transpose t T mT H swapaxes swapdims "
         "movedim moveaxis squeeze unsqueeze expand expand_as broadcast_to repeat repeat_interleave tile contiguous "
@@ -69,7 +69,9 @@ LAYERS = _ROLES["conv"] | _ROLES["embedding"] | _names("linear scaled_dot_produc
 STATISTICS = _names(
     "mean sum var std var_mean std_mean norm vector_norm linalg_norm linalg_vector_norm amax max logsumexp"
 )
-NORMALISING = _names("rsqrt sqrt truediv rtruediv div var std var_mean std_mean norm vector_norm linalg_vector_norm")
+NORMALISING = _names(
+    "rsqrt sqrt truediv rtruediv rdiv div var std var_mean std_mean norm vector_norm linalg_vector_norm"
+)
 
 
 def role_of(operation: str) -> str:

@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Severity
+from modellint.graph.distance import is_distance
 from modellint.graph.node import Node, Role
 from modellint.graph.stream import keeps_order, upstream
 from modellint.graph.words import trail
 
 SCORES = frozenset({"cross_entropy", "linear_cross_entropy", "log_softmax", "binary_cross_entropy_with_logits"})
-DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-SQUARES = frozenset({"pow", "square", "abs"})
 RANGES = {
     "relu": (0.0, math.inf),
     "clamp_min": (0.0, math.inf),
@@ -46,6 +45,7 @@ class ActivationOnOutput(GraphRule):
         Graph.of("input x", "linear head", "activation relu", "loss cross_entropy"),
         Graph.of("input x", "linear head", "activation tanh", "log_softmax log_softmax", "loss nll_loss"),
         Graph.of("input x", "linear head", "activation sigmoid", "loss binary_cross_entropy_with_logits"),
+        Graph.of("input x", "linear head", "activation relu", "log_softmax log_softmax", "index gather", "reduce mean"),
         Graph.of("input y low=-2 high=3", "input x", "linear head", "activation relu", "loss mse_loss <- relu, y"),
         Graph.of(
             "input y low=-2 high=3",
@@ -71,11 +71,11 @@ class ActivationOnOutput(GraphRule):
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
         found = [finding for node in graph if (finding := self._of_scores(graph, node) or self._of_values(graph, node))]
         yield from found
-        if not found and any(node.operation in SCORES | DISTANCES for node in graph):
+        if not found and any(node.operation in SCORES or is_distance(graph, node) for node in graph):
             yield self.passed("no activation cuts off what the loss expects of the output")
 
     def _of_scores(self, graph: Graph, loss: Node) -> Diagnostic | None:
-        if loss.operation not in SCORES or not _feeds_loss(graph, loss):
+        if not _is_over_classes(graph, loss):
             return None
         way = _last_activation(graph, loss)
         if not way:
@@ -85,7 +85,7 @@ class ActivationOnOutput(GraphRule):
         return self.at(way[-1], f"scores behind `{way[-1].operation}` are {limits} ({trail((loss, *way))})")
 
     def _of_values(self, graph: Graph, loss: Node) -> Diagnostic | None:
-        if not _compares(graph, loss):
+        if not is_distance(graph, loss):
             return None
         target = next((node for node in graph.inputs(loss) if node.low is not None and node.high is not None), None)
         way = _last_activation(graph, loss, target)
@@ -102,24 +102,36 @@ class ActivationOnOutput(GraphRule):
         return self.at(way[-1], message, measured=True, evidence=[evidence])
 
 
-def _feeds_loss(graph: Graph, node: Node) -> bool:
-    """A log-softmax counts if nothing but a loss over classes reads it."""
-    return node.role is Role.LOSS or any(user.operation.startswith("nll_loss") for user in graph.users(node))
+def _is_over_classes(graph: Graph, node: Node) -> bool:
+    """A loss over classes; written out, what takes the logarithm of the softmax and picks that of the label."""
+    if node.operation in SCORES and node.role is Role.LOSS:
+        return True
+    if node.operation == "log_softmax":
+        return all(_picks(graph, user) or user.operation.startswith("nll_loss") for user in graph.users(node))
+    read = graph.inputs(node) if node.operation == "sub" else ()
+    normaliser = next((each for each in read if each.operation == "logsumexp"), None)
+    return normaliser is not None and any(_picks(graph, each) and each.inputs[:1] == normaliser.inputs for each in read)
 
 
-def _compares(graph: Graph, node: Node) -> bool:
-    """A loss of distances, or the difference that is squared to one."""
-    squared = any(user.operation in SQUARES for user in graph.users(node))
-    return node.operation in DISTANCES or (node.operation == "sub" and squared)
+def _picks(graph: Graph, node: Node) -> bool:
+    """What is indexed by labels, or weighted with them."""
+    return node.role is Role.INDEX or (
+        node.role is Role.MUL and any(each.role is Role.INPUT for each in graph.inputs(node))
+    )
 
 
 def _last_activation(graph: Graph, loss: Node, target: Node | None = None) -> tuple[Node, ...]:
     """The way back from the loss through views to the activation that made the output; empty if there is none."""
-    output = next((node for node in graph.inputs(loss) if node.gradient and node is not target), None)
+    read = [source for node in graph.inputs(loss) for source in _behind_normaliser(graph, node)]
+    output = next((node for node in read if node.gradient and node is not target), None)
     if output is None:
         return ()
     way = (output, *(upstream(graph, output, _is_view) if _is_view(output) else ()))
     return way if _kind(way[-1]) in RANGES else ()
+
+
+def _behind_normaliser(graph: Graph, node: Node) -> tuple[Node, ...]:
+    return graph.inputs(node) if node.operation == "logsumexp" else (node,)
 
 
 def _is_view(node: Node) -> bool:

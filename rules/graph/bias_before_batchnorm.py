@@ -24,6 +24,9 @@ class BiasBeforeBatchnorm(GraphRule):
     bad = (
         Graph.of("input x", "conv conv bias", "norm batch_norm training=True", "activation relu", "linear head"),
         Graph.of("input x", "linear fc bias", "reshape view", "norm batch_norm training=True", "linear head"),
+        Graph.of(
+            "input x", "linear fc", "add add weight=b bias shape=8x4", "norm batch_norm training=True", "linear head"
+        ),
     )
     good = (
         Graph.of("input x", "conv conv", "norm batch_norm training=True", "activation relu", "linear head"),
@@ -43,6 +46,9 @@ class BiasBeforeBatchnorm(GraphRule):
     def _biased(self, graph: Graph, norm: Node) -> Node | None:
         """The layer that feeds nothing but the norm, if it adds a bias."""
         way = end(graph, norm, keeps_order)
-        if not way or way[-1].role not in (Role.LINEAR, Role.CONV) or any(len(graph.users(node)) > 1 for node in way):
+        if not way or any(len(graph.users(node)) > 1 for node in way):
+            return None
+        row = len(way[-1].shape) == 2 and way[-1].role is Role.ADD and len(way[-1].inputs) == 1  # `x @ w + b`
+        if not row and way[-1].role not in (Role.LINEAR, Role.CONV):
             return None
         return way[-1] if any(len(each.shape) == 1 for each in graph.parameters_of(way[-1])) else None

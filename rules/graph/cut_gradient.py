@@ -79,7 +79,7 @@ class CutGradient(GraphRule):
     def _finding(self, graph: Graph, cut: Node, behind: Sequence[Node], lost: Sequence[Parameter]) -> Diagnostic:
         nearest = behind[-1]
         way = path(graph, graph[graph.output], nearest) or (cut, nearest)
-        what = f"`{cut.operation}`" if cut.role is Role.DETACH else "no_grad()"
+        what = f"`{cut.operation}`" if cut.role is Role.DETACH or _is_whole(cut) else "no_grad()"
         held = all(parameter.optimizer is not None and parameter.reached is False for parameter in lost)
         count = len({parameter.name for parameter in lost})
         return self.at(
@@ -114,9 +114,14 @@ def _cut(graph: Graph, layer: Node) -> Node:
 
 def _outermost(graph: Graph, node: Node) -> Node:
     """The last of the nodes in a row that no gradient passes: where the region of `no_grad()` ends."""
-    while node.role is not Role.DETACH:
+    while node.role is not Role.DETACH and not _is_whole(node):
         blind = [user for user in graph.users(node) if not learns(user) and user.role not in LAYERS]
         if not blind:
             return node
         node = blind[0]
     return node
+
+
+def _is_whole(node: Node) -> bool:
+    """Whether it gives whole numbers or truth values, as `argmax` and comparisons do: no gradient passes those."""
+    return node.dtype.startswith(("int", "uint", "bool"))

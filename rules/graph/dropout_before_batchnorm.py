@@ -47,13 +47,17 @@ class DropoutBeforeBatchnorm(GraphRule):
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
         found: dict[str, tuple[Node, ...]] = {}
         for norm in graph.of_role(Role.NORM):
-            way = (norm, *upstream(graph, norm, lambda node: node.role in BETWEEN))
+            way = (norm, *upstream(graph, norm, _goes_on))
             if norm.settings.get("training") is True and len(way) > 1 and _drops(way[-1]):
                 found.setdefault(way[-1].name, way)
         if found:
             first, *others = found.values()
             more = f", and {len(others)} more like it" if others else ""
             yield self.at(first[-1], f"dropout feeds a batch norm ({trail(first)}){more}")
+
+
+def _goes_on(node: Node) -> bool:
+    return node.role in BETWEEN or (node.role is Role.MUL and len(node.inputs) == 1)  # times a number
 
 
 def _drops(node: Node) -> bool:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Severity
+from modellint.graph.distance import is_distance
 from modellint.graph.node import Node, Role
 
-PAIRED = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-SQUARES = frozenset({"pow", "square", "abs"})
+_SHAPED = (Role.RESHAPE, Role.INDEX)
+PAIRED = frozenset({"poisson_nll_loss"})  # no distance, but a target for each prediction
 
 
 class LossShapeBroadcast(GraphRule):
@@ -18,7 +19,8 @@ class LossShapeBroadcast(GraphRule):
     Why: [N, 1] against [N] is broadcast to [N, N]: every prediction is pulled towards every target, so the model learns
         their mean. The loss falls, and nothing else looks wrong.
     Fix: give both the same shape: `prediction.squeeze(-1)`, or `target.unsqueeze(-1)`.
-    Ignore: when every pair is to be compared; say so with an explicit `unsqueeze` of both, which is not reported.
+    Ignore: when every pair is to be compared; say so with an explicit `unsqueeze` of both, which is not reported. A product
+        of a column of predictions and a row of data, as in a loss that is written out, is only suspected.
     Reported: https://github.com/pytorch/pytorch/issues/16045
     """
 
@@ -35,37 +37,59 @@ class LossShapeBroadcast(GraphRule):
             "activation pow",
             "reduce mean",
         ),
+        Graph.of(
+            "input y shape=8",  # hinge: 1 - y * score
+            "input x shape=8x4",
+            "linear head shape=8x1",
+            "mul mul shape=8x8 <- head, y",
+            "activation relu",
+            "reduce mean",
+        ),
     )
     good = (
         Graph.of("input y shape=8x1", "input x shape=8x4", "linear head shape=8x1", "loss mse_loss <- head, y"),
         Graph.of("input y shape=1", "input x shape=8x4", "linear head shape=8x1", "loss mse_loss <- head, y"),  # LSGAN
         Graph.of("input y shape=4", "input x shape=8x4", "linear head shape=8x4", "loss mse_loss <- head, y"),
+        Graph.of("input y shape=8", "linear w shape=8x1", "reshape unsqueeze shape=8x1", "mul outer <- unsqueeze, y"),
         Graph.of("input y shape=8x1x5", "linear head shape=8x5x1", "loss smooth_l1_loss <- head, y"),  # quantiles
     )
 
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
         compared = [(node, pair) for node in graph if (pair := _pair(graph, node))]
         outer = [(node, pair) for node, pair in compared if _spreads(*pair)]
-        for node, (output, target) in outer:
-            shapes = [_shown(each.shape) for each in (output, target)]
-            pairs = math.prod(_together(output, target)) / max(math.prod(output.shape), math.prod(target.shape))
-            evidence = Evidence("comparisons for each prediction", int(pairs), 1, unit="count")
-            yield self.at(
-                node, f"`{node.operation}` of {shapes[0]} and {shapes[1]} compares all pairs", evidence=[evidence]
-            )
+        yield from (self._finding(node, *pair) for node, pair in outer)
+        for node, pair in ((node, _factors(graph, node)) for node in graph.of_role(Role.MUL)):
+            if pair is not None and not outer and _spreads(*pair):
+                yield self._finding(node, *pair, certain=False)
         if compared and not outer:
             yield self.passed("prediction and target have matching shapes")
 
+    def _finding(self, node: Node, output: Node, target: Node, certain: bool = True) -> Diagnostic:
+        shapes = [_shown(each.shape) for each in (output, target)]
+        pairs = math.prod(_together(output, target)) / max(math.prod(output.shape), math.prod(target.shape))
+        evidence = Evidence("comparisons for each prediction", int(pairs), 1, unit="count")
+        message = f"`{node.operation}` of {shapes[0]} and {shapes[1]} compares all pairs"
+        return self.at(node, message, evidence=[evidence], certain=certain)
+
 
 def _pair(graph: Graph, node: Node) -> tuple[Node, Node] | None:
-    """What a loss of distances compares; written out, a difference to data that is then squared."""
+    """What a loss of distances compares; written out, a difference to data that is then made positive."""
     inputs = graph.inputs(node)
-    squared = node.operation == "sub" and any(user.operation in SQUARES for user in graph.users(node))
-    if len(inputs) < 2 or not (node.operation in PAIRED or squared):
+    if len(inputs) < 2 or not (is_distance(graph, node) or node.operation in PAIRED):
         return None
-    if squared and not any(each.role is Role.INPUT for each in inputs):
+    if node.role is not Role.LOSS and not any(each.role is Role.INPUT for each in inputs):
         return None
     return inputs[0], inputs[1]
+
+
+def _factors(graph: Graph, node: Node) -> tuple[Node, Node] | None:
+    """A column of predictions and a row of as many numbers of data: labels or weights of a loss that is written out."""
+    inputs = graph.inputs(node)
+    data = next((each for each in inputs if each.role is Role.INPUT and len(each.shape) == 1), None)
+    column = next((each for each in inputs if each.gradient and each.role not in _SHAPED), None)
+    if data is None or column is None or len(inputs) != 2 or column.shape != (*data.shape, 1):
+        return None
+    return column, data
 
 
 def _spreads(output: Node, target: Node) -> bool:

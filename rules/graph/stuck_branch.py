@@ -50,6 +50,13 @@ class StuckBranch(GraphRule):
             "add add <- body, gate",
             "loss mse_loss",
         ),
+        Graph.of(
+            "input x",
+            "linear base factors=up*down",  # W + B @ A, merged beforehand
+            "parameter up zero",
+            "parameter down zero",
+            "loss mse_loss",
+        ),
     )
     good = (
         Graph.of(
@@ -73,6 +80,7 @@ class StuckBranch(GraphRule):
             "loss mse_loss",
         ),
         Graph.of("input x", "linear down zero frozen", "linear up zero frozen", "loss mse_loss"),
+        Graph.of("input x", "linear base factors=up*down", "parameter up zero", "parameter down", "loss mse_loss"),
     )
     confirmed_by = _run(0.0)
     not_confirmed_by = _run(0.1)
@@ -83,13 +91,13 @@ class StuckBranch(GraphRule):
             silent = [each for each in graph.inputs(node) if zero[each.name]]
             factors = len(silent) if node.role is Role.MUL else min(len(silent), node.role in (*LAYERS, Role.NORM))
             if node.gradient and silent and factors + _own_zero(graph, node) > 1:
-                yield self._finding(node, _to_source(graph, silent[0], zero))
+                way = _to_source(graph, silent[0], zero)
+                yield self._finding(node, name(way[-1]), name(node), f" ({trail((node, *way))})")
+            for pair in _zero_products(graph, node):
+                yield self._finding(node, *pair)
 
-    def _finding(self, node: Node, way: tuple[Node, ...]) -> Diagnostic:
-        message = (
-            f"`{name(way[-1])}` and `{name(node)}` both start at zero: neither gets a gradient ({trail((node, *way))})"
-        )
-        return self.at(node, message)
+    def _finding(self, node: Node, first: str, second: str, way: str = "") -> Diagnostic:
+        return self.at(node, f"`{first}` and `{second}` both start at zero: neither gets a gradient{way}")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         module = finding.location.module or ""
@@ -100,6 +108,15 @@ class StuckBranch(GraphRule):
         return Evidence(
             "largest gradient of the branch's weights in the watched steps", max(found), 0.0, holds=not any(found)
         )
+
+
+def _zero_products(graph: Graph, node: Node) -> Iterator[tuple[str, str]]:
+    """Pairs of parameters of zero that are multiplied with each other before the layer applies them."""
+    trained = {each.name for each in graph.parameters_of(node) if each.zero and each.requires_grad}
+    for factors in node.factors:
+        silent = [name for name in factors if name in trained]
+        if len(silent) > 1:
+            yield silent[0], silent[1]
 
 
 def _zeros(graph: Graph) -> dict[str, bool]:

@@ -62,7 +62,7 @@ class _Assembly:
         if kind == "placeholder":
             node.target = node.name  # the name of an argument
         weight = leaf.parameter or leaf.key in self.parameters
-        node.meta.update(self._meta(leaf), parameter=name if weight else None, unseen=leaf.unseen and not weight)
+        node.meta.update(self._meta(leaf), parameter=name if weight else None)
         return node
 
     def _name(self, leaf: Leaf) -> str:

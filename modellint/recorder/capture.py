@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from . import frames, measures, modes
 from .assemble import assemble
 from .composites import BODIES, may_fuse
-from .intercept import after_custom_functions, after_indexing, before_backward
+from .intercept import after_custom_functions, after_indexing, before_backward, without_compiler
 from .ledger import Ledger
 from .lower import lower
 from .operation import Call, Op, tensors_in, writes
@@ -47,7 +47,7 @@ class Capture(TorchFunctionMode):
         before = hooks.register_module_forward_pre_hook(self._entered)
         after = hooks.register_module_forward_hook(self._left, always_call=True)
         self._undo = [before.remove, after.remove, before_backward(self.stop), after_custom_functions(self._applied)]
-        self._undo += after_indexing(self._indexed)
+        self._undo += [*after_indexing(self._indexed), *without_compiler()]
 
     def stop(self) -> None:
         self._active = False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Callable, List
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+_COMPILING = {"torch._dynamo", "torch.nn.attention.flex_attention"}  # to import the first takes seconds
 Undo = Callable[[], None]
 
 
@@ -37,6 +39,14 @@ def after_custom_functions(action: Callable[[Any, Any, Any], None]) -> Undo:
 def after_indexing(action: Callable[[Any, Any, Any], None]) -> List[Undo]:
     """`action(function, arguments, result)` after `x[...]` and `x[...] = y`, where releases hide them from modes."""
     return [] if _modes_see_indexing() else [_follow(name, action) for name in ("__getitem__", "__setitem__")]
+
+
+def without_compiler() -> List[Undo]:
+    """Compiled functions run as they are written: the compiler would trace the mode too, and may refuse to."""
+    if not _COMPILING & sys.modules.keys() or not hasattr(torch.compiler, "set_stance"):
+        return []
+    stance = torch.compiler.set_stance("force_eager")
+    return [lambda: stance.__exit__(None, None, None)]
 
 
 def _follow(name: str, action: Callable[[Any, Any, Any], None]) -> Undo:

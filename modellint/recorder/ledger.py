@@ -8,7 +8,8 @@ from typing import Any, Dict, Iterable, Optional, Tuple
 import torch
 from torch import Tensor
 
-from .operation import Leaf, Op, Path, Ref, outline, reachable, writes
+from . import walk
+from .operation import Leaf, Op, Path, Ref, outline, reachable, unseen, writes
 
 LIMIT = 200_000  # operations remembered at once: a long preparation of data must not pile up
 LONGEST = 256  # items of a list among the arguments
@@ -35,8 +36,12 @@ class Ledger:
         return found is not None and isinstance(found.source, Op)
 
     def ref(self, tensor: Tensor, call: Any = None) -> Ref:
-        """Where `tensor` came from; a tensor never seen before becomes a leaf."""
+        """Where `tensor` came from; one never seen before becomes a leaf, or what autograd says that it depends on."""
         found = self.find(tensor)
+        if found is None and tensor.grad_fn is not None:
+            weights = tuple(self.ref(leaf) for leaf in walk.leaves(tensor.grad_fn))
+            self.add(Op(unseen, weights, {}, call, None), [((), tensor)])
+            return self.ref(tensor)
         if found is None:
             return self._bind(tensor, Ref(Leaf(tensor, call)))
         if isinstance(found.source, Op) and not found.source.grad and tensor.requires_grad:

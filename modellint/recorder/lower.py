@@ -48,7 +48,7 @@ def _space(node: Node) -> str:
     if node.op == "get_attr":
         return WEIGHT if node.meta["parameter"] else CONSTANT
     if node.op == "placeholder":
-        return ACTIVATION if node.meta["unseen"] else DATA
+        return DATA
     layer = patterns.operation(node) in LAYERS  # a learned token or a position that goes through a layer
     if ACTIVATION in spaces or (WEIGHT in spaces and (DATA in spaces or layer)):
         return ACTIVATION
@@ -59,7 +59,7 @@ def _space(node: Node) -> str:
 
 def _role(node: Node) -> str:
     if node.op == "placeholder":
-        return "other" if node.meta["unseen"] else "input"
+        return "input"
     role = role_of(patterns.operation(node))
     sources = node.all_input_nodes
     if role == "product":

@@ -38,13 +38,12 @@ class Ref(NamedTuple):
 
 
 class Leaf:
-    """A tensor that no recorded operation made: a weight, a buffer, data, or the result of something unseen."""
+    """A tensor that no operation made: a weight, a buffer or data."""
 
     def __init__(self, tensor: Tensor, call: Any) -> None:
         self.tensor = weakref.ref(tensor)
         self.key = id(tensor)
         self.parameter = isinstance(tensor, torch.nn.Parameter)
-        self.unseen = not tensor.is_leaf
         self.grad, self.call = tensor.requires_grad, call
         self.outputs: Tuple[Made, ...] = (outline((), tensor),)
         self.measured: Dict[str, Tensor] = {}
@@ -64,6 +63,10 @@ class Op:
 
     def __iter__(self) -> Iterator[Ref]:
         return refs((self.args, self.kwargs))
+
+
+def unseen() -> None:
+    """Stands for whatever made a tensor out of sight: under `vmap`, in C, before the recording began."""
 
 
 def refs(value: Any) -> Iterator[Ref]:
@@ -115,6 +118,6 @@ def writes(function: Any) -> bool:
 def outline(path: Path, tensor: Tensor) -> Made:
     try:
         shape = tuple(int(size) for size in tensor.shape)
-    except RuntimeError:  # nested tensors and lazy parameters have none
+    except (RuntimeError, AttributeError):  # nested tensors and lazy parameters have none
         shape = ()
     return path, shape, str(tensor.dtype)

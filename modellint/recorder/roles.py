@@ -65,7 +65,7 @@ _ROLE = {name: role for role, names in _ROLES.items() for name in names}
 BOUNDED = _names("sigmoid tanh softsign hardtanh hardsigmoid relu6 sin cos erf sign atan angle") | _names(
     "lstm gru rnn_tanh lstm_cell gru_cell rnn_tanh_cell LSTM GRU LSTMCell GRUCell"
 )
-LAYERS = _ROLES["conv"] | _ROLES["embedding"] | _names("linear scaled_dot_product_attention")
+LAYERS = _ROLES["conv"] | _ROLES["embedding"] | _names("linear scaled_dot_product_attention unseen")
 STATISTICS = _names(
     "mean sum var std var_mean std_mean norm vector_norm linalg_norm linalg_vector_norm amax max logsumexp"
 )

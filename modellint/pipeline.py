@@ -233,7 +233,7 @@ def summary(run: Run) -> dict[str, Any]:
     """What a report says of the run itself; everything measured stays in `run.json`."""
     facts = ("command", "status", "requested_steps", "seconds", "model", "loss", "classes", "optimizers", "environment")
     plain: dict[str, Any] = to_plain(
-        {name: getattr(run, name) for name in (*facts, "places", "files", "written", "network", "folder")}
+        {name: getattr(run, name) for name in (*facts, "places", "files", "written", "discarded", "network", "folder")}
     )
     for optimizer in plain["optimizers"]:
         optimizer["parameters"] = len(optimizer["parameters"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ class Account:
         within = lines.user_lines(record["message"])  # a worker's traceback, as multiprocessing hands it on
         text = record["message"].strip().splitlines() or [""]
         named = f"{record['type']}: {text[0]}".rstrip(": .")
-        message = (text[-1] if within else named) + self._starved()
+        message = (text[-1] if within else named) + self._starved() + self._of_the_sandbox(named)
         return self._traces.problem(message, within[-1] if within else location(record), record["traceback"])
 
     def lost(self, rank: str, number: int) -> Problem:
@@ -96,6 +97,11 @@ class Account:
 
     def _starved(self) -> str:
         return f": memory ran out ({self._held})" if self._ended.starved else ""
+
+    def _of_the_sandbox(self, message: str) -> str:
+        """Within a user namespace the kernel can give a copy to no other group."""
+        shut = self._options.sandbox and f"[Errno {errno.EOVERFLOW}]" in message
+        return ", for the sandbox cannot write a file of another group than your first" if shut else ""
 
     @property
     def _held(self) -> str:

@@ -20,6 +20,7 @@ from .vitals import Vitals
 
 if TYPE_CHECKING:
     from .launch import Options
+    from .sandbox import Sandbox
 
 LOG = "output.log"
 PATIENCE = 5.0  # seconds from the end of the first rank until that of all
@@ -41,8 +42,16 @@ class Ended:
 
 
 class Child:
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], options: Options) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        options: Options,
+        sandbox: Sandbox | None = None,
+    ) -> None:
         self._command, self._folder, self._environment, self._options = command, folder, environment, options
+        self._sandbox = sandbox
         self._began = self._moved = time.monotonic()
         self._journals, self._progress = Journals(folder), Progress()
         self._done_at = 0.0
@@ -70,7 +79,7 @@ class Child:
             return self._options.start(self._environment, self._folder / LOG)
         with open(self._folder / LOG, "wb") as log:
             return subprocess.Popen(
-                self._command,
+                self._command if self._sandbox is None else self._sandbox.command(self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

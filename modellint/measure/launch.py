@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -18,6 +19,7 @@ from .outcome import Outcome
 from .processes import Command
 from .progress import Progress
 from .run import Run
+from .sandbox import Sandbox
 from .written import Written
 
 CACHE = Path(".modellint_cache")
@@ -35,6 +37,7 @@ class Options:
     finish: bool = False
     examine: bool = True  # the model, after the last watched step
     allow_writes: bool = False
+    sandbox: bool = False  # what is written is thrown away
     keep_compile: bool = False  # else torch.compile returns what it is given
     trackers: bool = False  # W&B, MLflow, Comet and the like are left as they are
     start_seconds: float = 300.0
@@ -69,7 +72,10 @@ def _probe(command: Sequence[str], options: Options) -> Run:
     folder, began = new_folder(options, cache), time.time()
     written = Written(folder, cache)
     written.allow()
-    ended = Child(environment.carried(command), folder, environment.of(folder, options), options).watch()
+    with Sandbox((cache, folder)) if options.sandbox else contextlib.nullcontext() as sandbox:
+        given = environment.carried(command), folder, environment.of(folder, options), options
+        ended = Child(*given, sandbox).watch()
+        discarded = {} if sandbox is None else sandbox.discarded()
     journals = records.read(folder)
     outcome = Outcome(journals, ended, folder, options)
     run = merge.merge(
@@ -79,6 +85,7 @@ def _probe(command: Sequence[str], options: Options) -> Run:
         status=outcome.status,
         problem=outcome.problem,
         written=tuple(os.path.relpath(path) for path in written.files()),
+        discarded=discarded,
         seconds=records.seconds(records.main(journals), began, time.time()),
         folder=os.path.relpath(folder),
     )

@@ -240,6 +240,9 @@ class Run:
     graph: Mapping[str, Any] | None = None  # the plain Graph, as modellint.graph reads it
     files: tuple[str, ...] = ()  # the user's own source files that the run executed
     written: tuple[str, ...] = ()  # files that the run created
+    discarded: Mapping[str, str] = field(
+        default_factory=dict
+    )  # in a sandbox: "created", "changed" or "deleted", by path
     network: tuple[str, ...] = ()  # host:port of others than this machine that the run turned to
     command: tuple[str, ...] = ()
     requested_steps: int = 0  # of each window

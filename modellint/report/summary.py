@@ -67,10 +67,20 @@ def facts(run: Facts | None) -> Iterator[tuple[str, str]]:
         "status": "" if run.get("status") in (None, "completed") else str(run["status"]),
         "environment": ", ".join(f"{key} {text}" for key, text in (run.get("environment") or {}).items()),
         "files written": ", ".join(_code(path) for path in run.get("written") or ()),
+        "thrown away": discarded(run),
         "network": ", ".join(_code(host) for host in run.get("network") or ()),
         "record": _code(run.get("folder") or ""),
     }
     yield from ((label, one_line(text)) for label, text in lines.items() if text)
+
+
+def discarded(run: Facts) -> str:
+    """What a sandbox kept from the user's files: "changed `model.pt`, deleted `old.txt`, created 2 files"."""
+    found: Mapping[str, str] = run.get("discarded") or {}
+    named = {what: [_code(path) for path in found if found[path] == what] for what in ("changed", "deleted")}
+    created = list(found.values()).count("created")
+    parts = [f"{what} {', '.join(paths)}" for what, paths in named.items() if paths]
+    return ", ".join([*parts, f"created {count(created, 'file')}"] if created else parts)
 
 
 def _command(run: Facts | None) -> list[str]:

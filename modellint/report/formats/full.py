@@ -11,7 +11,7 @@ from modellint.report import finding, terminal, trials
 from modellint.report.line import Line, prose
 from modellint.report.passed import outcome, reasons
 from modellint.report.plain_text import cells, one_line, printable
-from modellint.report.summary import facts, tally, watched
+from modellint.report.summary import discarded, facts, tally, watched
 from modellint.report.tree import Finding, grow
 
 TAIL = 12
@@ -106,6 +106,8 @@ def _hints(report: Report, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"`modellint probe {suspected.location.path}` runs a few steps and measures what is only suspected."
     if report.run and report.run.get("network"):
         yield f"The run turned to the network: {', '.join(report.run['network'])}."
+    if report.run and (lost := discarded(report.run)):
+        yield f"The sandbox threw away what the run did to your files: {lost}."
     if findings:
         first = max(findings, key=lambda finding: finding.convicts).diagnostic.rule
         yield f"`modellint explain {first}` says why it hurts and where its thresholds come from."

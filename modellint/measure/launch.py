@@ -84,12 +84,13 @@ def _probe(command: Sequence[str], options: Options) -> Run:
         requested_steps=options.steps,
         status=outcome.status,
         problem=outcome.problem,
-        written=tuple(os.path.relpath(path) for path in written.files()),
+        written=() if options.sandbox else tuple(os.path.relpath(path) for path in written.files()),
         discarded=discarded,
         seconds=records.seconds(records.main(journals), began, time.time()),
         folder=os.path.relpath(folder),
     )
-    written.remember()
+    if not options.sandbox:  # there a file of the user's may be deleted and made anew
+        written.remember()
     merge.save(run, folder)
     return run
 

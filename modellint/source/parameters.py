@@ -92,7 +92,7 @@ class Parameters:
 
     def _optimized(self, made: Source) -> Iterator[str]:
         given = made.value.argument(0, "params") if made.value.kind == "call" else None
-        if given is None or not is_optimizer(made.value.name):
+        if given is None or not is_optimizer(made.value.name) or _is_one_of_several(made, given):
             yield UNKNOWN
         else:
             yield from self._held(made.of(given))
@@ -143,6 +143,20 @@ class Parameters:
             return False
         growing = {f"{name}.append", f"{name}.extend", f"{name}.insert"}
         return any(call.name in growing for call in source.frame.function.calls)
+
+
+def _is_one_of_several(made: Source, given: Value) -> bool:
+    """Whether a loop makes an optimizer for each of several modules: which one it holds is not known."""
+    function = made.frame.function
+    block = next((event.block for event in function.events if event.value is made.value), 0)
+    loops = set()
+    while block:
+        loops.add(block)
+        block = function.blocks[block].parent
+    elements = {
+        e.name for e in function.events if e.block in loops and e.value is not None and e.value.kind == "element"
+    }
+    return any(part.name.split(".")[0] in elements for part in given.within())
 
 
 def _may_be_module(value: Value) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from modellint.core.pattern import pattern
 
+from .code import Value
 from .facts import Schedule
 from .resolve import Resolver
 from .scope import Source
@@ -22,7 +23,7 @@ HORIZONS: dict[str, tuple[tuple[int | None, str], ...]] = {
     "MultiStepLR": ((1, "milestones"),),
 }
 WARMUP = pattern(r"get_\w*schedule\w*")
-BATCHES = pattern(r"(?<![a-z])(steps?|iters?|iterations?|batch(es)?)(?![a-z])")
+BATCHES = pattern(r"(?<![a-z])(steps?|iters?|iterations?|batch(es)?|per_epoch)(?![a-z])")
 EPOCHS = pattern(r"epochs?(?![a-z])")
 DEEPEST = 3  # names that stand for others
 
@@ -50,7 +51,15 @@ class Schedules:
             return "batches", True
         if any(BATCHES.search(word) for word in words):
             return "batches", False
-        return ("epochs", True) if any(EPOCHS.search(word) for word in words) else ("", False)
+        epochs = {word for word in words if EPOCHS.search(word)}
+        return ("epochs", True) if epochs and not self._multiplied(made, given, epochs) else ("", False)
+
+    def _multiplied(self, made: Source, given: Iterable[Value], epochs: Collection[str]) -> bool:
+        """Whether something that has another name is multiplied into the horizon: batches in an epoch, as likely as not."""
+        meant = (s for value in given for s in (made.of(value), *self._meant(made.of(value))))
+        products = (part for s in meant for part in s.value.within() if part.kind == "operation" and part.name == "*")
+        parts = (part for product in products for part in product.within())
+        return any(p.kind == "call" or (p.kind == "name" and p.method.lower() not in epochs) for p in parts)
 
     def _words(self, source: Source, left: int) -> Iterator[str]:
         """The names in a computation, those that they stand for, and "len()" for the length of anything."""

@@ -81,6 +81,18 @@ class BackwardAfterStep(SourceRule):
             optimizer_g.step()
         """,
         """
+        generator, discriminator = nn.Linear(8, 8), nn.Linear(8, 1)
+        optimizer_g, optimizer_d = (torch.optim.Adam(net.parameters()) for net in (generator, discriminator))
+        for real in loader:
+            fake = generator(noise())
+            optimizer_d.zero_grad()
+            (discriminator(fake.detach()).mean() - discriminator(real).mean()).backward()
+            optimizer_d.step()
+            optimizer_g.zero_grad()
+            (-discriminator(fake).mean()).backward()
+            optimizer_g.step()
+        """,
+        """
         actor, critic = nn.Linear(8, 2), nn.Linear(8, 1)
         actor_optimizer = torch.optim.Adam(actor.parameters())
         critic_optimizer = torch.optim.Adam(critic.parameters())

@@ -114,6 +114,18 @@ class SchedulerOrder(SourceRule):
                 schedule.step()
         """,
         """
+        def fit(model, loader, epochs, per_epoch):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            horizon = epochs * per_epoch
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=horizon)
+            for epoch in range(epochs):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss(model(x), y).backward()
+                    optimizer.step()
+                    schedule.step()
+        """,
+        """
         scheduler = DDPMScheduler(num_train_timesteps=1000)
         optimizer = torch.optim.AdamW(unet.parameters())
         for epoch in range(20):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -82,7 +83,12 @@ def _evaluations(journal: Records) -> Iterator[Record]:
 def _optimizer(record: Record, journal: Records, names: Mapping[int, str]) -> dict[str, Any]:
     reached = journal.of_kind("reached", optimizer=record["index"])
     backwards = reached[-1]["backwards"] if reached else None
-    return {**record, "parameters": _names(record, names), "backwards": backwards}
+    held = _names(record, names)
+    counts: Counter[int] = Counter(record["parameters"])
+    repeated = [
+        name for number, name in dict(zip(record["parameters"], held, strict=True)).items() if counts[number] > 1
+    ]
+    return {**record, "parameters": held, "repeated": repeated, "backwards": backwards}
 
 
 def _names(record: Record, names: Mapping[int, str]) -> list[str]:

@@ -124,6 +124,7 @@ class Step:
     weights: Mapping[str, float | None] = field(default_factory=dict)  # norm before the step, per parameter
     norms_at_backward: tuple[float, ...] = ()  # of the optimizer's parameters at EVERY backward() entry of this step
     backwards: int = 1
+    class_losses: int = 0  # losses over classes that the last backward() came from
     window: int = 0  # the part of the run that it belongs to
     clips: tuple[Clip, ...] = ()
     learning_rate: float | None = None
@@ -178,6 +179,7 @@ class Optimizer:
     name: str = "SGD"
     learning_rate: float | None = None  # the largest of its groups
     parameters: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()  # parameters that it holds more than once
     backwards: int | None = None  # calls of backward() that gave its parameters a gradient, while it was watched
     settings: Mapping[str, Any] = field(default_factory=dict)  # weight_decay, momentum, betas, ... of the first group
     location: Location = Location()

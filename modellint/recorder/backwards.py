@@ -82,6 +82,7 @@ class BackwardWatch(Watch):
             return
         with quiet():
             observation.facts["loss_weight"] = weight(losses, observation.scale)
+            observation.facts["class_losses"] = sum(call.rows is not None for call in losses)
             for track in recorder.live():
                 track.leave_backward(observation)
             recorder.by_hand.arm()

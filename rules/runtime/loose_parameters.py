@@ -8,12 +8,14 @@ from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, 
 from modellint.measure.run import Optimizer, Parameter
 
 
-def _run(loose: bool, steps: int = 5) -> Run:
-    return Run(
-        steps=tuple(map(Step, range(steps))),
-        parameters=(Parameter("body.weight", optimizer=0), Parameter("head.weight", loose=loose, module="head")),
-        optimizers=(Optimizer(),),
-    )
+def _run(loose: bool, *others: Parameter) -> Run:
+    body = Parameter("body.weight", (8, 8), optimizer=0, module_class="Linear")
+    head = Parameter("head.weight", (3, 8), loose=loose, module="head", module_class="Linear")
+    steps = tuple(Step(index, gradients={"body.weight": 0.1}) for index in range(5))
+    return Run(steps=steps, parameters=(body, head, *others), optimizers=(Optimizer(),))
+
+
+_STALE = Parameter("parameter_2", (10, 8), optimizer=0)
 
 
 class LooseParameters(RuntimeRule):
@@ -25,12 +27,15 @@ class LooseParameters(RuntimeRule):
         is gets `requires_grad_(False)`, which saves the gradients, too.
     Ignore: a head that is trained alone on a backbone whose gradients are left on: hence a note, unless reading the
         script finds why.
+    Thresholds: a warning where an optimizer holds, instead of it, a tensor that can have stood in its place: it belongs to
+        no module, is as large but for its first axis, and never gets a gradient. A layer was replaced, or moved, after
+        the optimizer had been made.
     Reported: https://github.com/pytorch/pytorch/issues/3358
     """
 
     code, severity = "ML332", Severity.NOTE
     needs = "the graph of a loss at the third step"
-    bad = _run(True)
+    bad = (_run(True), _run(True, _STALE))
     good = (_run(False), Run(steps=(Step(2),)))
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
@@ -43,8 +48,19 @@ class LooseParameters(RuntimeRule):
             yield self.passed("every parameter that the loss reaches is held by an optimizer")
 
     def _finding(self, run: Run, loose: list[Parameter]) -> Diagnostic:
-        first, total = loose[0], sum(parameter.requires_grad for parameter in run.parameters)
+        replaced = [parameter for parameter in loose if any(_stood_in(run, old, parameter) for old in run.parameters)]
+        first, total = (replaced or loose)[0], sum(parameter.requires_grad for parameter in run.parameters)
         evidence = Evidence("parameter tensors with a gradient that no optimizer holds", len(loose), 0)
         place = first.location if first.location.path else run.place("backward", first.module or None)
         message = f"{len(loose)} of {total} trainable parameter tensors are in no optimizer, first {first.name}"
-        return self.convict(place, message, evidence)
+        if not replaced:
+            return self.convict(place, message, evidence)
+        message += ": the optimizer holds others, which are in no model any more"
+        return self.convict(place, message, evidence, severity=Severity.WARNING)
+
+
+def _stood_in(run: Run, old: Parameter, new: Parameter) -> bool:
+    """Whether an optimizer still holds `old`, of no module, where `new` is now."""
+    orphaned = old.optimizer is not None and not old.module_class and old.requires_grad and old.is_weight
+    fits = len(old.shape) == len(new.shape) and old.shape[1:] == new.shape[1:]
+    return orphaned and fits and not any(step.gradients.get(old.name) for step in run.steps)

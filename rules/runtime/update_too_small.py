@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.measure.run import Optimizer
-from modellint.measure.trajectory import no_better_than_guessing
+from modellint.measure.statistics import entropy, median, shares
+from modellint.measure.trajectory import LAST, no_better_than_guessing
 from modellint.measure.updates import largest
 
 
@@ -37,19 +38,25 @@ class UpdateTooSmall(RuntimeRule):
         one; on bfloat16 weights such an update is rounded away.
     Fix: raise the learning rate, by 10 at first; look for a schedule that has been stepped too often, for a loss that
         is divided twice, and for gradients that are clipped to far less than their norm.
-    Ignore: a warm-up, whose rate still rises, is left out already; a polishing of trained weights may be this gentle.
-        Only noted while the loss falls all the same.
+    Ignore: a polishing of trained weights may be this gentle: only noted where the loss over classes is below `trained` =
+        0.9 times the entropy of the labels, or another loss falls. Nothing at all is learned within steps this small, so
+        that what lies nearer to guessing is chance.
     Thresholds: `ratio` = in every step the largest (norm of the update) / (norm of the weight) over all tensors that
-        have a gradient and did not begin at zero is below 1e-4 (0 of 129 healthy runs; 3e-4 alarms on some).
+        have a gradient and did not begin at zero is below 1e-4 (0 of 129 healthy runs; 3e-4 alarms on some). While the
+        rate rises the bound is `warmup` = a thousand times lower: no warm-up rises by more.
     Reported: https://github.com/torch/torch7/issues/1092
     """
 
     code, severity = "ML315", Severity.WARNING
     explains = ("loss-not-falling",)
     remedy = "raise-lr"
-    needs = "the updates of five steps whose learning rate does not rise"
-    ratio, steps = 1e-4, 5
-    bad = (_run([{"a": 1e-8, "b": 4e-7}], _FLAT), _run([{"a": 1e-5}], _FALLING))
+    needs = "the updates of five steps"
+    ratio, steps, warmup, trained = 1e-4, 5, 1e-3, 0.9
+    bad = (
+        _run([{"a": 1e-8, "b": 4e-7}], _FLAT),
+        _run([{"a": 1e-5}], _FALLING),
+        _run([{"a": 1e-11}, {"a": 2e-11}, {"a": 3e-11}], _FLAT, rates=[1e-8, 2e-8, 3e-8]),
+    )
     good = (
         _run([{"a": 1e-6, "b": 5e-3}], _FLAT),
         _run([{"a": 1e-6}, {"a": 2e-6}, {"a": 3e-6}], _FLAT, rates=[1e-8, 2e-8, 3e-8]),  # warms up
@@ -63,21 +70,28 @@ class UpdateTooSmall(RuntimeRule):
             steps = [step for step in run.of(index) if not step.skipped]
             series = tuple(largest(step, grown) for step in steps)
             measured = [ratio for ratio in series if ratio is not None]
-            if len(measured) < self.steps or not any(measured) or _warms_up(steps):
+            if len(measured) < self.steps or not any(measured):
                 continue
-            if max(measured) < self.ratio:
-                yield self._finding(run, optimizer, steps, max(measured), series)
-            else:
+            bound = self.ratio * (self.warmup if _warms_up(steps) else 1.0)
+            if max(measured) < bound:
+                evidence = Evidence(
+                    "largest norm of an update / norm of the weight", max(measured), bound, series=series
+                )
+                yield self._finding(run, optimizer, steps, evidence)
+            elif max(measured) >= self.ratio:
                 yield self.passed("the weights move (largest update / weight)", max(measured), self.ratio)
 
-    def _finding(
-        self, run: Run, made: Optimizer, steps: Sequence[Step], worst: float, series: tuple[float | None, ...]
-    ) -> Diagnostic:
+    def _finding(self, run: Run, made: Optimizer, steps: Sequence[Step], evidence: Evidence) -> Diagnostic:
         rate = "" if made.learning_rate is None else f" of {made.learning_rate:g}"
-        message = f"the learning rate{rate} changes no weight by more than {worst:.1g} of itself in a step"
-        evidence = Evidence("largest norm of an update / norm of the weight", worst, self.ratio, series=series)
-        severity = None if no_better_than_guessing(run, steps) else Severity.NOTE
+        message = f"the learning rate{rate} changes no weight by more than {evidence.value:.1g} of itself in a step"
+        severity = Severity.NOTE if self._is_trained(run, steps) else None
         return self.convict(made.location, message, evidence, severity=severity)
+
+    def _is_trained(self, run: Run, steps: Sequence[Step]) -> bool:
+        classed = [step.class_loss for step in steps if step.class_loss is not None]
+        if not classed or not run.label_counts:
+            return not no_better_than_guessing(run, steps)
+        return median(classed[-LAST:]) < self.trained * entropy(shares(run.label_counts))
 
 
 def _warms_up(steps: Sequence[Step]) -> bool:

@@ -26,7 +26,10 @@ class ParametersListedTwice(RuntimeRule):
     twins = ("optimizer-parameters",)
     needs = "an optimizer"
     bad = _run("head")
-    good = _run()
+    good = (
+        _run(),
+        Run(steps=(Step(),), optimizers=(Optimizer("SGD", 0.1, ("body",)),) * 2),  # once in each of two
+    )
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
         for made in run.optimizers:

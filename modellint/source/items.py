@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .resolve import Resolver
 
 DEEPEST = 30  # collections within collections
+LONGEST = 500  # collections looked at for one question: sums of tensors look like sums of lists
 LISTS = ("tuple", "list", "set")
 CONTAINERS = ("torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.ParameterList")
 GROWING = {"append": 0, "add": 0, "insert": 1, "add_module": 1, "extend": 0}
@@ -23,6 +24,7 @@ class Items:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self._active: list[tuple[Value, Frame]] = []
+        self._work = 0
 
     def of(self, source: Source) -> Iterator[Source]:
         """One item where the index is known, else each of them."""
@@ -42,7 +44,8 @@ class Items:
     def all(self, source: Source, index: object = None) -> list[Source]:
         """The items of a collection, in order; with an index that one."""
         key = source.value, source.frame
-        if key in self._active or len(self._active) > DEEPEST:
+        self._work = self._work + 1 if self._active else 0
+        if key in self._active or len(self._active) > DEEPEST or self._work > LONGEST:
             return []
         self._active.append(key)
         try:
@@ -76,7 +79,8 @@ class Items:
         elif value.kind == "comprehension":
             yield from (made.of(item) for item in value.arguments)
         elif value.kind == "operation" and value.name in ("+", "*"):
-            yield from (item for part in value.arguments for item in self.all(made.of(part)))
+            lists = (part for part in value.arguments if value.name == "+" or part.kind in LISTS)
+            yield from (item for part in lists for item in self.all(made.of(part)))
 
     def _pairs(self, made: Source, index: object) -> Iterator[Source]:
         """The values of a list of (key, value) pairs."""

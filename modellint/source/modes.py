@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from modellint.core.pattern import pattern
 
-from .code import Value
+from .code import Class, Value
 from .facts import Layer
 from .items import CONTAINERS
 from .models import Models
 from .resolve import Resolver
 from .scope import Source
+from .script import Script
 
 TELLING = pattern(
     r"torch\.nn\.(\w*Dropout\w*|(Lazy|Sync)?BatchNorm\w*|Transformer\w*|RReLU)|torchvision\.models\.\w+(\.\w+)?"
@@ -35,12 +36,27 @@ class Modes:
             return None
         for callee in self.resolver.calls.callees(made):
             if callee.class_ is not None and callee.script is not None:
-                model = self.models.model(callee.script, callee.class_)
-                return any(map(_layer, (*model.layers, *model.made))) or None
+                model, none = (
+                    self.models.model(callee.script, callee.class_),
+                    self._none(callee.script, callee.class_, made),
+                )
+                return any(_layer(layer, none) for layer in (*model.layers, *model.made)) or None
             if callee.name in CONTAINERS:
                 return _any(self.tell(item) for item in self.resolver.items.all(made))
             return _named(callee.name, made.value)
         return None
+
+    def _none(self, script: Script, class_: Class, made: Source) -> frozenset[str]:
+        """The parameters of its __init__ that are zero in this object: a dropout of that much does nothing."""
+        members = self.resolver.members
+        for init in members.member(script, class_, "__init__", made):
+            function = self.resolver.project.function(init.frame.script, init.value.name)
+            given = members.method(init.frame.script, function, made).arguments if function is not None else {}
+            values = {
+                name: {found.value.constant for found in self.resolver.of(value)} for name, value in given.items()
+            }
+            return frozenset(name for name, constants in values.items() if constants == {0})
+        return frozenset()
 
 
 def _any(answers: Iterable[bool | None]) -> bool | None:
@@ -48,20 +64,21 @@ def _any(answers: Iterable[bool | None]) -> bool | None:
     return True if True in given else None if None in given else False
 
 
-def _layer(layer: Layer) -> bool:
-    return FUNCTIONS.fullmatch(layer.name) is not None or _named(layer.name, layer.made) is True
+def _layer(layer: Layer, none: Collection[str]) -> bool:
+    if FUNCTIONS.fullmatch(layer.name):
+        return not _is_off(layer.call.argument(1, "p") if layer.call is not None else None, none)
+    return _named(layer.name, layer.made, none) is True
 
 
-def _named(name: str, made: Value | None) -> bool | None:
+def _named(name: str, made: Value | None, none: Collection[str] = ()) -> bool | None:
     if TELLING.fullmatch(name):
-        return not (made is not None and _is_off(made))
+        return not ("Dropout" in name and made is not None and _is_off(made.argument(0, "p"), none))
     if name in RECURRENT:
         given = made.argument(None, "dropout") if made is not None else None
-        return given is not None and given.constant != 0
+        return given is not None and not _is_off(given, none)
     return False if name.startswith("torch.nn.") else None
 
 
-def _is_off(made: Value) -> bool:
+def _is_off(probability: Value | None, none: Collection[str]) -> bool:
     """A dropout of nothing."""
-    given = made.argument(0, "p") if "Dropout" in made.name else None
-    return given is not None and given.kind == "constant" and given.constant == 0
+    return probability is not None and (probability.constant == 0 or probability.method in none)

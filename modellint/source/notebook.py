@@ -15,9 +15,10 @@ from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
 
 SUFFIX = ".ipynb"
-# `%magic`, `!command`, `?help` and `help?`, `x = !command`; of `%time statement` the statement is kept.
+# `%magic`, `!command`, `?help` and `help?`, `x = !command`; of `%time statement` the statement is kept. A line that starts with
+# `%(` or `!=` goes on with the one before.
 TIMED = pattern(r"(\s*)%(?:time|timeit|prun|memit)\s+(?:-\w+(?:\s+\d+)?\s+)*(?=[^\s-])")
-ESCAPE = pattern(r"\s*([%!?]|[\w.]+\?\??\s*$|[\w.,\s]+=\s*[%!])")
+ESCAPE = pattern(r"\s*(%(?!\s*\()|!(?!=)|\?|[\w.]+\?\??\s*$|[\w.,\s]+=\s*[%!])")
 INDENT = pattern(r"[ \t]+(?=[^\s])")
 # Cell magics whose cell is Python still.
 PYTHON = pattern(r"%%(time|timeit|capture|prun|python3?)\b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
@@ -14,7 +15,6 @@ EVALUATION = pattern(
     re.IGNORECASE,
 )
 TRAINING = pattern(r"train|(?<![a-z])tr(?![a-z])", re.IGNORECASE)
-MADE = ("call", "item")  # or one of several that a call gives
 SOME = ("sampler", "batch_sampler")  # a sampler may pick the part that is held out
 
 
@@ -76,14 +76,25 @@ class EvaluationOnTrainingData(SourceRule):
         train_val_set = Images(root, "trainval")
         val_loader = DataLoader(train_val_set, batch_size=100)
         """,
+        """
+        from torch.utils.data import DataLoader
+
+        train_set, test_set = Images(root, "train"), Images(root, "test")
+        test_loader = DataLoader(test_set, batch_size=100)
+        test_accuracy = measure(model, test_loader)  # kept, and used by nothing
+        test_loader = DataLoader(train_set, batch_size=8)  # some samples to look at
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
+            bound = Counter(event.name for event in function.events if event.kind == "assign")
             for event in function.events:
                 data = _data(event)
+                if bound[event.name] > 1:  # a second loader of that name has another purpose
+                    continue
                 if data is not None and _is(EVALUATION, TRAINING, event.name) and _is(TRAINING, EVALUATION, data.name):
-                    left = next(_unused(function), "")
+                    left = next(_unused(function, data), "")
                     beside = f", and `{left}` to none" if left else ""
                     message = f"gives `{data.name}` to `{event.name}`{beside}"
                     yield self.at(event.value or data, message, certain=bool(left))
@@ -104,10 +115,16 @@ def _is(one: re.Pattern[str], other: re.Pattern[str], name: str) -> bool:
     return one.search(last) is not None and other.search(last) is None
 
 
-def _unused(function: Function) -> Iterator[str]:
-    """The data sets that are made for the evaluation and that nothing is given."""
-    made = [e.name for e in function.events if e.kind == "assign" and e.value is not None and e.value.kind in MADE]
+def _unused(function: Function, training: Value) -> Iterator[str]:
+    """The data sets for the evaluation that are made as the one for the training is, and that nothing is given."""
+    makers = {maker for event in function.events if event.name == training.name and (maker := _maker(event))}
+    made = [event.name for event in function.events if _maker(event) in makers]
     used = {part.name for e in function.events if e.value is not None for part in e.value.within()}
     used |= {name.rpartition(".")[0] for name in used}
-    names = (name for name in made if _is(EVALUATION, TRAINING, name) and name not in used)
-    yield from (name for name in names if "loader" not in name.lower() and "_dl" not in name.lower())
+    yield from (name for name in made if _is(EVALUATION, TRAINING, name) and name not in used)
+
+
+def _maker(event: Event) -> str | None:
+    """What is called to make what a name is bound to, alone or as one of several."""
+    made = event.value.base if event.value is not None and event.value.kind == "item" else event.value
+    return made.name if event.kind == "assign" and made is not None and made.kind == "call" else None

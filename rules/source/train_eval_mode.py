@@ -183,6 +183,29 @@ class TrainEvalMode(SourceRule):
                 F.cross_entropy(student(x), target).backward()
                 optimizer.step()
         """,
+        """
+        class Stack(nn.Module):
+            def __init__(self, width, dropout=0.0):
+                super().__init__()
+                self.first, self.last, self.dropout = nn.Linear(8, width), nn.Linear(width, 2), nn.Dropout(p=dropout)
+
+            def forward(self, x):
+                return self.last(self.dropout(self.first(x).relu()))
+
+        class Net(Stack):
+            pass
+
+        model = Net(64)  # nothing is dropped
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(10):
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            with torch.no_grad():
+                for x, y in val_loader:
+                    correct += (model(x).argmax(1) == y).sum()
+        """,
     )
 
     confirmed_by = Run(tuple(Step(i, batch=Batch(idle=("dropout",))) for i in range(3)))

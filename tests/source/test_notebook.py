@@ -28,6 +28,8 @@ def written(*cells: str | list[str], kind: str = "code") -> bytes:
         ("%timeit -n 10 step()", "step()"),
         (" pairs = [\n     x\n ]\n for x in y:\n     z()", "pairs = [\n    x\n]\nfor x in y:\n    z()"),
         ('"""\n%d items\n"""', '"""\n%d items\n"""'),
+        ("%matplotlib inline\nprint('%d'\n      %(x))", "pass\nprint('%d'\n      %(x))"),
+        ("%matplotlib inline\nassert (x\n != y)", "pass\nassert (x\n != y)"),
         ("x = a %\\\n b", "x = a %\\\n b"),
     ],
 )

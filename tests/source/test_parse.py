@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,18 @@ for x, y in loader:
     optimizer.zero_grad()
     loss(model(x), y).backward()
     optimizer.step()
+"""
+DEEP = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x, scale):
 """
 
 
@@ -66,6 +79,18 @@ def test_a_closure_that_steps_with_itself_is_read(tmp_path: Path) -> None:
 def test_long_chains_are_read(tmp_path: Path) -> None:
     script = _one(tmp_path / "long.py", ("x = 1" + " + y" * 5_000 + "\n").encode())
     assert script.problem is None
+
+
+def test_sums_of_sums_are_looked_at_a_bounded_number_of_times(tmp_path: Path) -> None:
+    """Each branching multiplies the ways to the value; a sum may be one of lists, whose items are asked for."""
+    branching = "        y = x * (1 + scale) if scale else scale + x\n        x = y + x\n" * 12
+    start = time.process_time()
+    script = _one(
+        tmp_path / "deep.py",
+        f"{DEEP}{branching}        a, b = x\n        return self.layer(a.chunk(2))\n{LOOP}".encode(),
+    )
+    assert script.models
+    assert time.process_time() - start < 20  # without the bound it does not end
 
 
 def test_only_files_that_hold_a_word_are_parsed(tmp_path: Path) -> None:

@@ -91,6 +91,56 @@ def test_samples_that_meet(reader, found):
         assert examined.origin.line == Tagger.forward.__code__.co_firstlineno + 1
 
 
+class Reader(nn.Module):
+    """Attention by a function over queries, keys and values of one layer."""
+
+    def __init__(self, mix):
+        super().__init__()
+        self.qkv, self.mix = nn.Linear(16, 48), mix
+
+    def forward(self, x):
+        return self.mix(*self.qkv(x).chunk(3, dim=-1))
+
+
+def by_hand(q, k, v):
+    return (q @ k.mT / 4).softmax(-1) @ v
+
+
+def swapped(q, k, v):
+    return F.scaled_dot_product_attention(*(each.transpose(0, 1) for each in (q, k, v))).transpose(0, 1)
+
+
+MIXING = {
+    "function": (swapped, True),
+    "function along time": (F.scaled_dot_product_attention, False),
+    "scores over the batch by hand": (
+        lambda q, k, v: torch.einsum("atd,btd->tab", q, k).softmax(-1) @ v.transpose(0, 1),
+        True,
+    ),
+    "scores over time by hand": (by_hand, False),
+    "time first by a view": (lambda q, k, v: by_hand(*(e.reshape(6, 8, 16).transpose(0, 1) for e in (q, k, v))), True),
+    "heads by a permutation": (
+        lambda q, k, v: by_hand(*(e.unflatten(2, (4, 4)).transpose(1, 2) for e in (q, k, v))),
+        False,
+    ),
+    "statistics of the batch": (lambda q, k, v: v - q.mean(0, keepdim=True), True),
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_samples_that_meet_by_functions(name):
+    mix, found = MIXING[name]
+
+    def read(q, k, v):
+        mixed = mix(q, k, v)
+        return (
+            mixed.reshape(len(q), 6, -1) if mixed.shape[0] == len(q) else mixed.transpose(0, 1).reshape(len(q), 6, -1)
+        )
+
+    model = initialised(Tagger(Reader(read)), TOKENS[:8])
+    assert classify(model, TOKENS, LABELS).examined("batch-mixing").found is found
+
+
 def test_the_softmax_over_the_batch():
     model = nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(dim=0))
     run = classify(model, torch.randn(24, 5), torch.randint(0, 3, (24,)), loss=F.nll_loss)
@@ -183,6 +233,30 @@ def test_the_next_token_is_seen(diagonal, found):
     assert run.examined("causality").found is found
     if found:
         assert run.examined("causality").origin.module == "body"
+
+
+CAUSAL = {
+    "function": (lambda q, k, v: F.scaled_dot_product_attention(q, k, v), True),
+    "function, causal": (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), False),
+    "by hand": (by_hand, True),
+    "by hand, masked": (
+        lambda q, k, v: (q @ k.mT).masked_fill(torch.ones(6, 6).triu(1).bool(), -torch.inf).softmax(-1) @ v, False
+    ),
+    "masked above the next place": (
+        lambda q, k, v: (q @ k.mT).masked_fill(torch.ones(6, 6).triu(2).bool(), -torch.inf).softmax(-1) @ v, True
+    ),
+    "convolution": (lambda q, k, v: F.avg_pool1d(v.mT, 3, stride=1, padding=1).mT, True),
+    "convolution, padded on the left": (lambda q, k, v: F.avg_pool1d(F.pad(v.mT, (2, 0)), 3, stride=1).mT, False),
+    "sum over time": (lambda q, k, v: v.flip(1).cumsum(1).flip(1), True),
+    "sum up to here": (lambda q, k, v: v.cumsum(1), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_the_next_token_is_seen_by_functions(name):
+    mix, found = CAUSAL[name]
+    model = initialised(Tagger(Reader(mix), 20, mean=False), TOKENS[:8])
+    assert classify(model, TOKENS, TOKENS, loss=next_tokens).examined("causality").found is found
 
 
 def test_convolutions_bidirectional_layers_and_one_hot_text():

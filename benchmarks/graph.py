@@ -53,7 +53,10 @@ def measure(build: Callable[[], Any], peers: bool, kept: Path) -> Iterator[dict[
 
 
 def recorded(case: Any, kept: Path) -> dict[str, Any]:
-    """The step under the recorder, its graph kept, and whether the loss reaches the same parameters as autograd."""
+    """The step under the recorder, its graph kept, and whether the loss reaches the same parameters as autograd.
+
+    The graph is kept as a probe has it, which knows what `backward()` reached and that an optimizer holds every parameter.
+    """
     from modellint import Graph
     from modellint.core.plain import from_plain
     from modellint.graph.walk import learned_parameters
@@ -69,11 +72,12 @@ def recorded(case: Any, kept: Path) -> dict[str, Any]:
     spent, (loss, plain) = seconds(step)
     if plain is None or capture.errors:
         return {"seconds": None, "reason": "; ".join(map(repr, capture.errors)) or "no graph"}
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(gzip.compress(json.dumps(plain).encode()))
-    graph = from_plain(Graph, json.loads(gzip.decompress(kept.read_bytes())))
     loss.backward()
     reached = {name for name, parameter in case.model.named_parameters() if parameter.grad is not None}
+    watched = [{**each, "reached": each["name"] in reached, "optimizer": 0} for each in plain["parameters"]]
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(gzip.compress(json.dumps({**plain, "parameters": watched}).encode()))
+    graph = from_plain(Graph, json.loads(gzip.decompress(kept.read_bytes())))
     return {"seconds": spent, "nodes": len(graph.nodes), "differ": sorted(reached ^ learned_parameters(graph))[:4]}
 
 

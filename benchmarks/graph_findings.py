@@ -16,6 +16,7 @@ from modellint import Graph, GraphRule
 from modellint.core import registry
 from modellint.core.diagnostic import Diagnostic
 from modellint.core.plain import from_plain
+from modellint.correlate import correlate
 
 
 def graphs(folder: Path, as_own: bool = False) -> Iterator[tuple[str, Graph]]:
@@ -28,9 +29,10 @@ def graphs(folder: Path, as_own: bool = False) -> Iterator[tuple[str, Graph]]:
         yield str(file.relative_to(kept)).removesuffix(".json.gz"), from_plain(Graph, plain)
 
 
-def findings(graph: Graph) -> list[Diagnostic]:
-    rules = [rule for rule in registry.load() if isinstance(rule, GraphRule)]
-    return [each for rule in rules for each in rule.check(graph) if isinstance(each, Diagnostic)]
+def findings(graph: Graph) -> tuple[Diagnostic, ...]:
+    rules = {rule.name: rule for rule in registry.load() if isinstance(rule, GraphRule)}
+    found = (each for rule in rules.values() for each in rule.check(graph))
+    return correlate((each for each in found if isinstance(each, Diagnostic)), None, rules)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .core.diagnostic import Diagnostic, Evidence, Verdict
+from .core.diagnostic import Diagnostic, Evidence, Hint, Verdict
 from .core.rule import Rule
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ Rules = Mapping[str, Rule]
 
 def correlate(findings: Iterable[Diagnostic], run: Run | None, rules: Rules) -> tuple[Diagnostic, ...]:
     """The findings of all layers with their verdicts, one per fault, causes before symptoms, worst first."""
-    judged = [judge(finding, rules, run) for finding in findings]
-    return in_reading_order(fold(in_reading_order(merge(judged, rules)), rules))
+    judged = (judge(finding, rules, run) for finding in findings)
+    told = [finding for finding in judged if finding.verdict.convicts or not isinstance(finding, Hint)]
+    return in_reading_order(fold(in_reading_order(merge(told, rules)), rules))
 
 
 def in_reading_order(findings: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:

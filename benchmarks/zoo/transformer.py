@@ -63,8 +63,11 @@ _PER_MODEL: dict[str, dict[str, Any]] = {
         "first_k_dense_replace": 1,
         "n_group": 1,
         "topk_group": 1,
+        "num_key_value_heads": 4,
     },
-    "deepseek_v3": {"qk_rope_head_dim": 8, "head_dim": 8, "n_group": 1, "topk_group": 1},
+    "deepseek_v3": {"qk_rope_head_dim": 8, "head_dim": 8, "n_group": 1, "topk_group": 1, "num_key_value_heads": 4},
+    "align": {"projection_dim": 640},
+    "zamba": {"num_hidden_layers": 5, "layers_block_type": ["linear_attention", "hybrid"] * 2 + ["hybrid"]},
     "convnext": {"image_size": 64, "patch_size": 4},
     "convnextv2": {"image_size": 64, "patch_size": 4},
     "efficientnet": {"hidden_dim": 2560},
@@ -170,7 +173,8 @@ def _pairs(name: str, kind: str) -> Case:
 
 def _image(name: str, kind: str) -> Case:
     model = _model(name, kind, num_labels=3)
-    side = model.config.image_size if isinstance(getattr(model.config, "image_size", None), int) else 64
+    config = getattr(model.config, "vision_config", model.config)
+    side = config.image_size if isinstance(getattr(config, "image_size", None), int) else 64
     return Case(model, (), {"pixel_values": torch.randn(2, 3, side, side), "labels": torch.tensor([0, 2])})
 
 

@@ -62,17 +62,13 @@ def _detector(name: str) -> Case:
 
 
 def _video(name: str) -> Case:
-    size, frames = (224, 16) if "mvit" in name else (64, 8)
-    return Case(
-        _build(name, num_classes=10).train(),
-        (torch.randn(1 if size > 100 else 2, 3, frames, size, size),),
-        loss=classes,
-    )
+    size, frames = (224, 16) if "mvit" in name or name == "s3d" else (64, 8)
+    return Case(_build(name, num_classes=10).train(), (torch.randn(2, 3, frames, size, size),), loss=classes)
 
 
 def _flow(name: str) -> Case:
-    images = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128)
-    truth = torch.randn(1, 2, 128, 128)
+    images = torch.rand(2, 3, 128, 128), torch.rand(2, 3, 128, 128)
+    truth = torch.randn(2, 2, 128, 128)
     return Case(
         _build(name).train(),
         images,

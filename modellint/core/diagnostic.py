@@ -138,6 +138,12 @@ class Diagnostic:
         return replace(self, evidence=self.evidence + evidence)
 
 
+class Hint(Diagnostic):
+    """A finding that is told only if a run convicts it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Passed:
     """A check that was made and found healthy: part of "what works"."""

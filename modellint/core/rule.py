@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from .diagnostic import Diagnostic, Evidence, Fix, Location, Number, Passed, Severity, Unchecked, Verdict
+from .diagnostic import Diagnostic, Evidence, Fix, Hint, Location, Number, Passed, Severity, Unchecked, Verdict
 
 if TYPE_CHECKING:
     from modellint.graph.graph import Graph
@@ -85,10 +85,12 @@ class Rule:
         measured: bool = False,
         evidence: Iterable[Evidence] = (),
         fix: str | None = None,
+        hint: bool = False,
     ) -> Diagnostic:
-        """A diagnostic of this rule at `place` (anything that has a `location`)."""
+        """A diagnostic of this rule at `place` (anything that has a `location`); a `hint` is told only if it is convicted."""
         verdict = Verdict.CERTAIN if (self.certain if certain is None else certain) else Verdict.SUSPECTED
-        return Diagnostic(
+        kind = Hint if hint else Diagnostic
+        return kind(
             rule=self.name,
             code=self.code,
             severity=severity or self.severity,

@@ -50,6 +50,8 @@ class ReadoutWithoutNorm(GraphRule):
     Fix: put a norm (LayerNorm, RMSNorm, BatchNorm) between the last hidden layer and the readout.
     Ignore: when the features are small by design (scaled residual branches, weight standardisation) and the probe shows
         steady gradients, or when a sum over nodes or tokens is what the model is meant to compute.
+        Where other layers of the model are normalised and nothing amplifies the features on their way, as in heads of
+        two layers, the rule speaks only if a run convicts it.
     Thresholds: `growth` is that of exploding-gradients: 50 times the first steps, reached by no healthy run of 129.
         `excess` and `left` are those of bad-initial-loss: above 2 ln C at first and above 1.5 ln C at the end (0 of 198
         healthy runs). Both convict only if the root mean square of the features reaches `size` = 10; behind a
@@ -182,7 +184,12 @@ class ReadoutWithoutNorm(GraphRule):
         message = f"no norm between the readout `{name(readout)}` and the layer that feeds it{anywhere} ({way})"
         amplified = f"; amplified by {', '.join(growing)}" if growing else ""
         classes = any("cross_entropy" in node.operation or "nll" in node.operation for node in graph.of_role(Role.LOSS))
-        return self.at(readout, message + amplified, certain=classes and len(sums) >= self.additions)
+        return self.at(
+            readout,
+            message + amplified,
+            certain=classes and len(sums) >= self.additions,
+            hint=not anywhere and not growing,
+        )
 
     def _raw(self, way: Sequence[Operation]) -> Iterator[Operation]:
         """The readout of what made a loss's input, last operation first, if a deep stack without any norm feeds it."""

@@ -64,6 +64,8 @@ class Recording:
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         from .recorder import ending
 
+        if error is None:
+            self.recorder.leave()
         self.recorder.flush()
         self.recorder.detach()
         self._ended = {"seconds": {"total": time.monotonic() - self._began}}

@@ -26,6 +26,16 @@ def before(flush: Callable[[], None]) -> None:
     atexit.register(flush)
 
 
+def at_the_end(act: Callable[[], None]) -> None:
+    """`act` is called when the script has come to its end by itself, or by `sys.exit`, and before what `before` was given."""
+
+    def acts() -> None:
+        if getattr(sys, "last_value", None) is None:  # else an exception has ended it
+            act()
+
+    atexit.register(acts)
+
+
 def end(together: bool = True) -> None:
     """Waits for the other ranks if `together`, flushes the user's output and leaves without unwinding."""
     if together:

@@ -1,4 +1,4 @@
-"""What the model was last called with and the labels of its loss, copied while the last watched step is made."""
+"""What the model was last called with and the labels of its loss, copied while watched steps are made."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class GivenWatch(Watch):
 
     @property
     def steady(self) -> bool:
-        """Whether the first axis of what the model is given was seen several times and is always as long."""
-        return len(self._lengths) > 1 and len(set(self._lengths)) == 1
+        """Whether the first axis of what the model is given was seen several times and is as long in the last two."""
+        return len(self._lengths) > 1 and len(set(self._lengths[-2:])) == 1
 
     def note_labels(self, call: Any) -> None:
         if self._model is not None and call is not None and call.rows is not None:

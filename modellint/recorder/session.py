@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from torch import Tensor
 
-from . import ending, frames, marks, remedy, seeds, surroundings, walk
+from . import ending, frames, marks, ranks, remedy, seeds, surroundings, walk
 from .backwards import BackwardWatch
 from .byhand import ByHandWatch
 from .calls import CallWatch
@@ -42,6 +42,7 @@ def start(write: Write) -> None:
     recorder = Recorder(write, steps, ended, windows)
     recorder.examines = os.environ.get("MODELLINT_EXAMINE") != "0"
     ending.before(recorder.flush)
+    ending.at_the_end(recorder.leave)
     ending.note_threads(write, lambda: recorder.stepping if recorder is not None else [])
     os.register_at_fork(after_in_child=recorder.forget)
     recorder.attach()
@@ -112,6 +113,11 @@ class Recorder:
         if self._ended is not None:
             self._ended()
 
+    def leave(self) -> None:
+        """The training has ended by itself, maybe before its last watched step: it is examined as it is."""
+        if self.is_sampling and any(track.done > 1 for track in self.tracks) and ranks.standing() is None:
+            self.examine(goes_on=True)
+
     def examine(self, goes_on: bool) -> None:
         """Once; `goes_on`: the user's code runs on afterwards."""
         if not self.examines or self.is_examining:
@@ -124,9 +130,9 @@ class Recorder:
             self.warn("examine: %s: %s" % (type(error).__name__, error))
         self.examines = self.is_examining = False
 
-    def nears_end(self, track: Track) -> None:
-        """Called between steps: what the model is given in the last two is kept for the examinations."""
-        if self.examines and track.done + 2 >= self.steps:
+    def may_end(self, track: Track) -> None:
+        """Called between steps: what the model is given after the first is kept for the examinations, for any may be the last."""
+        if self.examines and (track.done or self.steps <= 2):
             self._given.arm()
 
     def warn(self, message: str) -> None:
@@ -159,7 +165,7 @@ class Recorder:
         self.phases.begin("optimizer", ("optimizer", track.index))
         self.is_sampling = not self.phases.resting
         self.roster.forget_calls()
-        self.nears_end(track)
+        self.may_end(track)
         if not isinstance(optimizer, Bare):
             introduced = {"parameters": track.numbers(self.roster.number), "location": frames.place()}
             self.write({"kind": "optimizer", "index": track.index, **introduced, **track.describe()})

@@ -81,7 +81,7 @@ class StepWatch(Watch):
             track.count()
         if track.done == 1:
             recorder.describe()
-        recorder.nears_end(track)
+        recorder.may_end(track)
         recorder.phases.stepped()
         if recorder.is_sampling and recorder.complete():
             recorder.phases.close()

@@ -375,3 +375,12 @@ def test_gradients_that_are_applied_by_hand(project):
     run = project.probe(script)
     assert (run.status, run.problem.location.line) == ("no step", project.line("func.grad"))
     assert "nothing shows where they are applied" in run.problem.message
+
+
+@pytest.mark.parametrize(("end", "found"), [("", False), ("raise SystemExit(0)", False), ("raise OSError(5)", None)])
+def test_what_ends_before_its_last_step_is_examined_at_its_end(project, end, found):
+    """The model is a local of a function that has returned. After a crash nothing of the user's is run again."""
+    run = project.probe(f"import sys\nfrom common import train\ntrain(4)\n{end}\n", steps=10)
+    assert len(run.steps) == 4
+    assert run.examined("determinism").found is found
+    assert run.examined("batch-mixing").found is found

@@ -40,6 +40,7 @@ def of(folder: Path, options: Options) -> dict[str, str]:
         "MODELLINT_WINDOWS": str(options.windows),
         "MODELLINT_FINISH": str(int(options.finish)),
         "MODELLINT_EXAMINE": str(int(options.examine)),
+        "MODELLINT_KEEP_COMPILE": str(int(options.keep_compile)),
         "MODELLINT_ALLOW_WRITES": str(int(options.allow_writes or options.sandbox)),
     }
     return {"PYTHONUNBUFFERED": "1", **theirs, **probe}

@@ -6,6 +6,9 @@ import functools
 import inspect
 from typing import Any, Callable, List, Tuple
 
+import torch
+
+is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", torch._utils.is_compiling)
 Around = Callable[[Callable[..., Any], Tuple[Any, ...], "dict[str, Any]"], Any]
 
 
@@ -23,7 +26,9 @@ class Patches:
 
         @functools.wraps(original)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return act(original, args, kwargs) if self._active else original(*args, **kwargs)
+            if is_compiling() or not self._active:  # torch.compile traces what it finds: nothing of ours
+                return original(*args, **kwargs)
+            return act(original, args, kwargs)
 
         self.put(owner, name, wrapper)
 
@@ -59,6 +64,8 @@ def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Watch, *args: Any, **kwargs: Any) -> Any:
+        if is_compiling():
+            return None
         try:
             return method(self, *args, **kwargs)
         except Exception as error:

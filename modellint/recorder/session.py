@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from torch import Tensor
@@ -41,6 +42,9 @@ def start(write: Write) -> None:
     steps, windows = (int(os.environ.get("MODELLINT_" + name, default)) for name, default in NUMBERS)
     recorder = Recorder(write, steps, ended, windows)
     recorder.examines = os.environ.get("MODELLINT_EXAMINE") != "0"
+    if os.environ.get("MODELLINT_KEEP_COMPILE") == "1":
+        recorder.records_graph = False
+        warnings.filterwarnings("ignore", "Using `torch.compile.* global hooks", UserWarning)  # they are ours
     ending.before(recorder.flush)
     ending.at_the_end(recorder.leave)
     ending.note_threads(write, lambda: recorder.stepping if recorder is not None else [])
@@ -60,6 +64,7 @@ class Recorder:
     ) -> None:
         self.write, self.steps, self._ended = write, steps, ended
         self.examines = True  # the model, after the first window
+        self.records_graph = True  # by a function mode, which would tear apart what torch.compile makes
         self._patches = Patches()
         self.scalers, self.optimizers, self.backwards = ScalerWatch(self), StepWatch(self), BackwardWatch(self)
         self._graph, self._calls, self._given = GraphWatch(self), CallWatch(self), GivenWatch(self)
@@ -160,7 +165,8 @@ class Recorder:
         if not self._is_watching:
             self._is_watching = True
             self._calls.apply(self._patches)
-            self._graph.start()
+            if self.records_graph:
+                self._graph.start()
         self.tracks.append(track)
         self.phases.begin("optimizer", ("optimizer", track.index))
         self.is_sampling = not self.phases.resting

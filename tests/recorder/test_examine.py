@@ -10,12 +10,15 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from modellint.measure import merge
+from modellint.recorder import capacity, specimen
 from modellint.recorder.session import Recorder
 
 
 @pytest.fixture(autouse=True)
-def _seeded():
+def _seeded(monkeypatch):
     torch.manual_seed(0)
+    monkeypatch.setattr(capacity, "SECONDS", 60.0)  # the machine may be busy
+    monkeypatch.setattr(specimen, "SECONDS", 60.0)
 
 
 def record(train, steps=3):

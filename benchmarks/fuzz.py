@@ -3,8 +3,9 @@
 python benchmarks/fuzz.py [--minutes 10] [--seed 0] [--limit 10] [--keep FOLDER]
 
 Sources are the fixtures and the examples of all rules, changed byte by byte, line by line, token by token and statement
-by statement, two of them linked with each other. What is asked of each: reading it raises nothing and breaks no rule,
-its fixes compile if it did, and a second pass of fixes has nothing to do. A source that fails is printed and kept.
+by statement, two of them linked with each other, some as notebooks. What is asked of each: reading it raises nothing and
+breaks no rule, its fixes compile if it did, and a second pass of fixes has nothing to do. A source that fails is printed
+and kept.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import copy
 import inspect
 import io
+import json
 import os
 import random
 import re
@@ -34,7 +36,8 @@ from modellint.selftest import examples
 from modellint.source.fix import compiled
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
-MAIN, OTHER = "main.py", "other.py"
+MAIN, OTHER, NOTEBOOK = "main.py", "other.py", "main.ipynb"
+MAGICS = ("%matplotlib inline\n", "!pip install x\n", "%%time\n", "%%bash\n", "?x\n", "    %time ", "x = !ls \\\n", "")
 ODD = (
     "\0",
     "\ufeff",
@@ -195,6 +198,29 @@ def encoded(text: str, random: random.Random) -> bytes:
     return text.encode(encoding, "surrogatepass" if encoding == "utf-8" else "replace")
 
 
+def as_notebook(text: str, random: random.Random) -> bytes:
+    """The text in cells, some of them with magics; at times what is written is no notebook."""
+    lines = text.splitlines(keepends=True)
+    cuts = sorted(random.randrange(len(lines) + 1) for _ in range(random.randrange(5)))
+    parts = ([random.choice(MAGICS), *lines[a:b]] for a, b in zip([0, *cuts], [*cuts, len(lines)], strict=True))
+    kinds = ("code", "code", "code", "markdown", "raw", None)
+    cells = [{"cell_type": random.choice(kinds), "source": random.choice((list, "".join))(part)} for part in parts]
+    written = json.dumps({"cells": cells, "nbformat": 4}, ensure_ascii=random.random() < 0.5)
+    return encoded(by_characters(written, random) if random.random() < 0.2 else written, random)
+
+
+def sources(texts: list[str], number: int) -> dict[str, bytes]:
+    """The files of one trial."""
+    chance = random.Random(number)
+    if chance.random() < 0.15:
+        return {NOTEBOOK: as_notebook(mutated(texts, chance), chance)}
+    main = encoded(mutated(texts, chance), chance)
+    if chance.random() < 0.3:
+        head = b"from other import *\nimport other\nfrom other import Net, train, main, step\n"
+        return {MAIN: head + main, OTHER: encoded(mutated(texts, chance), chance)}
+    return {MAIN: main}
+
+
 class Case:
     def __init__(self, rules: tuple, settings: Settings) -> None:
         self._rules, self._settings = rules, settings
@@ -255,13 +281,7 @@ def main() -> int:
         settings = Settings(root=Path().resolve())
         case = Case(pipeline.reading(settings), settings)
         while time.monotonic() < end:
-            chance = random.Random(number)
-            files = {MAIN: encoded(mutated(texts, chance), chance)}
-            if chance.random() < 0.3:
-                files |= {OTHER: encoded(mutated(texts, chance), chance)}
-                files[MAIN] = (
-                    b"from other import *\nimport other\nfrom other import Net, train, main, step\n" + files[MAIN]
-                )
+            files = sources(texts, number)
             start = time.process_time()
             for problem in failures(case, files, options.limit):
                 failed += 1
@@ -270,7 +290,8 @@ def main() -> int:
                     (keep / f"{number}_{name}").write_bytes(data)
                 print(f"seed {number}: {problem}\n  kept as {keep}/{number}_*", flush=True)
             slowest = max(slowest, time.process_time() - start)
-            Path(OTHER).unlink(missing_ok=True)
+            for name in files:
+                Path(name).unlink(missing_ok=True)
             number += 1
         os.chdir("/")
     print(f"{number - options.seed} sources, {failed} failures, the slowest took {slowest:.2f} CPU seconds")

@@ -42,9 +42,10 @@ def read(
     yield from linked
 
 
-def script(path: str, text: str) -> Script:
-    """The facts of one source text, linked with no other file."""
-    return next(link.together([_parsed(path, text.encode())], lambda _: None))
+def script(path: str, source: str | bytes) -> Script:
+    """The facts of one source, linked with no other file."""
+    data = source.encode() if isinstance(source, str) else source
+    return next(link.together([_parsed(path, data)], lambda _: None))
 
 
 def _data(path: Path, edited: Mapping[str, bytes]) -> bytes:

@@ -34,9 +34,16 @@ def kind(operation: Operation | None) -> str:
     return "scores" if SCORES.fullmatch(operation.name) else KINDS.get(operation.short, "")
 
 
-def ending(paths: Sequence[Sequence[Operation]], kinds: Collection[str]) -> tuple[Operation, bool] | None:
-    """The first head that is of one of the kinds, and whether it is so for certain: on every path."""
+def ending(
+    paths: Sequence[Sequence[Operation]], kinds: Collection[str], fitting: Collection[str] = ()
+) -> tuple[Operation, bool] | None:
+    """The first head that is of one of the kinds, and whether it is so for certain: on every path.
+
+    None if one path ends in what is `fitting`: an option of the model decides.
+    """
     heads = [head(path) for path in paths]
+    if any(kind(operation) in fitting for operation in heads):
+        return None
     found = next((operation for operation in heads if operation is not None and kind(operation) in kinds), None)
     sure = found is not None and found.certain and all(kind(other) in kinds for other in heads)
     return (found, sure) if found is not None else None

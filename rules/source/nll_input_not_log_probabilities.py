@@ -99,13 +99,25 @@ class NllInputNotLogProbabilities(SourceRule):
 
         loss = F.nll_loss(Net()(x), y)
         """,
+        """
+        class Net(nn.Module):
+            def __init__(self, raw=False):
+                super().__init__()
+                self.head, self.raw = nn.Linear(64, 10), raw
+
+            def forward(self, x):
+                scores = self.head(x)
+                return scores if self.raw else scores.log_softmax(dim=-1)
+
+        loss = F.nll_loss(Net()(x), y)
+        """,
     )
     confirmed_by = _run(False)
     not_confirmed_by = _run(True)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loss in (loss for loss in script.losses if loss.kind == "NLLLoss"):
-            found = outputs.ending(loss.inputs, ("softmax", "scores", "sigmoid"))
+            found = outputs.ending(loss.inputs, ("softmax", "scores", "sigmoid"), ("log-softmax", "log-sigmoid"))
             if found is not None:
                 operation, sure = found
                 given = "raw scores" if outputs.kind(operation) == "scores" else "probabilities"

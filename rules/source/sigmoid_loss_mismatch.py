@@ -112,6 +112,18 @@ class SigmoidLossMismatch(SourceRule):
         """
         loss = F.binary_cross_entropy_with_logits(student(x), torch.sigmoid(teacher(x)))
         """,
+        """
+        class Net(nn.Module):
+            def __init__(self, probabilities=False):
+                super().__init__()
+                self.head, self.probabilities = nn.Linear(64, 1), probabilities
+
+            def forward(self, x):
+                scores = self.head(x)
+                return torch.sigmoid(scores) if self.probabilities else scores
+
+        loss = F.binary_cross_entropy_with_logits(Net()(x), y)
+        """,
     )
     confirmed_by = Run((Step(pair=Pair(input=Distribution(min=0.2, max=0.8))),) * 3)
     not_confirmed_by = Run((Step(pair=Pair(input=Distribution(min=-2.0, max=1.8))),) * 3)
@@ -119,12 +131,12 @@ class SigmoidLossMismatch(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loss in script.losses:
             if loss.kind == "BCEWithLogitsLoss":
-                yield from self._judge(loss, ("sigmoid",), "applies the sigmoid once more to the result of the {}")
+                yield from self._judge(loss, "sigmoid", "applies the sigmoid once more to the result of the {}")
             elif loss.kind == "BCELoss":
-                yield from self._judge(loss, ("scores",), "takes probabilities and is given the raw scores of the {}")
+                yield from self._judge(loss, "scores", "takes probabilities and is given the raw scores of the {}")
 
-    def _judge(self, loss: Loss, wrong: tuple[str, ...], message: str) -> Iterator[Diagnostic]:
-        found = outputs.ending(loss.inputs, wrong)
+    def _judge(self, loss: Loss, wrong: str, message: str) -> Iterator[Diagnostic]:
+        found = outputs.ending(loss.inputs, (wrong,), ("scores" if wrong == "sigmoid" else "sigmoid",))
         if found is not None:
             operation, sure = found
             sure = sure and loss.certain

@@ -16,7 +16,7 @@ PIXELS = ("data", "train_data", "test_data")  # of torchvision's datasets: bytes
 BYTES = pattern(r"torchvision\.datasets\.(\w*MNIST|CIFAR\d+|SVHN|STL10|USPS)")
 FLOATS = ("torch.float", "torch.float32", "numpy.float32", "torch.FloatTensor", "float", "float32")
 MASKS = pattern(r"mask|label|target|seg|depth|annotation|gt\b", re.IGNORECASE)
-SCALES = pattern(r"norm|scale|standard|transform|whiten|div|preprocess|augment|ToTensor|to_tensor", re.IGNORECASE)
+SCALES = pattern(r"norm|scale|standard|transform|whiten|div|preproc|augment|ToTensor|to_tensor", re.IGNORECASE)
 
 
 def _run(std: float) -> Run:
@@ -99,6 +99,13 @@ class UnscaledInputs(SourceRule):
             mask = torch.from_numpy(np.array(Image.open(mask))).float()
             return transform(Image.open(path)), mask
         """,
+        """
+        import cv2
+
+        def load(path, transform):
+            found = transform(image=cv2.imread(path))  # may well end in a normalisation
+            return torch.tensor(found["image"].astype("float32").transpose(2, 0, 1))
+        """,
     )
     confirmed_by = _run(74.0)
     not_confirmed_by = _run(0.3)
@@ -142,7 +149,7 @@ def _raw(call: Value, function: Function) -> str:
         for part in waiting.pop().within():
             if part.kind == "call" and part.name in READERS:
                 return part.name if not any(MASKS.search(name) for name in (*seen, str(part))) else ""
-            if part.kind == "operation":
+            if part.kind == "operation" or (part.kind == "call" and SCALES.search(part.name)):
                 return ""
             heads = [part.name, part.name.rpartition(".")[0]] if part.kind in ("name", "call") else []
             for name in (head for head in heads if head and head not in seen):

@@ -95,7 +95,7 @@ def test_json_can_be_read_again(folder: Path) -> None:
     [
         (["--target", "factories:broken"], "no data here at factories.py:22"),
         (["--target", "factories:stubborn"], "no loss for this"),
-        (["--target", "factories:absent"], "factories has no factory 'absent'"),
+        (["--target", "factories:absent"], "factories.py has no factory 'absent'"),
         (["--target", "factories:net", "--output", "net.png"], ".svg"),
         ([], "either a recorded run or a --target"),
         (["."], "run.json"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,34 @@ def softmax():
 
 def broken():
     raise RuntimeError("no data here")
+
+
+def waiting():
+    import os, time
+
+    with open(f"waits-{os.getpid()}", "w"):
+        time.sleep(600)
+
+
+def number():
+    return 3
+
+
+def no_model():
+    return {"batch": BATCH}
+
+
+def no_loss():
+    return {"model": Net(), "batch": BATCH, "loss": lambda output, target: "none"}
+
+
+def wrong_batch():
+    return {"model": Net(), "batch": (torch.randn(3, 5), BATCH[1][:3]), "loss": nn.CrossEntropyLoss()}
 """
+
+
+def line(function: str) -> int:
+    return 1 + FACTORIES[: FACTORIES.index(f"def {function}(")].count("\n")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +110,17 @@ def test_a_target_without_an_optimizer_is_differentiated_once(folder: Path) -> N
             "factories:broken",
             f"no data here at factories.py:{1 + FACTORIES[: FACTORIES.index('raise')].count(chr(10))}",
         ),
-        ("factories:absent", "factories has no factory 'absent'"),
+        ("factories:absent", "factories.py has no factory 'absent'"),
+        (
+            "factories:number",
+            f"the factory gave int with no part: a model and a batch are needed at factories.py:{line('number')}",
+        ),
+        (
+            "factories:no_model",
+            f"gave dict with batch: a model and a batch are needed at factories.py:{line('no_model')}",
+        ),
+        ("factories:no_loss", f"a tensor of one number; it is str at factories.py:{line('no_loss')}"),
+        ("factories:wrong_batch", f"cannot be multiplied (3x5 and 8x16) at factories.py:{line('forward') + 1}"),
         ("no_such_module:factory", "No module named 'no_such_module'"),
         ("factories", "pkg.module:factory"),
     ],
@@ -90,3 +130,32 @@ def test_what_cannot_be_run_says_why(folder: Path, target: str, said: str) -> No
     assert code == 2
     assert said in error
     assert "recorder" not in error
+
+
+def test_an_interrupt_ends_every_process_and_is_told(folder: Path) -> None:
+    targets = ["--target", "factories:waiting"] * 3  # more than there may be processors
+    command = [sys.executable, "-m", "modellint", "check", *targets, "--output-format", "json"]
+    running = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    waiting = eventually(lambda: list(folder.glob("waits-*")))
+    running.send_signal(signal.SIGINT)
+    out, error = running.communicate(timeout=120)
+    assert running.returncode == 2, error
+    assert "interrupted" in error
+    assert "Traceback" not in error
+    assert json.loads(out)["diagnostics"] == []
+    eventually(lambda: not any(is_alive(int(path.name.partition("-")[2])) for path in waiting))
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    until = time.monotonic() + 120
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False

@@ -14,6 +14,10 @@ from .track import Bare
 Loss = Optional[Callable[..., Any]]
 
 
+class LossError(TypeError):
+    """What a target trains on cannot be differentiated."""
+
+
 def train(recorder: Recorder, model: torch.nn.Module, batch: Any, loss: Loss, optimizer: Any) -> None:
     """`recorder.steps` steps of zero_grad, forward, loss, backward, step; without optimizer a forward and backward."""
     if optimizer is None:
@@ -40,9 +44,14 @@ def loss_of(model: torch.nn.Module, batch: Any, loss: Loss) -> Any:
     """The loss of a batch: (inputs, targets) for a loss function, or keyword arguments of a model that returns it."""
     if loss is None:
         result = model(**batch)
-        return result["loss"] if isinstance(result, Mapping) else result.loss
-    inputs, targets = batch
-    return loss(called(model, inputs), targets)
+        found = result.get("loss") if isinstance(result, Mapping) else getattr(result, "loss", None)
+    else:
+        inputs, targets = batch
+        found = loss(called(model, inputs), targets)
+    if not isinstance(found, torch.Tensor) or found.numel() != 1:
+        kind = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        raise LossError("the loss has to be a tensor of one number; it is %s" % kind)
+    return found
 
 
 def called(model: torch.nn.Module, inputs: Any) -> Any:

@@ -20,9 +20,10 @@ def main(name: str, file: str) -> None:
         model, batch, loss, _ = target.parts(target.load(name))
         taken = still.take(model, batch, loss)
         content = {"graph": taken.plain, "way": taken.way, "problems": taken.problems, "code": str(taken.module.graph)}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = frames.place_of_error(error, error.__traceback__)
-        content = {"error": "%s: %s" % (type(error).__name__, error), "location": place}
+        kind = "" if isinstance(error, SystemExit) else type(error).__name__ + ": "
+        content = {"error": kind + str(error), "location": place}
     with open(file, "w", encoding="utf-8") as out:
         json.dump(content, out)
 

@@ -36,7 +36,8 @@ def take(model: torch.nn.Module, batch: Any, loss: Optional[Callable[..., Any]] 
             return Still(_module(model, graph), plain, way, tuple(problems))
         except Exception as error:
             problems.append("%s: %s: %s" % (way, type(error).__name__, (str(error).splitlines() or [""])[0]))
-    raise RuntimeError("the model cannot be recorded: " + "; ".join(problems))
+    reasons = list(dict.fromkeys(problem.partition(": ")[2] for problem in problems))
+    raise RuntimeError("the model cannot be recorded: " + (reasons[0] if len(reasons) == 1 else "; ".join(problems)))
 
 
 def _on_meta(model: torch.nn.Module, batch: Any, loss: Any) -> Tuple[Graph, Dict[str, Any]]:

@@ -13,7 +13,11 @@ from typing import Any, Tuple
 def main(name: str) -> None:
     importlib.import_module("torch")  # the recorder attaches itself
     loop, session = (importlib.import_module("modellint_recorder." + part) for part in ("loop", "session"))
-    loop.train(session.recorder, *parts(load(name)))
+    given = parts(load(name))
+    try:
+        loop.train(session.recorder, *given)
+    except loop.LossError as error:
+        sys.exit(str(error))
 
 
 def load(name: str) -> Any:
@@ -27,7 +31,7 @@ def load(name: str) -> Any:
     for part in function.split("."):
         factory = getattr(factory, part, None)
     if not callable(factory):
-        sys.exit("%s has no factory %r" % (module, function))
+        sys.exit("%s has no factory %r" % (getattr(sys.modules[module], "__file__", None) or module, function))
     code = getattr(inspect.unwrap(factory), "__code__", None)
     if code is not None:
         frames.otherwise.update(path=frames.shown(code.co_filename), line=code.co_firstlineno)
@@ -37,9 +41,12 @@ def load(name: str) -> Any:
 def parts(target: Any) -> Tuple[Any, ...]:
     """(model, batch, loss, optimizer) of a mapping or of an object with such attributes."""
     names = ("model", "batch", "loss", "optimizer")
-    if isinstance(target, Mapping):
-        return tuple(target.get(name) for name in names)
-    return tuple(getattr(target, name, None) for name in names)
+    held = target if isinstance(target, Mapping) else {name: getattr(target, name, None) for name in names}
+    found = tuple(held.get(name) for name in names)
+    if not callable(getattr(found[0], "named_parameters", None)) or found[1] is None:
+        told = ", ".join(name for name, value in zip(names, found) if value is not None) or "no part"
+        sys.exit("the factory gave %s with %s: a model and a batch are needed" % (type(target).__name__, told))
+    return found
 
 
 if __name__ == "__main__":

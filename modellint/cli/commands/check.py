@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from modellint.cli import adopting, output, reading, watching
 from modellint.cli.checking import checking
 from modellint.cli.fixing import fixing
 from modellint.cli.given import STDIN
-from modellint.cli.launching import launch_options, launching
+from modellint.cli.launching import launching
 from modellint.cli.reporting import nearest, reporting
 from modellint.core.config import Settings
 from modellint.core.diagnostic import Report
@@ -54,9 +52,7 @@ def _reports(paths: tuple[Path, ...], targets: tuple[str, ...], options: dict[st
 
 
 def _trained(targets: Sequence[str], options: dict[str, Any], settings: Settings) -> Iterator[Report]:
-    """Each target in a process of its own, as many at once as there are processors."""
-    from modellint.measure import launch
+    if targets:
+        from modellint.cli.training import trained
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = pool.map(lambda target: launch.target(target, launch_options(options)), targets)
-        yield from (pipeline.judge(run, settings) for run in runs)
+        yield from (pipeline.judge(run, settings) for run in trained(targets, options))

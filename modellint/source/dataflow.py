@@ -12,6 +12,7 @@ from .scope import Callee, Frame, Source
 from .vocabulary import INPUTS
 
 LONGEST = 60  # operations
+CHOICES = frozenset({"max", "min", "topk", "sort"})  # give values and their positions
 
 
 class Dataflow:
@@ -40,6 +41,8 @@ class Dataflow:
         elif value.kind == "tuple" and value.arguments:
             yield from self._back(made.of(value.arguments[0]), certain, seen)
         elif value.kind in ("item", "attribute") and value.base is not None:
+            if _chosen(value):
+                yield Operation("argmax", value.location, certain, call=value.base)
             yield from self._back(made.of(value.base), certain, seen)
 
     def _called(self, made: Source, certain: bool, seen: tuple[tuple[Value, Frame], ...]) -> Iterator[Operation]:
@@ -83,3 +86,13 @@ def _input(call: Value, callee: Callee) -> Value | None:
     if callee.made is None and not callee.name.startswith("torch.") and call.receiver is not None:
         return call.receiver
     return next((found for name in INPUTS if (found := call.argument(None, name)) is not None), call.argument(0))
+
+
+def _chosen(value: Value) -> bool:
+    """The positions that `max(1)` and the like give besides the values: `[1]`, `.indices`."""
+    call, position = value.base, next(iter(value.arguments), None)
+    if call is None or call.kind != "call" or call.method not in CHOICES:
+        return False
+    second = position is not None and position.constant == 1 and position.kind == "constant"
+    axis = call.argument(int(call.name.startswith("torch.")), "dim")
+    return (second or value.name == "indices") and axis is not None

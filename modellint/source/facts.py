@@ -45,6 +45,7 @@ class Summand:
     sign: int = 1  # 0: not known
     cut: Value | None = None  # what cuts it off from its graph: `x.item()`, `x.data`, `torch.tensor(x)`
     given: Value | None = None  # the outermost call of a function of the project that returns it
+    likelihood: bool = False  # the log-likelihood of labels, picked from log-probabilities by hand
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from modellint.core.record import dataclass
 from . import divergence
 from .code import Value
 from .facts import Summand
+from .likelihood import Likelihoods
 from .lineage import GATHERS, KEEPS, Lineage
 from .scope import Source
 
@@ -33,6 +34,7 @@ class Part:
 class Objective:
     def __init__(self, lineage: Lineage) -> None:
         self.lineage = lineage
+        self.likelihoods = Likelihoods(lineage.resolver)
 
     def of(self, source: Source) -> Iterator[Summand]:
         seen: set[tuple[int, object]] = set()
@@ -45,7 +47,8 @@ class Objective:
                 inner = list(self._inside(part))
                 waiting += reversed(inner)
                 if not inner:
-                    yield Summand(part.source.value, part.sign, part.cut, part.given)
+                    likely = self.likelihoods.holds(part.source)
+                    yield Summand(part.source.value, part.sign, part.cut, part.given, likely)
 
     def _inside(self, part: Part) -> Iterator[Part]:
         made, value = part.source, part.source.value
@@ -79,7 +82,7 @@ class Objective:
             yield part.of(made.of(first))
             yield from (part.of(made.of(other), 1 if operation.name == "+" else -1) for other in rest)
         elif operation.name == "/":
-            yield part.of(made.of(first))
+            yield part.of(made.of(first), -1 if _negative(rest[0]) else 1)
         elif operation.name == "*":
             factors = [a for a in operation.arguments if not self._is_number(made.of(a))]
             numbers = [a.constant for a in operation.arguments if a not in factors]
@@ -111,3 +114,10 @@ class Objective:
             yield part.of(made.of(receiver), int(call.method not in ("mul", "div")))
         else:
             yield from (part.of(found, given=call) for found in self.lineage.results(made))
+
+
+def _negative(number: Value) -> bool:
+    """A divisor that is written with a minus."""
+    if isinstance(number.constant, int | float):
+        return number.constant < 0
+    return number.kind == "operation" and number.name == "-" and len(number.arguments) == 1

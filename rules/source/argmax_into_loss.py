@@ -27,8 +27,16 @@ class ArgmaxIntoLoss(SourceRule):
 
     code, severity, certain, topic = "ML157", Severity.ERROR, True, "gradients"
     explains = ("zero-gradients", "loss-not-falling")
-    words = tuple((".backward(", word) for word in ("argmax", "round(", "sign(", "> 0", ">0", ">="))
+    words = tuple((".backward(", word) for word in ("argmax", "max(", "round(", "sign(", "> 0", ">0", ">="))
     bad = (
+        """
+        for x, y in loader:
+            _, predicted = torch.max(model(x), 1)
+            loss = F.mse_loss(predicted.float(), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
         """
         for x, y in loader:
             optimizer.zero_grad()
@@ -48,6 +56,15 @@ class ArgmaxIntoLoss(SourceRule):
         """,
     )
     good = (
+        """
+        for x, y in loader:
+            scores = model(x)
+            best, _ = scores.max(dim=1)
+            loss = F.mse_loss(best, y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
         """
         for x, y in loader:
             optimizer.zero_grad()

@@ -43,6 +43,8 @@ class LossSign(SourceRule):
         *((".backward(", sign) for sign in ("= -", "(-", " -(", "return -", "* -1", ".neg()", "log_prob(")),
         "maximize=True",
         (".backward(", "exp(", "1 +"),
+        (".backward(", "softmax"),
+        (".backward(", "LogSoftmax"),
     )
     bad = (
         """
@@ -100,6 +102,34 @@ class LossSign(SourceRule):
             loss.backward()
             optimizer.step()
         """,
+        """
+        net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(dim=1))
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = net(x).gather(1, y[:, None]).mean()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        def nll(logits, y):
+            logp = F.log_softmax(logits, dim=1)
+            return logp[torch.arange(len(y)), y].sum() / len(y)
+
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            nll(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            logp = model(x).log_softmax(1)
+            (logp * F.one_hot(y, 10)).sum(1).mean().backward()
+            optimizer.step()
+        """,
     )
     fixed = (
         """
@@ -113,6 +143,25 @@ class LossSign(SourceRule):
         None,
     )
     good = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            logp = F.log_softmax(model(x), dim=1)
+            picked = logp[range(len(y)), y].sum() / -len(y)
+            smooth = -logp.mean()
+            (0.9 * picked + 0.1 * smooth).backward()
+            optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.Adam(actor.parameters())
+        for states, actions, gains in rollouts:
+            logp = F.log_softmax(actor(states), dim=1).gather(1, actions)
+            loss = -(logp * gains).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
         """
         optimizer = torch.optim.Adam(vae.parameters())
         for x in loader:
@@ -199,12 +248,16 @@ class LossSign(SourceRule):
         optimizer = next((o for o in script.optimizers if o.made(loop.steps[0])), None)
         raises = optimizer is not None and _maximises(optimizer)
         signs = {_sign(script, part) * (-1 if raises else 1) for part in act.summands}
-        if signs == {-1} and (optimizer is None or optimizer.of_modules):
-            known = optimizer is not None and len(list(loop.of("backward"))) == 1 and loop.whole
+        labels = all(part.likelihood for part in act.summands)
+        modules = optimizer is not None and optimizer.of_modules
+        if signs == {-1} and (optimizer is None or modules or labels):
+            known = modules and len(list(loop.of("backward"))) == 1 and loop.whole
             losses = all(_loss(script, p.value) or divergence.sign(p.value) for p in act.summands)
             what = "raises its loss" if losses else "lowers the log-likelihood"
             place = optimizer if raises and optimizer is not None else _turned(act.summands)
-            yield self.at(place, f"{what}: the sign of what is minimised is reversed", certain=known and losses)
+            yield self.at(
+                place, f"{what}: the sign of what is minimised is reversed", certain=known and (losses or labels)
+            )
         elif signs == {1, -1} and not raises:
             for part in act.summands:
                 if part.sign * divergence.sign(part.value) < 0:
@@ -249,6 +302,8 @@ def _sign(script: Script, part: Summand) -> int:
         return part.sign
     if divergence.sign(part.value):
         return part.sign * divergence.sign(part.value)
+    if part.likelihood:
+        return -part.sign
     return -part.sign if part.value.kind == "call" and part.value.method in LIKELIHOODS else 0
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.measure import examined
 from modellint.source import lookup, outputs
-from modellint.source.code import Value
+from modellint.source.code import Event, Function, Value
 from modellint.source.facts import Loss, Operation
 
 CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "KLDivLoss")
@@ -21,6 +22,9 @@ TURNS = frozenset(
     {"permute", "transpose", "t", "movedim", "T", "mT", "rearrange", "einsum", "stack", "squeeze", "select"}
 )
 RESHAPES = frozenset({"view", "reshape", "flatten"})
+AVERAGES = frozenset({"mean", "sum", "float", "double", "item", "type", "cpu", "to"})
+MODELS = re.compile(r"(\w+_)?(model|net|network|classifier|mlp|cnn)")
+LOADER = re.compile(r"loader|_dl\b|\bdl\b|batches", re.IGNORECASE)
 NORMS = frozenset({"BatchNorm1d", "BatchNorm2d", "Flatten"})
 
 
@@ -40,6 +44,9 @@ class SoftmaxDimension(SourceRule):
     twins = ("batch-mixing",)
     words = (
         ("oftm", pattern(rb"oftm(?:ax|in)\((?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?(?:\b(?:dim|axis)\b|,\s*-?\d+\s*[,)]))")),
+        *(f"max({axis})" for axis in ("0", "dim=0", "axis=0")),
+        *((name, pattern(rb"torch\.(?:arg)?max\(.+, *(?:dim=)?0\)")) for name in ("torch.max(", "torch.argmax(")),
+        ("compute_metrics", "argmax("),
         ("cross_entropy", pattern(rb"\bcross_entropy\b")), "CrossEntropyLoss", ("nll_loss", pattern(rb"\bnll_loss\b")), "NLLLoss",
     )  # fmt: skip
     bad = (
@@ -71,6 +78,24 @@ class SoftmaxDimension(SourceRule):
                 output = model(x)
                 loss = F.cross_entropy(output, y)
                 correct = (output.argmax(dim=0) == y).sum()
+        """,
+        """
+        def accuracy(net, x, y):
+            return (net(x).argmax(0) == y).float().mean()
+        """,
+        """
+        for x, y in test_loader:
+            _, predicted = torch.max(model(x), 0)
+            correct += (predicted == y).sum().item()
+        """,
+        """
+        import numpy as np
+
+        def compute_metrics(prediction):
+            logits, labels = prediction
+            return {"accuracy": (np.argmax(logits, axis=0) == labels).mean()}
+
+        trainer = Trainer(model, args, compute_metrics=compute_metrics)
         """,
         "probabilities = F.softmax(model(x))",
         "net = nn.Sequential(nn.Linear(784, 10), nn.LogSoftmax())",
@@ -107,6 +132,16 @@ class SoftmaxDimension(SourceRule):
             correct = (output.max(1)[1] == y).sum()
         """,
         """
+        for x, y in data:
+            scores = model(x)  # of one sample
+            correct += (scores.argmax(0) == y).sum().item()
+            inside = (model(x[None])["out"][0].argmax(0) == mask).float().mean()
+
+        for x, y in loader:
+            votes = torch.stack([net(x).argmax(1) for net in nets])
+            agree = (votes.mode(0)[0] == y).float().mean()
+        """,
+        """
         from torch_geometric.utils import softmax
         weights = softmax(scores, index)
         """,
@@ -116,6 +151,10 @@ class SoftmaxDimension(SourceRule):
         for loss in (loss for loss in script.losses if loss.kind in CLASS_LOSSES):
             yield from self._normalised(loss)
             yield from self._chosen(script, loss)
+        for function in script.functions:
+            yield from self._compared(function)
+            if function.name.rpartition(".")[2] == "compute_metrics":
+                yield from self._metric(function)
         for call in script.calls:
             if call.name in GUESSES and _axis(call) is None and not call.unpacks:
                 message = f"leaves it to `{call.method}` to guess the axis that it runs over"
@@ -137,6 +176,30 @@ class SoftmaxDimension(SourceRule):
                     )
                     yield self.at(head.call, message, certain=head.certain and (bool(evidence) or loss.batched))
 
+    def _compared(self, function: Function) -> Iterator[Diagnostic]:
+        """The classes that a model's own output is said to predict, compared with the labels and counted."""
+        for at, event in enumerate(function.events):
+            comparison = _counted(function, event)
+            for side in comparison.arguments if comparison is not None else ():
+                choice = _choice(side, function, at)
+                if choice is not None and _axis(choice) == 0 and _is_of_model(choice, function, at):
+                    yield self.at(choice, f"takes the `{choice.method}` over axis 0, the batch, of the scores")
+
+    def _metric(self, function: Function) -> Iterator[Diagnostic]:
+        """What the metrics of a Trainer are computed of: always the whole data, its samples first."""
+        given = {parameter.name for parameter in function.parameters}
+        parts = {
+            e.name for e in function.events if e.kind == "assign" and e.value is not None and _is_part(e.value, given)
+        }
+        for call in function.calls:
+            operand = (
+                (call.argument(0, "a") if call.name == "numpy.argmax" else call.receiver)
+                if call.method == "argmax"
+                else None
+            )
+            if operand is not None and (operand.name in parts or _is_part(operand, given)) and _axis(call) == 0:
+                yield self.at(call, "takes the `argmax` over axis 0, the samples, of the predictions")
+
     def _chosen(self, script: Script, loss: Loss) -> Iterator[Diagnostic]:
         """What the function does with the very scores that it gives the loss."""
         given, function = loss.call.argument(0, "input"), lookup.function(script, loss.location)
@@ -152,9 +215,54 @@ class SoftmaxDimension(SourceRule):
                 yield self.at(call, message, certain=loss.batched)
 
 
+def _counted(function: Function, event: Event) -> Value | None:
+    """The comparison of which a call takes the mean, or, for each batch of a loader, the sum."""
+    value = event.value if event.kind == "call" else None
+    if value is None or not (value.method == "mean" or (value.method == "sum" and _goes_over_loader(function, event))):
+        return None
+    inner = value.arguments[0] if value.name == "torch.sum" and value.arguments else value.receiver
+    while inner is not None and inner.kind == "call" and inner.method in AVERAGES:
+        inner = inner.receiver
+    return inner if inner is not None and inner.name == "==" else None
+
+
+def _choice(side: Value, function: Function, at: int) -> Value | None:
+    """The call that chose what is compared: `argmax`, or `max` whose positions are taken."""
+    value = _bound(side, function, at)
+    if value is not None and value.kind in ("item", "attribute"):
+        value = value.base
+        return value if value is not None and value.method == "max" else None
+    return value if value is not None and value.method == "argmax" else None
+
+
+def _bound(value: Value, function: Function, at: int) -> Value | None:
+    if value.kind != "name":
+        return value
+    return next((e.value for e in reversed(function.events[:at]) if e.kind == "assign" and e.name == value.name), None)
+
+
+def _is_of_model(choice: Value, function: Function, at: int) -> bool:
+    """Whether a choice is made of what a model returns, as it is."""
+    operand = choice.argument(0, "input") if choice.name.startswith("torch.") else choice.receiver
+    made = _bound(operand, function, at) if operand is not None else None
+    return made is not None and made.kind == "call" and made.base is None and MODELS.fullmatch(made.method) is not None
+
+
+def _goes_over_loader(function: Function, event: Event) -> bool:
+    loops = [function.blocks[b].value for b in function.enclosing(event.block) if function.blocks[b].kind == "for"]
+    return any(over is not None and LOADER.search(str(over)) for over in loops)
+
+
+def _is_part(value: Value, parameters: set[str]) -> bool:
+    """The predictions of what a Trainer gives: its first item, or the attribute of that name."""
+    first = value.kind == "item" and value.arguments[0].constant == 0 and value.base is not None
+    owner = value.base if first else value.receiver if value.kind == "name" and value.method == "predictions" else None
+    return owner is not None and owner.name in parameters
+
+
 def _axis(call: Value) -> float | None:
     """The axis; None if there is none, NaN if it cannot be read."""
-    function = call.name.startswith("torch.") and not call.method[:1].isupper()
+    function = call.name.startswith(("torch.", "numpy.")) and not call.method[:1].isupper()
     given = call.argument(None, "axis") or call.argument(int(function), "dim")
     if given is None:
         return None

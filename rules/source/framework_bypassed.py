@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.source.code import Value
-
-PREPARES = {"Accelerator": ("prepare", "prepare_optimizer"), "Fabric": ("setup", "setup_optimizers")}
-PREPARING = {method for methods in PREPARES.values() for method in methods}
-ENGINE = "deepspeed.initialize"
+from modellint.source.prepared import ENGINE, bound_anew, owners
 
 
 class FrameworkBypassed(SourceRule):
@@ -157,38 +154,11 @@ class FrameworkBypassed(SourceRule):
 
 
 def _bypassing(script: Script) -> Iterator[tuple[str, Value]]:
-    owners = dict(_owners(script))
-    for loop in script.training_loops if owners else ():
+    found = dict(owners(script))
+    for loop in script.training_loops if found else ():
         backwards = list(loop.of("backward"))
-        for owner, held in owners.items():
-            stepped = any(str(step.call.receiver) in held - _bound_anew(script, loop.function) for step in loop.steps)
+        for owner, held in found.items():
+            stepped = any(str(step.call.receiver) in held - bound_anew(script, loop.function) for step in loop.steps)
             if stepped and not any(act.owner or act.scaled for act in backwards):
                 own = (act.call for act in backwards if act.call.method == "backward" and act.call.receiver is not None)
                 yield from ((owner, call) for call in own if not call.name.startswith("torch."))
-
-
-def _owners(script: Script) -> Iterator[tuple[str, set[str]]]:
-    """The names of frameworks' objects, each with the names of what it steps or was given."""
-    made = [(e.name, e.value) for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None]
-    for name, value in made:
-        if value.kind == "call" and value.method in PREPARES:
-            calls = [c for c in script.calls if c.method in PREPARES[value.method] and str(c.receiver) == name]
-            yield (
-                name,
-                {str(part) for call in calls for part in call.arguments if part.kind == "name"} | _targets(made, calls),
-            )
-        elif value.kind == "item" and value.base is not None and value.base.name == ENGINE:
-            yield from {name: {name}}.items() if value.arguments[0].constant == 0 else ()
-
-
-def _bound_anew(script: Script, name: str) -> set[str]:
-    """The names that a function which prepares nothing gives values of its own."""
-    function = next((f for f in script.functions if f.name == name and f.kind == "function"), None)
-    if function is None or any(c.name == ENGINE or c.method in PREPARING for c in function.calls):
-        return set()
-    return {event.name for event in function.events if event.kind == "assign"}
-
-
-def _targets(made: list[tuple[str, Value]], calls: list[Value]) -> set[str]:
-    """The names that what is prepared is bound to."""
-    return {name for name, value in made if value.kind == "item" and any(value.base is call for call in calls)}

@@ -1,0 +1,52 @@
+"""Values of a function as they are written: what a name was bound to, without what only arranges or moves a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .code import Function, Value
+from .outputs import KEEPS
+
+MOVES = KEEPS | {"long", "int", "detach", "numpy", "tolist", "train", "eval", "compile"}
+
+
+def bare(value: Value) -> Value:
+    """`y` of `y.view(-1).long()`: without the methods that only arrange or move it."""
+    while value.kind == "call" and value.method in MOVES and not value.name.startswith("torch."):
+        inner = value.receiver
+        if inner is None:
+            break
+        value = inner
+    return value
+
+
+def bound(function: Function, name: str, before: int | None = None) -> Value | None:
+    """What a name was last bound to in a function, before the event of an index."""
+    events = reversed(function.events[:before])
+    return next((event.value for event in events if event.kind == "assign" and event.name == name), None)
+
+
+def made(function: Function, value: Value, before: int | None = None) -> Value:
+    """What a value is made by: a name is followed to its last binding, once, and both are taken bare."""
+    value = bare(value)
+    found = bound(function, value.name, before) if value.kind == "name" else None
+    return bare(found) if found is not None else value
+
+
+def place(function: Function, call: Value) -> int | None:
+    """The index of the event of a call."""
+    return next((at for at, e in enumerate(function.events) if e.kind == "call" and e.value is call), None)
+
+
+def steps(index: Value) -> Iterator[Value]:
+    """The constants in the slices of an index: -1 of `[:, :-1]`, 1 of `[1:]`."""
+    parts = index.arguments if index.kind == "tuple" else (index,)
+    yield from (number for part in parts if part.kind == "unknown" for number in part.arguments)
+
+
+def shifted(value: Value, by: int) -> Value | None:
+    """What is taken without its last (`by` is -1) or its first item (1) along an axis."""
+    if value.kind != "item":
+        return None
+    given = list(steps(value.arguments[0]))
+    return value.base if len(given) == 1 and given[0].constant == by else None

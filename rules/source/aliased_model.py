@@ -1,0 +1,173 @@
+"""ML169."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Event, Function, Value
+
+BEST = re.compile(r"(best|saved|kept)_?\w*(model|net|network|weights)|(model|net|network)_?(best|saved)", re.IGNORECASE)
+MODEL = re.compile(r"\w*(model|net|network|classifier)", re.IGNORECASE)
+UPDATES = ("zip", "load_state_dict")
+
+
+class AliasedModel(SourceRule):
+    """A second name is given to the model where a copy of it is meant: both are one, and train together.
+
+    Why: `best_model = model` copies nothing. The "best" model follows every later update and is the last one in the end; a
+        target or average network that is the trained network itself neither lags behind nor averages.
+    Fix: `copy.deepcopy(model)`, or keep a deep copy of its `state_dict()`.
+    Ignore: never, where the model goes on training.
+    Reported: https://github.com/MedMNIST/experiments/issues/8, https://github.com/zhangj111/astnn/issues/8
+    """
+
+    code, severity, certain, topic = "ML169", Severity.ERROR, True, "evaluation"
+    words = (
+        *((word, "= " + name) for word in ("best", "BEST") for name in ("model", "net", "self.model", "self.net")),
+        *((".parameters(), ", "zip("), ("load_state_dict(", ".state_dict())")),
+    )  # fmt: skip
+    bad = (
+        """
+        import torch
+
+        best, best_model = 0.0, None
+        for epoch in range(100):
+            train_epoch(model, optimizer, loader)
+            accuracy = evaluate(model, held_out)
+            if accuracy > best:
+                best, best_model = accuracy, model
+        print(evaluate(best_model, test))
+        """,
+        """
+        import torch
+
+        class Agent:
+            def __init__(self, network):
+                self.online = network
+                self.target = self.online
+
+            def sync(self):
+                self.target.load_state_dict(self.online.state_dict())
+        """,
+        """
+        import torch
+
+        net = Net()
+        ema = net
+        for p, q in zip(ema.parameters(), net.parameters()):
+            p.data.mul_(0.99).add_(q.data, alpha=0.01)
+        """,
+    )
+    good = (
+        """
+        import copy
+        import torch
+
+        for epoch in range(100):
+            train_epoch(model, optimizer, loader)
+            if evaluate(model, held_out) > best:
+                best_model = copy.deepcopy(model)
+        print(evaluate(best_model, test))
+        """,
+        """
+        import torch
+
+        for width in (16, 32, 64):
+            model = Net(width)
+            for epoch in range(100):
+                train_epoch(model, optimizer, loader)
+            if evaluate(model, held_out) > best:
+                best_model = model
+        print(evaluate(best_model, test))
+        """,
+        """
+        import torch
+
+        for epoch in range(100):
+            train_epoch(model, optimizer, loader)
+            if evaluate(model, held_out) > best:
+                best_model = model
+                torch.save(best_model.state_dict(), "best.pt")
+        """,
+        """
+        import torch
+
+        net = Net()
+        raw = net
+        net = torch.compile(net)
+        raw.load_state_dict(net.state_dict())
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for function in script.functions:
+            for at, event in enumerate(function.events):
+                model = _alias(event)
+                best = bool(model) and BEST.search(event.name.rpartition(".")[2]) is not None
+                if best and _trains_on(function, event, model) and _is_used_after(function, at):
+                    message = f"calls `{model}` by a second name: `{event.name}` goes on training with it"
+                    yield self.at(event, message)
+        for one, other in {pair for function in script.functions for pair in _updated(function)}:
+            alias = _only_alias(script, one, other)
+            if alias is not None:
+                yield self.at(alias, f"makes `{one}` and `{other}` one model, which is then updated from itself")
+
+
+def _alias(event: Event) -> str:
+    """The model to which an assignment gives a second name."""
+    value = event.value if event.kind == "assign" else None
+    named = value is not None and value.kind == "name" and value.name != event.name and "[" not in event.name
+    return value.name if named and value is not None and MODEL.fullmatch(value.method) else ""
+
+
+def _trains_on(function: Function, event: Event, model: str) -> bool:
+    """Whether, in a loop around that makes no new model, something is trained or given the model before."""
+    loops = [b for b in function.enclosing(event.block) if function.blocks[b].is_loop]
+    if not loops or not any(function.blocks[b].kind == "if" for b in function.enclosing(event.block)):
+        return False
+    inside = [e for e in function.events if loops[0] in function.enclosing(e.block)]
+    anew = any(e.kind == "assign" and e.name == model for e in inside)
+    return not anew and any(e.kind == "call" and e.value is not None and _may_train(e.value, model) for e in inside)
+
+
+def _may_train(call: Value, model: str) -> bool:
+    given = any(part.name == model for part in call.arguments)
+    return call.method == "backward" or ("train" in call.method and (given or str(call.receiver) == model))
+
+
+def _is_used_after(function: Function, at: int) -> bool:
+    """Whether the loop's end is followed by a use of the second name."""
+    event = function.events[at]
+    loops = [b for b in function.enclosing(event.block) if function.blocks[b].is_loop]
+    later = (e for e in function.events[at + 1 :] if loops[0] not in function.enclosing(e.block))
+    names = (event.name, f"{event.name}.")
+    parts = (part for e in later if e.value is not None for part in e.value.within())
+    return any(part.name == names[0] or part.name.startswith(names[1]) for part in parts)
+
+
+def _updated(function: Function) -> Iterator[tuple[str, str]]:
+    """The pairs of models of which one is updated from the other."""
+    for call in function.calls:
+        given = call.arguments[0] if call.method == "load_state_dict" and call.arguments else None
+        if (
+            given is not None
+            and given.method == "state_dict"
+            and call.receiver is not None
+            and given.receiver is not None
+        ):
+            yield str(call.receiver), str(given.receiver)
+        owners = [a.receiver for a in call.arguments if a.kind == "call" and a.method == "parameters"]
+        if call.name == "zip" and len(owners) == 2 and None not in owners:
+            yield str(owners[0]), str(owners[1])
+
+
+def _only_alias(script: Script, one: str, other: str) -> Event | None:
+    """Where one name is bound to the other, if neither is bound to anything else after."""
+    events = [e for f in script.functions for e in f.events if e.kind == "assign" and e.name in (one, other)]
+    aliases = [e for e in events if e.value is not None and {e.name, e.value.name} == {one, other}]
+    if len(aliases) != 1 or len(events) > 2:
+        return None
+    last = max(events, key=lambda event: event.location.line or 0)
+    return aliases[0] if last is aliases[0] else None

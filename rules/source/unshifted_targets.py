@@ -1,0 +1,251 @@
+"""ML166."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source import lookup, tensors
+from modellint.source.code import Function, Value
+from modellint.source.facts import Layer, Loss, Model, TrainingLoop
+from modellint.source.pretrained import causal
+
+MASKS = frozenset({"generate_square_subsequent_mask", "triu", "tril"})
+MASKING = frozenset({"masked_fill", "masked_fill_"})
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+# What may shift the sequence inside the model.
+SHIFTS = frozenset({"cat", "concat", "pad", "roll", "narrow", "flip", "hstack"})
+CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss")
+
+
+class UnshiftedTargets(SourceRule):
+    """A causal language model is trained to predict the very token that it is given, not the next one.
+
+    Why: position t has seen token t. Where that is the target too, copying it is enough: the loss falls to zero within a few
+        steps, and what the model writes repeats itself.
+    Fix: compare the scores of all positions but the last with all tokens but the first: `logits[:, :-1]`, `tokens[:, 1:]`.
+    Ignore: when the data set shifts one of them, or the model is meant to copy.
+    Reported: https://github.com/huggingface/transformers/pull/404, https://github.com/songlab-cal/tape/issues/32
+    """
+
+    code, severity, certain, topic = "ML166", Severity.ERROR, True, "sequences"
+    words = tuple(
+        (word, ".backward(", "Embedding(")
+        for word in ("is_causal", "subsequent_mask", "triu", "tril", "LSTM(", "GRU(", "RNN(")
+    ) + tuple((name, "_entropy", "logits") for name in ("ForCausalLM", "LMHead"))
+    bad = (
+        """
+        class Decoder(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding, self.head = nn.Embedding(1000, 64), nn.Linear(64, 1000)
+                self.body = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, batch_first=True), 2)
+
+            def forward(self, tokens):
+                mask = nn.Transformer.generate_square_subsequent_mask(tokens.size(1))
+                return self.head(self.body(self.embedding(tokens), mask=mask))
+
+        decoder = Decoder()
+        optimizer = torch.optim.AdamW(decoder.parameters())
+        for tokens in loader:
+            logits = decoder(tokens)
+            loss = F.cross_entropy(logits.view(-1, 1000), tokens.view(-1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        class CharRnn(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding, self.head = nn.Embedding(100, 64), nn.Linear(64, 100)
+                self.rnn = nn.LSTM(64, 64, batch_first=True)
+
+            def forward(self, x, state=None):
+                out, state = self.rnn(self.embedding(x), state)
+                return self.head(out), state
+
+        def train(net, batches):
+            optimizer, criterion = torch.optim.Adam(net.parameters()), nn.CrossEntropyLoss()
+            for x in batches:
+                scores, _ = net(x)
+                loss = criterion(scores.transpose(1, 2), x)
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+                optimizer.step()
+
+        train(CharRnn(), data)
+        """,
+        """
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained("gpt2")
+        for ids in loader:
+            logits = model(ids).logits
+            loss = F.cross_entropy(logits.view(-1, logits.size(-1)), ids.view(-1))
+            loss.backward()
+        """,
+    )
+    good = (
+        """
+        class Decoder(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding, self.head = nn.Embedding(1000, 64), nn.Linear(64, 1000)
+                self.body = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, batch_first=True), 2)
+
+            def forward(self, tokens):
+                mask = nn.Transformer.generate_square_subsequent_mask(tokens.size(1))
+                return self.head(self.body(self.embedding(tokens), mask=mask))
+
+        decoder = Decoder()
+        optimizer = torch.optim.AdamW(decoder.parameters())
+        for tokens in loader:
+            logits = decoder(tokens)[:, :-1]
+            loss = F.cross_entropy(logits.reshape(-1, 1000), tokens[:, 1:].reshape(-1))
+            tokens, targets = tokens[:, :-1], tokens[:, 1:]
+            loss = loss + F.cross_entropy(decoder(tokens).view(-1, 1000), targets.view(-1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        class Shifting(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding, self.head = nn.Embedding(1000, 64), nn.Linear(64, 1000)
+                self.rnn = nn.GRU(64, 64, batch_first=True)
+
+            def forward(self, tokens):
+                start = torch.zeros_like(tokens[:, :1])
+                return self.head(self.rnn(self.embedding(torch.cat([start, tokens[:, :-1]], dim=1)))[0])
+
+        net = Shifting()
+        optimizer = torch.optim.AdamW(net.parameters())
+        for tokens in loader:
+            loss = F.cross_entropy(net(tokens).view(-1, 1000), tokens.view(-1))
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+        """,
+        """
+        class Masked(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding, self.head = nn.Embedding(1000, 64), nn.Linear(64, 1000)
+                self.body = nn.LSTM(64, 32, batch_first=True, bidirectional=True)
+
+            def forward(self, tokens):
+                return self.head(self.body(self.embedding(tokens))[0])
+
+        net = Masked()
+        optimizer = torch.optim.AdamW(net.parameters())
+        for tokens in loader:
+            noisy = torch.where(torch.rand_like(tokens.float()) < 0.15, 3, tokens)
+            loss = F.cross_entropy(net(noisy).view(-1, 1000), tokens.view(-1))
+            tokens = net(tokens).argmax(-1)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        pretrained = causal(script)
+        for loss in script.losses:
+            function = lookup.function(script, loss.location)
+            if loss.kind in CLASS_LOSSES and loss.certain and function is not None:
+                call = _copied(function, loss)
+                if call is not None and (call.name in pretrained or _is_causal(script, loss, call)):
+                    target = tensors.bare(loss.call.arguments[1])
+                    yield self.at(
+                        loss, f"compares the scores for `{target}` with `{target}` itself, not with the next tokens"
+                    )
+
+
+def _copied(function: Function, loss: Loss) -> Value | None:
+    """The call of a model with a name that is the target too, if its scores are the loss's input, as they are."""
+    at, given, target = (
+        tensors.place(function, loss.call),
+        loss.call.argument(0, "input"),
+        loss.call.argument(1, "target"),
+    )
+    name = tensors.bare(target) if target is not None else None
+    if at is None or given is None or name is None or name.kind != "name":
+        return None
+    call = _scores(function, given, at)
+    start = tensors.place(function, call) if call is not None else None
+    if call is None or start is None or not any(a.kind == "name" and a.name == name.name for a in _given(call)):
+        return None
+    return call if all(event.name != name.name for event in function.events[start:at]) else None
+
+
+def _scores(function: Function, given: Value, at: int) -> Value | None:
+    """The call of which the scores are the result, its first item or its `logits`."""
+    value = tensors.made(function, given, at)
+    if value.kind == "name" and value.method == "logits" and value.receiver is not None:
+        value = tensors.made(function, value.receiver, at)
+    elif value.base is not None and (value.name == "logits" or _is_first(value)):
+        value = value.base
+    return value if value.kind == "call" and value.base is None else None
+
+
+def _is_first(value: Value) -> bool:
+    return value.kind == "item" and value.arguments[0].constant == 0
+
+
+def _given(call: Value) -> Iterator[Value]:
+    yield from (*call.arguments, *(value for name, value in call.keywords if name in ("input_ids", "x", "tokens")))
+
+
+def _is_causal(script: Script, loss: Loss, call: Value) -> bool:
+    """Whether the one model of the loop's optimizer is called, and sees no later tokens."""
+    for loop in script.training_loops:
+        called = any(act.call is call for act in loop.of("model"))
+        if called and any(loss.call is origin for act in loop.of("backward") for origin in act.origins):
+            models = {model.name: model for model in _trained(script, loop)}
+            return len(models) == 1 and all(_looks_back(script, model) for model in models.values())
+    return False
+
+
+def _trained(script: Script, loop: TrainingLoop) -> Iterator[Model]:
+    for optimizer in script.optimizers:
+        if any(optimizer.made(step) for step in loop.steps):
+            yield from optimizer.models
+
+
+def _looks_back(script: Script, model: Model) -> bool:
+    forward = next((f for f in script.functions if f.name == f"{model.name}.forward"), None)
+    if forward is None or any(layer.short in SHIFTS for layer in model.layers) or _slices(forward):
+        return False
+    return _masked(script, model.layers) or _recurs(model.layers)
+
+
+def _slices(forward: Function) -> bool:
+    """Whether a forward takes anything without its first or its last item."""
+    parts = (part for event in forward.events if event.value is not None for part in event.value.within())
+    return any(tensors.shifted(part, by) is not None for part in parts for by in (-1, 1))
+
+
+def _masked(script: Script, layers: Sequence[Layer]) -> bool:
+    calls = [layer.call for layer in layers if layer.call is not None]
+    told = any((given := call.argument(None, "is_causal")) is not None and given.constant is True for call in calls)
+    built = any(layer.short in MASKS for layer in layers)
+    kept = any(layer.short in MASKING for layer in layers) and any(call.method in MASKS for call in script.calls)
+    return told or built or kept
+
+
+def _recurs(layers: Sequence[Layer]) -> bool:
+    """Whether the sequence goes through one recurrent layer, in one direction, and is not met elsewhere."""
+    recurrent = [layer.made for layer in layers if layer.short in RECURRENT]
+    others = any(
+        layer.short.startswith(("Transformer", "Conv", "Multihead", "LSTMCell")) or not layer.name for layer in layers
+    )
+    made = recurrent[0] if len(recurrent) == 1 else None
+    if made is None or others or made.unpacks:
+        return False
+    both = made.argument(None, "bidirectional")
+    return both is None or (both.kind == "constant" and not both.constant)

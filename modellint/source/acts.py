@@ -43,7 +43,7 @@ class Acts:
         """`roles` are those of the object whose method is called."""
         call, receiver = source.value, source.value.receiver
         first = call.arguments[0] if call.arguments else None
-        if call.name in CLIPS or call.method in CLIP_METHODS:
+        if call.name in CLIPS or call.method in CLIP_METHODS or self._is_clip(source):
             return self._clip(source, roles)
         if call.method in ("backward", "manual_backward"):
             return self._backward(source, roles)
@@ -93,9 +93,13 @@ class Acts:
         foreign = any("." in name and not name.startswith("torch.") for name in names)
         return not models or foreign or any(not name or WEIGHTED.fullmatch(name) for name in names)
 
+    def _is_clip(self, source: Source) -> bool:
+        """Whether torch's function is called by another name: an alias, or a `partial` of it."""
+        return any(callee.name in CLIPS for callee in self.resolver.calls.callees(source))
+
     def _clip(self, source: Source, roles: set[str]) -> Act:
         call = source.value
-        given = call.argument(0, "parameters") if call.name in CLIPS else None
+        given = call.argument(0, "parameters") if call.method not in CLIP_METHODS or call.name in CLIPS else None
         held = self.parameters.of(source.of(given)) if given is not None else ()
         return self._act("clip", source, owner=_owner(call, roles), parameters=held, bound=tuple(self._bound(source)))
 

@@ -61,10 +61,17 @@ class Calls:
             partial = self.resolver.of(target.of(value.arguments[0]))[0]
             return self._callee(partial, source) if partial.value.method != "partial" else Callee("")
         if value.kind == "call" and value.name == "getattr" and value.arguments and value.arguments[0].kind == "name":
-            return Callee(f"{value.arguments[0].name}.*")
+            return Callee(f"{value.arguments[0].name}.{self._attribute(target)}")
         if value.kind == "call":
             return self._object(target)
         return Callee(value.name if value.kind in ("name", "attribute") else "")
+
+    def _attribute(self, target: Source) -> str:
+        """Which attribute `getattr(torch.optim, name)` takes; `*` where it may be any."""
+        given = target.value.argument(1)
+        found = self.resolver.of(target.of(given)) if given is not None else []
+        name = found[0].value.constant if len(found) == 1 else None
+        return name if isinstance(name, str) and name.isidentifier() else "*"
 
     def _wrapper(self, target: Source, function: Function) -> Source | None:
         """What the project's decorators make of a function; of a method they are not followed."""

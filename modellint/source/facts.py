@@ -251,7 +251,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """A call that makes an optimizer; `name` is the full name of its class."""
+    """A call that makes an optimizer; `name` is the full name of its class, `torch.optim.*` where it may be any."""
 
     name: str
     call: Value

@@ -30,7 +30,7 @@ class Items:
         """One item where the index is known, else each of them."""
         value = source.value
         assert value.base is not None
-        index = value.arguments[0].constant if value.kind == "item" and value.arguments[0].kind == "constant" else None
+        index = self._index(source) if value.kind == "item" else None
         if value.base.kind == "name" and value.kind == "item":
             stored = self.resolver.bound(
                 f"{value.base.name}[{'' if index is None else index}]", source.frame, source.at
@@ -40,6 +40,15 @@ class Items:
                 return
         items = list(self.all(source.of(value.base), index))
         yield from [found for item in items for found in self.resolver.of(item)] or [source]
+
+    def _index(self, source: Source) -> object:
+        """The constant, or the one string that a name stands for."""
+        written = source.value.arguments[0]
+        if written.kind == "constant":
+            return written.constant
+        found = self.resolver.of(source.of(written)) if written.kind == "name" else []
+        constant = found[0].value.constant if len(found) == 1 and found[0].value.kind == "constant" else None
+        return constant if isinstance(constant, str) else None
 
     def all(self, source: Source, index: object = None) -> list[Source]:
         """The items of a collection, in order; with an index that one."""

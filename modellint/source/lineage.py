@@ -133,7 +133,7 @@ class Lineage:
                 yield from self._results(frame)
                 return
         receiver = call.receiver
-        if receiver is not None and not receiver.name.startswith("torch"):
+        if receiver is not None and (call.base is not None or not receiver.name.startswith("torch")):
             yield made.of(receiver)
         yield from (made.of(part) for part in (*call.arguments, *(item for _, item in call.keywords)))
 

@@ -62,8 +62,11 @@ class Losses:
         """The names that loss layers are bound to in all scripts loaded by now."""
         scripts = self.resolver.project.scripts
         for script in scripts[self._read :]:
-            events = (event for function in script.functions for event in function.events)
-            self._known.update(event.name.rpartition(".")[2] for event in events if _makes_loss(event))
+            for function in script.functions:
+                self._known.update(e.name.rpartition(".")[2] for e in function.events if _makes_loss(e))
+                self._known.update(
+                    p.name for p in function.parameters if p.default is not None and _is_layer(p.default)
+                )
         self._read = len(scripts)
         return self._known
 
@@ -86,8 +89,11 @@ class Losses:
 
 
 def _makes_loss(event: Event) -> bool:
-    value = event.value
-    return event.kind == "assign" and value is not None and value.kind == "call" and value.method in LAYERS
+    return event.kind == "assign" and event.value is not None and _is_layer(event.value)
+
+
+def _is_layer(value: Value) -> bool:
+    return value.kind == "call" and value.method in LAYERS
 
 
 def _kind(callee: Callee) -> str:

@@ -8,7 +8,7 @@ from .code import Class
 from .dataflow import Dataflow
 from .facts import Model, Operation
 from .layers import Layers
-from .lineage import Lineage
+from .lineage import SOFT, Lineage
 from .registration import Registration
 from .resolve import Resolver
 from .roles import Roles
@@ -57,7 +57,10 @@ class Models:
 
     def _lost(self, forward: Frame) -> frozenset[int]:
         """The calls from which a forward's results are computed, but from none with its graph."""
-        if "detach" not in forward.script.attributes:
+        if (
+            not any(call.method in SOFT for call in forward.function.calls)
+            and "detach" not in forward.script.attributes
+        ):
             return frozenset()
         returned = self.resolver.calls.returned(forward)
         reached, beyond = (

@@ -32,10 +32,11 @@ class Optimizers:
         self.relations = Relations(resolver.project)
 
     def of(self, script: Script) -> Iterator[Optimizer]:
-        made = [source for source in self._calls(script) if is_optimizer(source.value.name)]
+        made = [(source, source.value.name) for source in self._calls(script) if is_optimizer(source.value.name)]
+        made += [(source, name) for source in self._chosen(script) if (name := self._class(source))]
         schedulers = [source for source in self._calls(script) if is_scheduler(source.value.name)] if made else []
-        for source in made:
-            yield self._made(source, schedulers)
+        for source, name in made:
+            yield self._made(source, name, schedulers)
 
     def _calls(self, script: Script) -> Iterator[Source]:
         """The calls of classes."""
@@ -44,14 +45,34 @@ class Optimizers:
                 if event.kind == "call" and event.value is not None and event.value.method[:1].isupper():
                     yield Source(event.value, self.resolver.frame(script, function), at)
 
-    def _made(self, source: Source, schedulers: Iterable[Source]) -> Optimizer:
+    def _chosen(self, script: Script) -> Iterator[Source]:
+        """The calls of what is taken from a table or a module by a name: `OPTIMIZERS["adam"](...)`, `getattr(optim, name)(...)`."""
+        for function in script.functions:
+            for at, event in enumerate(function.events):
+                call = event.value if event.kind == "call" else None
+                if (
+                    call is not None
+                    and call.base is not None
+                    and not call.name
+                    and call.argument(None, "lr") is not None
+                ):
+                    yield Source(call, self.resolver.frame(script, function), at)
+
+    def _class(self, source: Source) -> str:
+        """The class of the optimizer that is made, or that of any; empty if something else may be made."""
+        names = {callee.name for callee in self.resolver.calls.callees(source)}
+        if not names or not all(map(is_optimizer, names)):
+            return ""
+        return names.pop() if len(names) == 1 else "torch.optim.*"
+
+    def _made(self, source: Source, name: str, schedulers: Iterable[Source]) -> Optimizer:
         given = source.value.argument(0, "params")
         values = self.resolver.of(source.of(given)) if given is not None else []
         script, function = source.frame.script, source.frame.function
         used = usage(self.relations.of(script), script, function, source.value)
         held = self.parameters.of(source.of(given)) if given is not None else ()
         return Optimizer(
-            source.value.name,
+            name,
             source.value,
             tuple(self._rates(source)),
             tuple({model.name: model for part in values for model in self._trained(part)}.values()),

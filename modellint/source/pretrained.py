@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from modellint.core.pattern import pattern
 
 from .code import Value
 from .script import Script
 from .tensors import bare
 
-CAUSAL = re.compile(
+CAUSAL = pattern(
     r"(Auto\w*|GPT\w*|Llama|Mistral\w*|Qwen\w*|Gemma\w*|OPT|Bloom|Phi\w*|Falcon)(ForCausalLM|LMHeadModel)|AutoModelWithLMHead"
 )
 MAKERS = ("from_pretrained", "from_config")

@@ -6,16 +6,17 @@ import re
 
 from modellint.core.pattern import pattern
 
-from .code import Function, Value
+from .code import Event, Function, Value
 from .project import Project
 from .reach import Reach
 from .script import Script
-from .vocabulary import sounds_like_optimizer
+from .vocabulary import CLIPS, sounds_like_optimizer
 
 CHANGING = pattern(
     r"zero_grad|zero_|step|optimizer_step|backward|manual_backward|unscale_|\w*clip\w*grad\w*|eval|train"
 )
 # A helper of such a name that cannot be found may clear gradients.
+CLIP_NAMES = {name.rpartition(".")[2] for name in CLIPS}
 CLEARING = pattern(r"\w*(zero|reset|clear)\w*", re.IGNORECASE)
 
 
@@ -23,6 +24,7 @@ class Relevance:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.reach = Reach(project)
+        self._clips: dict[int, frozenset[str]] = {}
 
     def call(self, call: Value, script: Script) -> bool:
         name = call.method
@@ -30,8 +32,18 @@ class Relevance:
             return True
         if any(a.kind == "name" and sounds_like_optimizer(a.name) for a in call.arguments):
             return True
+        if name in self._clips_of(script):
+            return True
         imported = self.project.imported(script, call.name) and self.project.locate(script, call.name) is not None
         return imported and name in self.reach.names(script, "change")
+
+    def _clips_of(self, script: Script) -> frozenset[str]:
+        """The names by which a script calls torch's clip besides its own: an alias, or a `partial` of it."""
+        known = self._clips.get(id(script))
+        if known is None:
+            events = (e for f in script.functions for e in f.events) if CLIP_NAMES & script.attributes else ()
+            known = self._clips[id(script)] = frozenset(e.name.rpartition(".")[2] for e in events if _names_clip(e))
+        return known
 
     def function(self, function: Function, script: Script) -> bool:
         changes = any(self.call(call, script) for call in function.calls)
@@ -55,3 +67,10 @@ class Relevance:
         if not self.reach.comes_to(function, script, "step"):
             self.project.load_imports(script)  # an optimizer of the project's own may be among them
         return self.reach.comes_to(function, script, "step")
+
+
+def _names_clip(event: Event) -> bool:
+    value = event.value if event.kind == "assign" else None
+    if value is not None and value.kind == "call" and value.method == "partial" and value.arguments:
+        value = value.arguments[0]
+    return value is not None and value.kind == "name" and value.name in CLIPS

@@ -177,10 +177,13 @@ class Resolver:
 
     def _imported(self, name: str, script: Script) -> list[Source]:
         if self.project.imported(script, name):
-            located = self.project.locate(script, name)
-        else:
-            stars = (module for key, module in script.imports.items() if key.startswith("*"))
-            located = next(filter(None, (self.project.locate(script, f"{star}.{name}") for star in stars)), None)
+            return self._from(script, name)
+        stars = (module for key, module in script.imports.items() if key.startswith("*"))
+        return next(filter(None, (self._from(script, f"{star}.{name}") for star in stars)), [])
+
+    def _from(self, script: Script, name: str) -> list[Source]:
+        """What a name is bound to in another file."""
+        located = self.project.locate(script, name)
         if located is None:
             return []
         other, rest = located

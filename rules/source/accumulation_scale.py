@@ -174,7 +174,7 @@ def _is_owned(loop: TrainingLoop) -> bool:
 
 
 def _sees_scale(loop: TrainingLoop, makers: list[Optimizer]) -> bool:
-    return bool(makers) and (any(made.family not in ADAPTIVE for made in makers) or bool(loop.clips))
+    return bool(makers) and (any(made.family not in (*ADAPTIVE, "*") for made in makers) or bool(loop.clips))
 
 
 def _is_divided(backward: Act, loop: TrainingLoop) -> bool:

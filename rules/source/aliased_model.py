@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
-BEST = re.compile(r"(best|saved|kept)_?\w*(model|net|network|weights)|(model|net|network)_?(best|saved)", re.IGNORECASE)
-MODEL = re.compile(r"\w*(model|net|network|classifier)", re.IGNORECASE)
+BEST = pattern(r"(best|saved|kept)_?\w*(model|net|network|weights)|(model|net|network)_?(best|saved)", re.IGNORECASE)
+MODEL = pattern(r"\w*(model|net|network|classifier)", re.IGNORECASE)
 UPDATES = ("zip", "load_state_dict")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule
 from modellint.core import edit
@@ -15,12 +15,12 @@ RESHAPES = ("view", "reshape")
 
 
 class BatchFirst(SourceRule):
-    """A recurrent layer without `batch_first=True` is given, or read as if it gave, the batch first.
+    """A recurrent layer is given, or read as if it gave, the batch first where time is, or the reverse.
 
     Why: by default the first axis is time. Given [batch, time, features] the layer runs along the batch: each sample's
         state comes from the sample before it, and `output[:, -1]` is not the last time step but all steps of the
         last sample. It raises no error, and trains badly.
-    Fix: make the layer with `batch_first=True`.
+    Fix: make the layer with `batch_first=True`; with it, the last time step is `output[:, -1]`, not `output[-1]`.
     Ignore: when the batch is always one sequence.
     Reported: https://github.com/facebookresearch/fairseq/issues/2449, https://github.com/pytorch/pytorch/issues/1538
     """
@@ -29,6 +29,17 @@ class BatchFirst(SourceRule):
     twins = ("batch-mixing",)
     words = ("LSTM(", "GRU(", "RNN(")
     bad = (
+        """
+        class Last(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.GRU(64, 64, batch_first=True)
+                self.head = nn.Linear(64, 2)
+
+            def forward(self, x):
+                out, _ = self.rnn(x)
+                return self.head(out[-1])
+        """,
         """
         class Classifier(nn.Module):
             def __init__(self):
@@ -66,6 +77,19 @@ class BatchFirst(SourceRule):
         """,
     )
     good = (
+        """
+        class Last(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.GRU(64, 64, batch_first=True)
+                self.head = nn.Linear(64, 2)
+
+            def forward(self, x):
+                out, hidden = self.rnn(x)
+                last = out[:, -1]
+                out = out.transpose(0, 1)
+                return self.head(last + out[-1] + hidden[-1])
+        """,
         """
         class Classifier(nn.Module):
             def __init__(self):
@@ -116,15 +140,18 @@ class BatchFirst(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for model in script.models:
             for layer in {layer.call: layer for layer in model.layers}.values():
-                if layer.name in RECURRENT and _is_time_first(layer):
-                    for function in script.functions:
-                        yield from self._judge(script, function, layer)
+                first = _is_batch_first(layer) if layer.name in RECURRENT else None
+                for function in script.functions if first is not None else ():
+                    judged = (
+                        self._judge_batch(script, function, layer) if first else self._judge(script, function, layer)
+                    )
+                    yield from judged
 
     def _judge(self, script: Script, function: Function, layer: Layer) -> Iterator[Diagnostic]:
         at = next((i for i, event in enumerate(function.events) if event.value is layer.call), None)
         if at is None or layer.call is None or _is_single(layer.call):
             return
-        read = next(_last_of_batch(function.events[at:], layer.call), None)
+        read = next(_read(function.events[at:], layer.call, _is_last), None)
         given = _given(function.events[:at], layer.call)
         if read is not None:
             message = f"reads the last sample of the batch, not the last time step: `{layer.path}` is not `batch_first`"
@@ -132,6 +159,15 @@ class BatchFirst(SourceRule):
         elif given is not None and "batch" in str(given.arguments[0]):
             message = f"puts the batch first, and `{layer.path}` takes the time first"
             yield self.at(given, message, certain=not _is_one(given.arguments[1]))
+
+    def _judge_batch(self, script: Script, function: Function, layer: Layer) -> Iterator[Diagnostic]:
+        at = next((i for i, event in enumerate(function.events) if event.value is layer.call), None)
+        if at is None or layer.call is None or _is_single(layer.call):
+            return
+        read = next(_read(function.events[at:], layer.call, _is_last_sample), None)
+        if read is not None:
+            message = f"reads the last sample of the batch, not the last time step: `{layer.path}` is `batch_first`"
+            yield self.at(read, message, certain=not any(map(_is_state_of_one, script.calls)))
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         return examined.mixing(run)
@@ -142,19 +178,23 @@ class BatchFirst(SourceRule):
             layer.made.location: layer.made
             for model in script.models
             for layer in model.layers
-            if layer.made is not None and layer.name in RECURRENT and f"`{layer.path}`" in finding.message
+            if layer.made is not None
+            and layer.name in RECURRENT
+            and f"`{layer.path}`" in finding.message
+            and not _is_batch_first(layer)
         }
         made = next(iter(places.values()), None)
         named = made is not None and made.argument(None, "batch_first") is not None
         return Fix((edit.add(made, "batch_first", "True"),), safe=False) if made is not None and not named else None
 
 
-def _is_time_first(layer: Layer) -> bool:
+def _is_batch_first(layer: Layer) -> bool | None:
+    """None where it cannot be read."""
     made = layer.made
     if made is None or made.unpacks:
-        return False
+        return None
     given = made.argument(RECURRENT[layer.name], "batch_first")
-    return given is None or (given.kind == "constant" and not given.constant)
+    return False if given is None else bool(given.constant) if given.kind == "constant" else None
 
 
 def _is_single(call: Value) -> bool:
@@ -174,14 +214,14 @@ def _is_one(value: Value) -> bool:
     return value.kind == "constant" and value.constant == 1
 
 
-def _last_of_batch(events: tuple[Event, ...], call: Value) -> Iterator[Value]:
-    """Items `[:, -1]` of what the call returns first, while the name that holds it is not bound anew."""
+def _read(events: tuple[Event, ...], call: Value, wanted: Callable[[Value], bool]) -> Iterator[Value]:
+    """Such items of what the call returns first, while the name that holds it is not bound anew."""
     names: set[str] = set()
     for event in events:
         if event.value is None:
             continue
         for part in event.value.within():
-            base = part.base if part.kind == "item" and _is_last(part) else None
+            base = part.base if part.kind == "item" and wanted(part) else None
             if base is not None and ((base.kind == "name" and base.name in names) or _is_output(base, call)):
                 yield part
         if event.kind == "assign":
@@ -202,6 +242,13 @@ def _is_last(item: Value) -> bool:
         return False
     whole, last = index.arguments[:2]
     return whole.kind == "unknown" and not whole.arguments and last.kind == "constant" and last.constant == -1
+
+
+def _is_last_sample(item: Value) -> bool:
+    """`[-1]`, or `[-1, :]`."""
+    index = item.arguments[0]
+    first = index.arguments[0] if index.kind == "tuple" and index.arguments else index
+    return first.kind == "constant" and first.constant == -1
 
 
 def _given(events: tuple[Event, ...], call: Value) -> Value | None:

@@ -15,6 +15,11 @@ EVALUATION = pattern(
     re.IGNORECASE,
 )
 TRAINING = pattern(r"train|(?<![a-z])tr(?![a-z])", re.IGNORECASE)
+TESTED = pattern(
+    r"(te|tst|test|testing|val|valid|validation|eval)(_?(set|data|dataset|ds))?|\w*(set|data|dataset|ds)_?(test|val|valid)",
+    re.IGNORECASE,
+)
+PARTS = frozenset({"random_split", "Subset", "SubsetRandomSampler", "train_test_split", "KFold", "StratifiedKFold"})
 SOME = ("sampler", "batch_sampler")  # a sampler may pick the part that is held out
 
 
@@ -31,8 +36,14 @@ class EvaluationOnTrainingData(SourceRule):
     """
 
     code, severity, topic = "ML172", Severity.WARNING, "data"
-    words = (("DataLoader", "train"),)
+    words = (("DataLoader", "train"), ("torchvision", "train=True"))
     bad = (
+        """
+        from torchvision import datasets
+
+        train_set = datasets.CIFAR10(root, train=True, transform=augmented)
+        test_set = datasets.CIFAR10(root, train=True, transform=plain)
+        """,
         """
         from torch.utils.data import DataLoader
 
@@ -51,6 +62,14 @@ class EvaluationOnTrainingData(SourceRule):
         """,
     )
     good = (
+        """
+        from torch.utils.data import Subset
+        from torchvision import datasets
+
+        train_set = Subset(datasets.CIFAR10(root, train=True, transform=augmented), kept)
+        val_set = datasets.CIFAR10(root, train=True, transform=plain)
+        val_set = Subset(val_set, held_out)
+        """,
         """
         from torch.utils.data import DataLoader, SubsetRandomSampler
 
@@ -87,6 +106,7 @@ class EvaluationOnTrainingData(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        yield from self._made_twice(script)
         for function in script.functions:
             bound = Counter(event.name for event in function.events if event.kind == "assign")
             for event in function.events:
@@ -98,6 +118,35 @@ class EvaluationOnTrainingData(SourceRule):
                     beside = f", and `{left}` to none" if left else ""
                     message = f"gives `{data.name}` to `{event.name}`{beside}"
                     yield self.at(event.value or data, message, certain=bool(left))
+
+    def _made_twice(self, script: Script) -> Iterator[Diagnostic]:
+        """The data set for the tests is a library's training part, like the one for training; nothing parts it."""
+        made = [(e, e.value) for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None]
+        parts = [(event, value) for event, value in made if _train(value) is True]
+        if any(_train(value) is False for _, value in made) or any(_parts(c) for c in script.calls):
+            return
+        for event, value in parts:
+            if TESTED.fullmatch(event.name.rpartition(".")[2]) and any(
+                other.name == value.name and one.name != event.name for one, other in parts
+            ):
+                yield self.at(
+                    value, f"loads the training part of `{value.method}` once more for `{event.name}`", certain=True
+                )
+
+
+def _parts(call: Value) -> bool:
+    """Whether a call takes a part of a data set."""
+    return call.method in PARTS or (call.method == "DataLoader" and any(call.argument(None, name) for name in SOME))
+
+
+def _train(value: Value) -> bool | None:
+    """Which part of a data set of torchvision is loaded, if it is one and that is written."""
+    given = (
+        value.argument(None, "train")
+        if value.kind == "call" and value.name.startswith("torchvision.datasets.")
+        else None
+    )
+    return given.constant if given is not None and isinstance(given.constant, bool) else None
 
 
 def _data(event: Event) -> Value | None:

@@ -15,6 +15,7 @@ LOADED = pattern(
     r"load_(state|weight|model|pre|ckpt|check|from)\w*|\w*pretrained\w*|\w*checkpoint\w*|copy_|re(store|sume)\w*",
     re.I,
 )
+LAYERS = pattern(r"torch\.nn\.(Sequential|Linear|LSTM|GRU|Transformer(En|De)coder)")
 PREPARES = ("to", "cuda", "cpu", "eval", "train", "parameters", "named_parameters", "print", "apply", "requires_grad_")
 
 
@@ -34,6 +35,16 @@ class FrozenFreshParameters(SourceRule):
     remedy = "unfreeze"
     words = (("requires_grad = False", "nn."), ("requires_grad=False", "parameters()"), "requires_grad_(False)")
     bad = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = models.resnet18(weights="DEFAULT"), nn.Linear(1000, 5)
+                for p in self.head.parameters():
+                    p.requires_grad = False
+
+        optimizer = torch.optim.Adam(net.parameters())
+        """,
         """
         from torchvision import models
         model = models.resnet18()
@@ -88,6 +99,17 @@ class FrozenFreshParameters(SourceRule):
         """,
     )
     good = (
+        """
+        class Net(nn.Module):
+            def __init__(self, projection):
+                super().__init__()
+                self.project, self.head = nn.Linear(64, 32, bias=False), nn.Linear(32, 10)
+                self.project.weight = nn.Parameter(projection)
+                for p in self.project.parameters():
+                    p.requires_grad = False
+
+        optimizer = torch.optim.Adam(net.parameters())
+        """,
         """
         from torchvision import models
         model = models.resnet18(weights="IMAGENET1K_V1")
@@ -179,6 +201,8 @@ class FrozenFreshParameters(SourceRule):
         owner = model.rpartition(".")[0]
         made = next((e for e in reversed(before) if e.kind == "assign" and e.name in (model, owner)), None)
         value = made.value if made is not None and made.name == model else _part(script, made, model)
+        if any(event.name.startswith((f"{model}.weight", f"{model}.data")) for event in function.events):
+            return
         fresh = _freshness(script, value) if value is not None else None
         if fresh is not None and trains and made is not None and not _is_used(before, made, made.name):
             sure = fresh and not known and made.name == model and not model.startswith("self.")
@@ -232,7 +256,7 @@ def _freshness(script: Script, made: Value) -> bool | None:
     if made.kind != "call" or made.unpacks:
         return None
     if not made.name.startswith("torchvision.models."):
-        own = made.name == "torch.nn.Sequential" or any(model.name == made.name for model in script.models)
+        own = LAYERS.fullmatch(made.name) is not None or any(model.name == made.name for model in script.models)
         return False if own else None
     given = [made.argument(0, "weights"), made.argument(0, "pretrained"), made.argument(None, "weights_backbone")]
     plain = all(v is None or (v.kind == "constant" and v.constant in (None, False)) for v in given)

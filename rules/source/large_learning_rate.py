@@ -98,10 +98,13 @@ class LargeLearningRate(SourceRule):
             limit = self._limit(made.family)
             largest = max((rate.value for rate in made.rates), default=0.0)
             if limit is not None and largest > limit and made.of_modules and "LambdaLR" not in made.schedulers:
-                yield self.at(made, f"gives {made.family} a learning rate of {largest:g}; below {limit:g} is usual")
+                yield self.at(
+                    made,
+                    f"gives {made.family.replace('*', 'the optimizer')} a learning rate of {largest:g}; below {limit:g} is usual",
+                )
 
     def _limit(self, family: str) -> float | None:
-        limits = {"SGD": self.sgd, "ASGD": self.sgd, "RMSprop": self.rmsprop, "Adagrad": self.adagrad}
+        limits = {"SGD": self.sgd, "ASGD": self.sgd, "RMSprop": self.rmsprop, "Adagrad": self.adagrad, "*": self.sgd}
         return self.adam if family in ADAM else limits.get(family)
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:

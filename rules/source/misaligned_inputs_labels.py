@@ -10,7 +10,7 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
-INPUTS = "x inputs? data images? imgs features? samples? texts? sentences? sequences? signals?".split()
+INPUTS = "xs? inputs? data images? imgs features? samples? texts? sentences? sequences? signals?".split()
 LABELS = {
     "x": ("y",), "input": ("label", "target"), "data": ("label", "labels", "target", "targets"),
     "image": ("label", "mask"), "img": ("label",), "feature": ("label", "target"), "sample": ("label", "target"),
@@ -195,7 +195,7 @@ def _labels(name: str) -> Iterator[str]:
             single = part.lower().removesuffix("s") if part.lower() not in LABELS else part.lower()
             for label in LABELS.get(single, ()):
                 plural = "s" if part.lower().endswith("s") and not label.endswith("s") else ""
-                for written in (label, label.upper() if len(label) == 1 else label + plural):
+                for written in (label + plural, label.upper() if len(label) == 1 else label):
                     yield "".join((*parts[:place], written, *parts[place + 1 :]))
 
 

@@ -107,7 +107,7 @@ class MissingOptimizerStep(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for made in script.optimizers:
             for clear in made.clears[:1] if not made.stepped else ():
-                where = f"the {made.family} of line {made.location.line}"
+                where = f"the {made.family.replace('*', 'optimizer')} of line {made.location.line}"
                 yield self.at(clear, f"clears the gradients of {where}, which never steps")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:

@@ -121,7 +121,7 @@ class OptimizerRemade(SourceRule):
 def _stateless(optimizer: Optimizer) -> bool:
     momentum = optimizer.call.argument(2, "momentum")
     plain = momentum is None or momentum.constant in (0, 0.0)
-    return optimizer.call.unpacks or (optimizer.family == STATELESS and plain) or optimizer.family == "LBFGS"
+    return optimizer.call.unpacks or (optimizer.family == STATELESS and plain) or optimizer.family in ("LBFGS", "*")
 
 
 def _numbers(optimizer: Optimizer) -> Iterator[Value]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
 from modellint.source.vocabulary import sounds_like_optimizer
 
-EPOCH = re.compile(r"\w*(epoch|step|iter|itr)\w*", re.IGNORECASE)
+EPOCH = pattern(r"\w*(epoch|step|iter|itr)\w*", re.IGNORECASE)
 
 
 class ResumeWithoutOptimizer(SourceRule):

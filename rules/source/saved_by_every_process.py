@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function
 
-GUARD = re.compile(
+GUARD = pattern(
     r"rank|main|master|primary|leader|zero|gpu|local|proc|world|dist|chief|saver|coordinator", re.IGNORECASE
 )
 # Where each process holds a part of the model, or a framework decides, all of them may have to save.
-OTHERS = re.compile(
+OTHERS = pattern(
     r"FullyShardedDataParallel|FSDP|fully_shard|deepspeed|accelerate|lightning|checkpoint_wrapper|DTensor|ZeroRedundancy"
 )
 WRAPPERS = ("DistributedDataParallel", "DDP")

@@ -23,8 +23,8 @@ TURNS = frozenset(
 )
 RESHAPES = frozenset({"view", "reshape", "flatten"})
 AVERAGES = frozenset({"mean", "sum", "float", "double", "item", "type", "cpu", "to"})
-MODELS = re.compile(r"(\w+_)?(model|net|network|classifier|mlp|cnn)")
-LOADER = re.compile(r"loader|_dl\b|\bdl\b|batches", re.IGNORECASE)
+MODELS = pattern(r"(\w+_)?(model|net|network|classifier|mlp|cnn)")
+LOADER = pattern(r"loader|_dl\b|\bdl\b|batches", re.IGNORECASE)
 NORMS = frozenset({"BatchNorm1d", "BatchNorm2d", "Flatten"})
 
 

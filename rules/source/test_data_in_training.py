@@ -9,6 +9,7 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
+JOINS = frozenset({"cat", "concat", "concatenate", "vstack", "hstack", "append"})
 FITTED = frozenset(
     "StandardScaler MinMaxScaler RobustScaler MaxAbsScaler PowerTransformer QuantileTransformer PCA TruncatedSVD "
     "SelectKBest SimpleImputer KNNImputer IterativeImputer KBinsDiscretizer".split()
@@ -36,11 +37,37 @@ class TestDataInTraining(SourceRule):
 
     code, severity, certain, topic = "ML130", Severity.WARNING, True, "data"
     words = (
+        ("train_test_split", "torch", ".std("), ("train_test_split", "torch", ".fit("),
+        *((word, "train", "test", "torch") for word in (".std(", ".fit(")),
         ("fit_transform", "torch"), (".extend(test", "train"), ("DataLoader(", "train", "+", "test"),
         *((f"{listing}(", "test", FOR_TRAINING) for listing in ("glob", "listdir", "scandir")),
         *((split, LIBRARY) for split in ("train=False", "split=\"test\"", "split='test'")),
     )  # fmt: skip
     bad = (
+        """
+        import torch
+        from sklearn.model_selection import train_test_split
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler()
+        scaler.fit(x)
+        scaled = scaler.transform(x)
+        train_x, test_x = train_test_split(scaled)
+        """,
+        """
+        import torch
+        from sklearn.model_selection import train_test_split
+
+        x = (x - x.mean(axis=0)) / x.std(axis=0)
+        train_x, test_x, train_y, test_y = train_test_split(x, y, test_size=0.2)
+        """,
+        """
+        import torch
+
+        both = torch.cat([train_x, test_x])
+        mean, std = both.mean(0), both.std(0)
+        train_x, test_x = (train_x - mean) / std, (test_x - mean) / std
+        """,
         """
         import torch
         from sklearn.model_selection import train_test_split
@@ -88,6 +115,14 @@ class TestDataInTraining(SourceRule):
         """,
     )
     good = (
+        """
+        import torch
+
+        words = np.concatenate([train_texts, test_texts])
+        print(len(words), words.mean())
+        mean, std = train_x.mean(0), train_x.std(0)
+        train_x, test_x = (train_x - mean) / std, (test_x - mean) / std
+        """,
         """
         import torch
         from sklearn.model_selection import train_test_split
@@ -148,6 +183,7 @@ class TestDataInTraining(SourceRule):
         for function in script.functions:
             yield from self._refitted(function)
             yield from self._fitted_before_split(script, function)
+            yield from self._fitted_on_both(script, function)
             yield from self._joined(function)
             yield from self._listed(function)
         yield from self._loaded(script)
@@ -173,6 +209,34 @@ class TestDataInTraining(SourceRule):
                     yield self.at(
                         call, f"fits a `{kind}` on all the data before it is split: it has seen the test part"
                     )
+            elif call is not None and event.kind == "call" and call.method == "fit" and call.arguments:
+                kind, whole = _kind(call, function, script), call.arguments[0]
+                names = {whole.name, *(e.name for e in function.events if _transforms(e, call, whole))}
+                if (
+                    kind in FITTED
+                    and whole.kind == "name"
+                    and not TRAIN.search(_last(whole))
+                    and _is_any_split(function, event, names)
+                ):
+                    yield self.at(
+                        call, f"fits a `{kind}` on all the data before it is split: it has seen the test part"
+                    )
+            elif call is not None and event.kind == "assign" and _standardised(call) and _is_split(function, event):
+                yield self.at(call, f"takes mean and deviation of all of `{event.name}` before it is split")
+
+    def _fitted_on_both(self, script: Script, function: Function) -> Iterator[Diagnostic]:
+        """Statistics of training and test data that are put together for them."""
+        both = {
+            event.name: event.value
+            for event in function.events
+            if event.kind == "assign" and _puts_together(event.value)
+        }
+        methods = {(call.method, str(call.receiver)) for call in function.calls}
+        for name, value in both.items():
+            fits = [call for call in function.calls if call.method in ("fit", "fit_transform") and call.arguments]
+            scaled = any(c.arguments[0].name == name and _kind(c, function, script) in FITTED for c in fits)
+            if value is not None and (scaled or {("mean", name), ("std", name)} <= methods):
+                yield self.at(value, f"takes the statistics of `{name}`, which holds the test data too")
 
     def _joined(self, function: Function) -> Iterator[Diagnostic]:
         for event in function.events:
@@ -217,12 +281,51 @@ def _kind(call: Value, function: Function, script: Script) -> str:
 
 def _is_split(function: Function, fitted: Event) -> bool:
     """Whether what was fitted is split at random afterwards."""
+    return _is_any_split(function, fitted, {fitted.name})
+
+
+def _is_any_split(function: Function, fitted: Event, names: set[str]) -> bool:
     splits = (call for call in function.calls if call.method == "train_test_split")
     return any(
-        part.name == fitted.name and (call.location.line or 0) > (fitted.location.line or 0)
+        part.name in names and (call.location.line or 0) > (fitted.location.line or 0)
         for call in splits
         for part in call.arguments
     )
+
+
+def _transforms(event: Event, fit: Value, whole: Value) -> bool:
+    """Whether a name is bound to all the data as the fitted object transforms it."""
+    value = event.value if event.kind == "assign" else None
+    made = value is not None and value.method == "transform" and str(value.receiver) == str(fit.receiver)
+    return made and value is not None and bool(value.arguments) and value.arguments[0].name == whole.name
+
+
+def _standardised(value: Value) -> bool:
+    """`(x - x.mean(0)) / x.std(0)`."""
+    if value.kind != "operation" or value.name != "/" or value.arguments[0].name != "-":
+        return False
+    whole, mean = value.arguments[0].arguments[0], next(iter(value.arguments[0].arguments[1:]), None)
+    parts = [*(mean.within() if mean is not None else ()), *value.arguments[1].within()]
+    taken = {part.method for part in parts if part.kind == "call" and whole.name and (_of(part) == whole.name)}
+    return {"mean", "std"} <= taken
+
+
+def _of(call: Value) -> str:
+    receiver = call.receiver
+    return (
+        call.arguments[0].name
+        if call.arguments and receiver is not None and receiver.name == "numpy"
+        else str(receiver)
+    )
+
+
+def _puts_together(value: Value | None) -> bool:
+    """Whether a call joins training and test data."""
+    if value is None or value.kind != "call" or value.method not in JOINS or not value.arguments:
+        return False
+    names = [_last(part) for part in value.arguments[0].arguments]
+    trained = any(TRAIN.search(name) and not TEST.search(name) for name in names)
+    return trained and any(TEST.search(name) and not TRAIN.search(name) for name in names)
 
 
 def _joined(event: Event) -> tuple[str, ...] | None:

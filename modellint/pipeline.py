@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import elsewhere
 from .core import own, registry, suite, suppress
 from .core.config import Settings
-from .core.diagnostic import Diagnostic, Location, Passed, Report, Severity, Unchecked, Verdict
+from .core.diagnostic import Diagnostic, Location, Passed, Problem, Report, Severity, Unchecked, Verdict
 from .core.errors import UsageError
 from .core.plain import from_plain, to_plain
 from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
@@ -113,8 +113,7 @@ def read(
 def suspicions(scripts: Iterable[Script], rules: Sequence[Rule]) -> Iterator[Found]:
     """What the rules that read source say of the scripts."""
     for script in scripts:
-        if script.problem is not None:
-            yield unreadable(script)
+        yield from (unreadable(problem) for problem in (script.problem, *script.broken) if problem is not None)
         for rule in readers(rules):
             for found in guarded(rule, rule.suspect, script):
                 yield from fixable(rule, found, script) if isinstance(found, Diagnostic) else (found,)
@@ -168,16 +167,15 @@ def guarded(rule: Rule, check: Callable[[Facts], Iterable[Found]], facts: Facts)
         yield Unchecked(rule.summary(), f"the rule {rule.name} failed: {type(error).__name__}: {error}", rule.name)
 
 
-def unreadable(script: Script) -> Diagnostic:
-    assert script.problem is not None
+def unreadable(problem: Problem) -> Diagnostic:
     return Diagnostic(
         rule="unreadable-file",
         code="ML000",
         severity=Severity.ERROR,
-        message=script.problem.message,
-        location=script.problem.location,
+        message=problem.message,
+        location=problem.location,
         verdict=Verdict.CERTAIN,
-        help="The file cannot be parsed, so nothing in it was checked.",
+        help="The file (of a notebook: the cell) cannot be parsed, so nothing in it was checked.",
     )
 
 

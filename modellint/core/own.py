@@ -7,7 +7,7 @@ from .rule import Rule
 
 
 class UnreadableFile(Rule):
-    """The file cannot be read or parsed, so nothing in it was checked.
+    """The file (of a notebook: the cell) cannot be read or parsed, so nothing in it was checked.
 
     Why: a script that Python cannot parse does not run, and whatever else is wrong in it stays unseen.
     Fix: mend the syntax or the encoding that the message names.

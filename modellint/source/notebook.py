@@ -46,7 +46,16 @@ def script(data: bytes) -> bytes:
 
     Raises ValueError for what is no notebook.
     """
-    return "\n".join(_masked(cell.text) for cell in cells(data)).encode("utf-8", "surrogatepass")
+    return together(text for _, text in parts(data))
+
+
+def together(texts: Iterable[str]) -> bytes:
+    return "\n".join(texts).encode("utf-8", "surrogatepass")
+
+
+def parts(data: bytes) -> Iterator[tuple[Cell, str]]:
+    """The code cells, each with what of it is Python."""
+    yield from ((cell, _masked(cell.text)) for cell in cells(data))
 
 
 def cells(data: bytes) -> Iterator[Cell]:

@@ -9,7 +9,8 @@ import io
 import os
 import tokenize
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -67,9 +68,23 @@ def _load(path: Path, data: Callable[[Path], bytes], words: Words | None = None)
 
 def _of_notebook(path: str, data: bytes) -> Script:
     try:
-        return _parsed(path, notebook.script(data))
+        parts = list(notebook.parts(data))
     except ValueError as error:
         return Script(path, problem=Problem(f"cannot be read as a notebook: {error}", Location(path)))
+    whole = _parsed(path, notebook.together(text for _, text in parts))
+    return whole if whole.problem is None else _without_broken(whole, parts)
+
+
+def _without_broken(whole: Script, parts: Sequence[tuple[notebook.Cell, str]]) -> Script:
+    """The notebook without the cells that cannot be parsed; as it is where none of them can."""
+    read = [(cell, text, _parsed(whole.path, notebook.together([text])).problem) for cell, text in parts]
+    kept = _parsed(whole.path, notebook.together("\n" * text.count("\n") if bad else text for _, text, bad in read))
+    broken = [_moved(bad, cell.first - 1) for cell, _, bad in read if bad]
+    return replace(kept, broken=tuple(broken)) if kept.problem is None and len(broken) < len(parts) else whole
+
+
+def _moved(problem: Problem, lines: int) -> Problem:
+    return replace(problem, location=replace(problem.location, line=(problem.location.line or 1) + lines))
 
 
 def shown_path(path: Path) -> str:

@@ -18,6 +18,7 @@ class Script:
 
     path: str
     problem: Problem | None = None  # the file cannot be read or parsed: there are no facts
+    broken: tuple[Problem, ...] = ()  # cells of a notebook that cannot be parsed: there are facts of the others
     imports: Mapping[str, str] = field(default_factory=dict)  # local name -> full name
     functions: tuple[Function, ...] = ()  # the module's own body first
     classes: tuple[Class, ...] = ()

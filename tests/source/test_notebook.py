@@ -74,6 +74,21 @@ def test_a_finding_is_placed_and_quoted_in_its_cell(tmp_path: Path) -> None:
     assert "  5 |     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # here" in checked(tmp_path)
 
 
+def test_a_broken_cell_is_named_and_the_others_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "train.ipynb").write_bytes(written(TRAINING[0], "x = 1\nfor x in:\n  pass", TRAINING[1]))
+    found = checked(tmp_path, "--output-format", "concise").splitlines()
+    assert [line.partition(" ")[0] for line in found] == ["train.ipynb:cell", "train.ipynb:cell"]
+    assert found[0].startswith("train.ipynb:cell 2:2:9: error[ML000 ")
+    assert found[1].startswith("train.ipynb:cell 3:5:5: error[ML104 ")
+
+
+def test_a_notebook_of_broken_cells_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "train.ipynb").write_bytes(written("for x in:", "clip_grad_norm_((net.parameters(), 1)"))
+    found = checked(tmp_path, "--output-format", "concise").splitlines()
+    assert len(found) == 1
+    assert found[0].startswith("train.ipynb:cell 1:1:9: error[ML000 ")
+
+
 def test_a_comment_in_a_cell_silences(tmp_path: Path) -> None:
     silenced = [text.replace("# here", "# modellint: ignore[ML104] here") for text in TRAINING]
     (tmp_path / "train.ipynb").write_bytes(written(*silenced))

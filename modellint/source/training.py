@@ -12,6 +12,7 @@ from .facts import Act, TrainingLoop
 from .place import block_of, function_of
 from .project import Project, module_name
 from .relevance import Relevance
+from .script import Script
 from .trace import Tracer
 
 
@@ -23,6 +24,7 @@ class Trace:
     acts: tuple[Act, ...]
     location: Location
     trains: bool = True  # False: it comes to evaluations only
+    repeated: bool = False  # an engine calls it for every batch
 
 
 def trained(relevance: Relevance) -> Mapping[str, str]:
@@ -36,25 +38,35 @@ def traces(tracer: Tracer) -> Iterator[Trace]:
     """Of the functions that come to a training step or an evaluation."""
     resolver = tracer.resolver
     for script in (*resolver.project.given, *resolver.project.callers):
+        updates = set(_updates(script))
         for function in script.functions:
             if function.kind in ("function", "module") and tracer.relevance.runs(function, script):
                 frame = resolver.frame(script, function)
                 if function.kind == "module" or next(resolver.callers.of(frame), None) is None:
                     trains = tracer.relevance.trains(function, script)
-                    yield Trace(function.name, tracer.trace(frame), function.location, trains)
+                    repeated = function.name.rpartition(".")[2] in updates
+                    yield Trace(function.name, tracer.trace(frame), function.location, trains, repeated)
+
+
+def _updates(script: Script) -> Iterator[str]:
+    """The functions that ignite's engines of the file call for every batch."""
+    if any(full.partition(".")[0] == "ignite" for full in script.imports.values()):
+        engines = (call for call in script.calls if call.method == "Engine" and call.arguments)
+        yield from (call.arguments[0].method for call in engines)
 
 
 def training_loops(traced: Iterable[Trace], project: Project) -> Iterator[TrainingLoop]:
     """The loops of all scripts, each once, entered from where their functions are called."""
     seen: set[tuple[str | None, int | None]] = set()
     for trace in (trace for trace in traced if trace.trains):
-        for loop in _loops(trace.acts, project, trace.function, trace.location):
+        for loop in _loops(trace, project):
             if (loop.location.path, loop.location.line) not in seen:
                 seen.add((loop.location.path, loop.location.line))
                 yield loop
 
 
-def _loops(acts: Sequence[Act], project: Project, function: str, location: Location) -> Iterator[TrainingLoop]:
+def _loops(trace: Trace, project: Project) -> Iterator[TrainingLoop]:
+    acts = trace.acts
     innermost = dict.fromkeys(act.loops for act in acts if act.kind == "step")
     for loops in innermost:
         inside = tuple(replace(act, loops=act.loops[len(loops) :]) for act in acts if act.loops[: len(loops)] == loops)
@@ -72,7 +84,7 @@ def _loops(acts: Sequence[Act], project: Project, function: str, location: Locat
                 places=tuple(block.location for block in blocks),
             )
         else:
-            yield TrainingLoop(inside, function, whole=False, location=location)
+            yield TrainingLoop(inside, trace.function, whole=trace.repeated, location=trace.location)
 
 
 def _ahead(acts: Sequence[Act], loops: tuple[str, ...]) -> Iterator[Act]:

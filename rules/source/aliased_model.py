@@ -26,7 +26,7 @@ class AliasedModel(SourceRule):
 
     code, severity, certain, topic = "ML169", Severity.ERROR, True, "evaluation"
     words = (
-        *((word, "= " + name) for word in ("best", "BEST") for name in ("model", "net", "self.model", "self.net")),
+        *((name, "torch") for name in ("best_model", "best_net", "model_best", "net_best", "saved_model")),
         *((".parameters(), ", "zip("), ("load_state_dict(", ".state_dict())")),
     )  # fmt: skip
     bad = (

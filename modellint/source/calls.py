@@ -64,6 +64,8 @@ class Calls:
             return Callee(f"{value.arguments[0].name}.{self._attribute(target)}")
         if value.kind == "call":
             return self._object(target)
+        if value.name == "self" and target.frame.method is not None:
+            return self._itself(target)
         return Callee(value.name if value.kind in ("name", "attribute") else "")
 
     def _attribute(self, target: Source) -> str:
@@ -98,6 +100,18 @@ class Calls:
                         return Callee(callee.name, member.frame.script, function, None, made, member.frame, made)
             return Callee(callee.name, made=made)
         return Callee("", made=made)
+
+    def _itself(self, target: Source) -> Callee:
+        """`self(x)` in a method of a module."""
+        method = target.frame.method
+        for member in (
+            m for name in ("__call__", "forward") for m in self.resolver.members.of_self(target.frame, name)
+        ):
+            function = self.resolver.project.function(member.frame.script, member.value.name)
+            if function is not None:
+                receiver = method.receiver if method is not None else None
+                return Callee(member.value.name, member.frame.script, function, None, receiver, member.frame)
+        return Callee("self")
 
     def _called_on(self, source: Source) -> Source | None:
         receiver = source.value.receiver

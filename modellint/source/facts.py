@@ -98,6 +98,11 @@ class Act:
         return any(within(a, b) or within(b, a) for a in self.parameters for b in parameters)
 
 
+def path_of(subject: str) -> str:
+    """The file in which an object is made that is called after that place; some other text for a name."""
+    return subject.rpartition(">")[2].rsplit(":", 2)[0]
+
+
 def within(part: str, whole: str) -> bool:
     """Modules are called after the module in which they are made, or whose attribute they are."""
     return part == whole or part.startswith((f"{whole}>", f"{whole}."))
@@ -264,6 +269,7 @@ class Optimizer:
     held: tuple[str, ...] = ()  # the modules whose parameters it is given, by where they are made; none: not known
     replaced: tuple[Value, ...] = ()  # layers with weights that are put into these modules later
     twice: str = ""  # a module whose parameters it is given twice
+    looped: bool = False  # a training loop of the project steps it
 
     @property
     def location(self) -> Location:

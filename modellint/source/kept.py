@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .code import Function, Value
 from .facts import Act
 from .lineage import Lineage
@@ -26,9 +28,23 @@ class Kept:
             loaders = self.resolver.of(source.of(call.arguments[0].arguments[0]))
             return Act("first", call, tuple(made.place for made in loaders))
         store, _, method = call.name.rpartition(".")
-        if method not in STORES or not store or len(call.arguments) != 1:
-            return None
-        return self._keeps(source, call.arguments[0], store)
+        if method in STORES and store and len(call.arguments) == 1:
+            return self._keeps(source, call.arguments[0], store)
+        return self._sums(source, store) if store and call.arguments else None
+
+    def _sums(self, source: Source, name: str) -> Act | None:
+        """A method of the project that adds what it is given to a sum of its object, whatever that is: `meter.update(loss)`."""
+        function, at = source.frame.function, source.at or 0
+        for callee in self.resolver.calls.callees(source)[:1]:
+            place = _sum(callee.function) if callee.function is not None and callee.made is None else None
+            entered = self.resolver.calls.enter(callee, source) if place is not None else None
+            kept = self.event(entered, place) if entered is not None and place is not None else None
+            if kept is not None:
+                around = _loops(function, at)
+                begins = _begins(function, at, name, around)
+                anew = "".join(loop_id(source.frame, block) for block in begins or ())
+                return replace(kept, call=source.value, subjects=(name,), anew=anew) if begins != around[:1] else None
+        return None
 
     def event(self, frame: Frame, at: int) -> Act | None:
         """A sum that goes on, or a state that a model is given and gives back."""
@@ -69,6 +85,16 @@ class Kept:
             c.name.startswith("torch.nn.") or (c.script and "detach" not in c.script.attributes) for c in callees
         )
         return True if callees and known else None
+
+
+def _sum(method: Function) -> int | None:
+    """The event that adds a parameter to an attribute of the object as it is: nothing binds it anew or asks what it is."""
+    names = {parameter.name for parameter in method.parameters}
+    bound = {event.name for event in method.events if event.kind in ("assign", "augment")}
+    if names & bound or len(method.blocks) > 1 or method.decorators:
+        return None
+    sums = (i for i, event in enumerate(method.events) if event.kind == "augment" and event.name.startswith("self."))
+    return next(sums, None)
 
 
 def _loops(function: Function, at: int) -> list[int]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from .evaluation import Evaluations
-from .facts import Evaluation, TrainingLoop
+from .facts import Evaluation, Loss, Optimizer, TrainingLoop, path_of
 from .loaders import Loaders
 from .losses import Losses
 from .models import Models
@@ -65,15 +65,46 @@ class _Facts:
         self.optimizers = Optimizers(resolver, self.models)
         self.losses = Losses(resolver)
         self.loaders = Loaders(resolver, loops)
+        self._made: dict[int, tuple[Optimizer, ...]] = {}
+        self._called: dict[int, tuple[Loss, ...]] = {}
 
     def added(self, script: Script) -> Script:
         self.resolver.forget()
+        loops = tuple([loop for loop in self.loops if loop.location.path == script.path])
         return replace(
             script,
-            training_loops=tuple(loop for loop in self.loops if loop.location.path == script.path),
+            training_loops=loops,
             evaluations=tuple(found for found in self.evaluations if found.location.path == script.path),
             models=tuple(self.models.of(script)),
-            optimizers=tuple(self.optimizers.of(script)),
-            losses=tuple(self.losses.of(script)),
+            optimizers=self._optimizers(script),
+            trainers=tuple(self._trainers(loops)),
+            losses=self._losses(script),
+            objectives=tuple(self._objectives(loops)),
             loaders=tuple(self.loaders.of(script)),
         )
+
+    def _optimizers(self, script: Script) -> tuple[Optimizer, ...]:
+        if id(script) not in self._made:
+            steps = [step for loop in self.loops for step in loop.steps]
+            found = self.optimizers.of(script)
+            self._made[id(script)] = tuple([replace(o, looped=any(map(o.made, steps))) for o in found])
+        return self._made[id(script)]
+
+    def _losses(self, script: Script) -> tuple[Loss, ...]:
+        if id(script) not in self._called:
+            self._called[id(script)] = tuple(self.losses.of(script))
+        return self._called[id(script)]
+
+    def _trainers(self, loops: Iterable[TrainingLoop]) -> Iterator[Optimizer]:
+        steps = [step for loop in loops for step in loop.steps]
+        paths: set[str | None] = {path_of(subject) for step in steps for subject in step.subjects}
+        for script in self._scripts(paths):
+            yield from (made for made in self._optimizers(script) if any(map(made.made, steps)))
+
+    def _objectives(self, loops: Iterable[TrainingLoop]) -> Iterator[Loss]:
+        values = [part.value for loop in loops for act in loop.of("backward") for part in act.summands]
+        for script in self._scripts({value.location.path for value in values}):
+            yield from (loss for loss in self._losses(script) if any(loss.call is value for value in values))
+
+    def _scripts(self, paths: Collection[str | None]) -> Iterator[Script]:
+        return (script for script in self.resolver.project.scripts if script.path in paths)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .code import Class, Function
+from .code import Class, Function, Value
 from .items import CONTAINERS
 from .scope import Frame, Source
 from .script import Script
@@ -28,7 +28,7 @@ class Members:
         if value.kind == "call" and value.name == "super":
             return list(self._inherited(base.frame, name))
         if value.kind == "call":
-            found = [part for owner, class_ in self.classes(base) for part in self.member(owner, class_, name, base)]
+            found = [part for owner, class_ in self.classes(base) for part in self._part(owner, class_, name, base)]
             if base.value.name in CONTAINERS:
                 found = [part for item in self.resolver.items.all(base, name) for part in self.resolver.of(item)]
             return found or self.resolver.configuration.of(base, name)
@@ -46,11 +46,32 @@ class Members:
             return self.of(method.receiver, name)
         return list(self.member(method.script, class_, name, None))
 
+    def saved(self, frame: Frame, name: str) -> list[Source]:
+        """`self.hparams.name` of a LightningModule: what `__init__` was given by that name."""
+        method = frame.method
+        init = self.resolver.project.function(method.script, f"{method.function.owner}.__init__") if method else None
+        if method is None or init is None or not any(parameter.name == name for parameter in init.parameters):
+            return []
+        return self.resolver.sources(Value("name", name), self.method(method.script, init, method.receiver))
+
     def classes(self, made: Source) -> Iterator[tuple[Script, Class]]:
         """The project's classes that a call makes an object of."""
         for callee in self.resolver.calls.callees(made):
             if callee.class_ is not None and callee.script is not None:
                 yield callee.script, callee.class_
+
+    def _part(self, script: Script, class_: Class, name: str, made: Source) -> Iterator[Source]:
+        """An attribute of an object: of a dataclass and its like what the call gave by that name."""
+        given = made.value.argument(None, name)
+        if given is not None and next(self._constructors(script, class_), None) is None:
+            yield from self.resolver.of(made.of(given))
+        else:
+            yield from self.member(script, class_, name, made)
+
+    def _constructors(self, script: Script, class_: Class) -> Iterator[Function]:
+        own = self.resolver.project.function(script, f"{class_.name}.__init__")
+        yield from (own,) if own is not None else ()
+        yield from (found for other, base in self.bases(script, class_) for found in self._constructors(other, base))
 
     def member(self, script: Script, class_: Class, name: str, receiver: Source | None) -> Iterator[Source]:
         """The values that an attribute is given by the class's own methods, else by those of its bases."""

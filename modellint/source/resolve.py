@@ -123,6 +123,8 @@ class Resolver:
         head, _, attribute = name.rpartition(".")
         if not found and head == "self":
             found = self.members.of_self(frame, attribute)
+        elif not found and head == "self.hparams":
+            found = self.members.saved(frame, attribute)
         elif not found and head.strip("."):
             bases = self.of(source.of(replace(source.value, name=head)))
             found = [part for base in bases if base.value.name != head for part in self.members.of(base, attribute)]

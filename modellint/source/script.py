@@ -27,7 +27,9 @@ class Script:
     training_loops: tuple[TrainingLoop, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     optimizers: tuple[Optimizer, ...] = ()
+    trainers: tuple[Optimizer, ...] = ()  # those that its training loops step, made here or in another file
     losses: tuple[Loss, ...] = ()
+    objectives: tuple[Loss, ...] = ()  # those that its training loops minimise, called here or in another file
     models: tuple[Model, ...] = ()
     options: tuple[Option, ...] = ()
     loaders: tuple[Loader, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.measure.statistics import median
+from modellint.source.code import Value
 from modellint.source.facts import Act, Optimizer, TrainingLoop
 
 ADAPTIVE = (
@@ -75,6 +76,17 @@ class AccumulationScale(SourceRule):
                     if (i + 1) % self.every == 0 or i + 1 == len(loader):
                         self.update()
         """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for i, (x, y, box) in enumerate(loader):
+            scores, corners = model(x)
+            loss = F.cross_entropy(scores, y) + 0.5 * F.smooth_l1_loss(corners, box)
+            scaler.scale(loss).backward()
+            if (i + 1) % 4 == 0:
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad()
+        """,
     )
     good = (
         """
@@ -125,19 +137,12 @@ class AccumulationScale(SourceRule):
     not_confirmed_by = _run(0.25)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        losses = {loss.call: loss.settings for loss in script.losses}
+        losses = {loss.call: loss.settings for loss in script.objectives}
         for loop in script.training_loops:
             for step in loop.steps:
-                makers = [made for made in script.optimizers if made.made(step)]
+                makers = [made for made in script.trainers if made.made(step)]
                 for backward in _added(loop, step) if _sees_scale(loop, makers) else ():
-                    start = next((o for o in backward.origins if o.method != "scale"), None)
-                    known = start is not None and (start in losses or any(start is m.call for m in loop.of("model")))
-                    reduction = losses[start].argument(None, "reduction") if start in losses else None
-                    if (
-                        known
-                        and not _is_divided(backward, loop)
-                        and (reduction is None or reduction.constant == "mean")
-                    ):
+                    if _is_mean(backward, losses, loop) and not _is_divided(backward, loop):
                         yield self.at(backward, "adds up the gradients of several batches and not their mean")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
@@ -169,6 +174,17 @@ def _added(loop: TrainingLoop, step: Act) -> Iterator[Act]:
             yield act
 
 
+def _is_mean(backward: Act, losses: dict[Value, Value], loop: TrainingLoop) -> bool:
+    """Whether it starts from the mean loss of a batch, a sum of such, or the loss that a model itself computes."""
+    start = next((o for o in backward.origins if o.method != "scale"), None)
+    parts = [part.value for part in backward.summands]
+    if not parts or any(part not in losses for part in parts):
+        parts = [start] if start in losses else []
+    reductions = [losses[part].argument(None, "reduction") for part in parts]
+    known = bool(parts) or any(start is model.call for model in loop.of("model"))
+    return known and all(reduction is None or reduction.constant == "mean" for reduction in reductions)
+
+
 def _is_owned(loop: TrainingLoop) -> bool:
     return any(act.owner or act.kind == "unknown" for act in loop.acts)
 
@@ -178,7 +194,14 @@ def _sees_scale(loop: TrainingLoop, makers: list[Optimizer]) -> bool:
 
 
 def _is_divided(backward: Act, loop: TrainingLoop) -> bool:
-    """Whether something is divided within the loop: what made the data before it does not scale the loss."""
+    """Whether the whole loss is divided within the loop: what made the data before it does not scale the loss, nor does
+    the weight of one of its summands."""
     start, end = loop.location.line or 0, backward.location.line or 0
     within = (o for o in backward.origins if start <= (o.location.line or 0) <= end)
-    return any(origin.name in DIVIDES or origin.method in DIVIDES for origin in within)
+    divisions = (o for o in within if o.name in DIVIDES or o.method in DIVIDES)
+    return not all(_weighs_one(division, backward) for division in divisions)
+
+
+def _weighs_one(factor: Value, backward: Act) -> bool:
+    inside = [any(value is part.value for value in factor.within()) for part in backward.summands]
+    return any(inside) and not all(inside)

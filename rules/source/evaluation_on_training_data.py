@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -20,6 +21,7 @@ TESTED = pattern(
     re.IGNORECASE,
 )
 PARTS = frozenset({"random_split", "Subset", "SubsetRandomSampler", "train_test_split", "KFold", "StratifiedKFold"})
+HOOKS = ("val_dataloader", "test_dataloader")
 SOME = ("sampler", "batch_sampler")  # a sampler may pick the part that is held out
 
 
@@ -36,7 +38,7 @@ class EvaluationOnTrainingData(SourceRule):
     """
 
     code, severity, topic = "ML172", Severity.WARNING, "data"
-    words = (("DataLoader", "train"), ("torchvision", "train=True"))
+    words = (("DataLoader", "train"), ("torchvision", "train=True"), ("Trainer(", "eval_dataset"))
     bad = (
         """
         from torchvision import datasets
@@ -59,6 +61,27 @@ class EvaluationOnTrainingData(SourceRule):
                 self.train_set = Speech(files, "train")
                 self.train_loader = torch.utils.data.DataLoader(self.train_set, batch_size=8, shuffle=True)
                 self.loader_test = torch.utils.data.DataLoader(dataset=self.train_set, batch_size=8)
+        """,
+        """
+        from torch.utils.data import DataLoader, random_split
+
+        def loaders(data):
+            train, val = random_split(data, [800, 200])
+            return DataLoader(train, batch_size=8, shuffle=True), DataLoader(train, batch_size=8)
+        """,
+        """
+        class Data(L.LightningDataModule):
+            def setup(self, stage):
+                self.train, self.val = TensorDataset(x[:500], y[:500]), TensorDataset(x[500:], y[500:])
+
+            def train_dataloader(self):
+                return DataLoader(self.train, batch_size=32, shuffle=True)
+
+            def val_dataloader(self):
+                return DataLoader(self.train, batch_size=32)
+        """,
+        """
+        trainer = transformers.Trainer(model=model, args=args, train_dataset=data["train"], eval_dataset=data["train"])
         """,
     )
     good = (
@@ -90,6 +113,27 @@ class EvaluationOnTrainingData(SourceRule):
         latest_loader = DataLoader(train, batch_size=100)
         """,
         """
+        from torch.utils.data import DataLoader, random_split
+
+        def loaders(data):
+            train, val = random_split(data, [800, 200])
+            check(val)
+            return DataLoader(train, batch_size=8, shuffle=True), DataLoader(train, batch_size=8)
+        """,
+        """
+        class Data(L.LightningDataModule):
+            def setup(self, stage):
+                self.train, self.val = TensorDataset(x[:500], y[:500]), TensorDataset(x[500:], y[500:])
+
+            def train_dataloader(self):
+                return DataLoader(self.train, batch_size=32, shuffle=True)
+
+            def val_dataloader(self):
+                return DataLoader(self.val, batch_size=32)
+
+        trainer = transformers.Trainer(model, args, train_dataset=data["train"], eval_dataset=data["validation"])
+        """,
+        """
         from torch.utils.data import DataLoader
 
         train_val_set = Images(root, "trainval")
@@ -114,10 +158,40 @@ class EvaluationOnTrainingData(SourceRule):
                 if bound[event.name] > 1:  # a second loader of that name has another purpose
                     continue
                 if data is not None and _is(EVALUATION, TRAINING, event.name) and _is(TRAINING, EVALUATION, data.name):
-                    left = next(_unused(function, data), "")
+                    left = next(_unused(data, (function,)), "")
                     beside = f", and `{left}` to none" if left else ""
                     message = f"gives `{data.name}` to `{event.name}`{beside}"
                     yield self.at(event.value or data, message, certain=bool(left))
+                elif event.kind == "return" and event.value is not None:
+                    yield from self._twice(function, event.value)
+                    yield from self._hooked(script, function, event.value)
+        for call in script.calls:
+            yield from self._trainer(call)
+
+    def _twice(self, function: Function, returned: Value) -> Iterator[Diagnostic]:
+        """Of loaders that are returned together, the second one over the same data, where what is held out gets none."""
+        seen = set[str]()
+        for data in map(_given, returned.arguments if returned.kind == "tuple" else ()):
+            if data is not None and data.name in seen and _is(TRAINING, EVALUATION, data.name):
+                for left in islice(_unused(data, (function,)), 1):
+                    yield self.at(data, f"gives `{data.name}` to a second loader, and `{left}` to none", certain=True)
+            seen |= {data.name} if data is not None else set()
+
+    def _hooked(self, script: Script, function: Function, loader: Value) -> Iterator[Diagnostic]:
+        """What a `val_dataloader()` of Lightning returns."""
+        data, name = _given(loader), function.name.rpartition(".")[2]
+        if data is not None and function.owner and name in HOOKS and _is(TRAINING, EVALUATION, data.name):
+            methods = (other for other in script.functions if other.owner == function.owner)
+            left = next(_unused(data, methods), "")
+            beside = f", and `{left}` to none" if left else ""
+            yield self.at(loader, f"gives `{data.name}` to `{name}()`{beside}", certain=bool(left))
+
+    def _trainer(self, call: Value) -> Iterator[Diagnostic]:
+        """A Trainer of transformers that is told one data set twice."""
+        learned, judged = call.argument(None, "train_dataset"), call.argument(None, "eval_dataset")
+        same = learned is not None and learned.kind != "constant" and str(learned) == str(judged)
+        if same and call.method.endswith("Trainer"):
+            yield self.at(call, f"trains on `{learned}` and evaluates on it", certain=False)
 
     def _made_twice(self, script: Script) -> Iterator[Diagnostic]:
         """The data set for the tests is a library's training part, like the one for training; nothing parts it."""
@@ -150,9 +224,13 @@ def _train(value: Value) -> bool | None:
 
 
 def _data(event: Event) -> Value | None:
-    """What a loader that is bound to a name is given, if it is a name, all of it."""
-    call = event.value
-    if event.kind != "assign" or call is None or call.method != "DataLoader" or call.unpacks:
+    """What a loader that is bound to a name is given."""
+    return _given(event.value) if event.kind == "assign" and event.value is not None else None
+
+
+def _given(call: Value) -> Value | None:
+    """What a loader is given, if it is a name, all of it."""
+    if call.method != "DataLoader" or call.unpacks:
         return None
     given = call.argument(0, "dataset")
     named = given is not None and given.kind in ("name", "attribute") and not any(call.argument(None, n) for n in SOME)
@@ -164,11 +242,12 @@ def _is(one: re.Pattern[str], other: re.Pattern[str], name: str) -> bool:
     return one.search(last) is not None and other.search(last) is None
 
 
-def _unused(function: Function, training: Value) -> Iterator[str]:
+def _unused(training: Value, functions: Iterable[Function]) -> Iterator[str]:
     """The data sets for the evaluation that are made as the one for the training is, and that nothing is given."""
-    makers = {maker for event in function.events if event.name == training.name and (maker := _maker(event))}
-    made = [event.name for event in function.events if _maker(event) in makers]
-    used = {part.name for e in function.events if e.value is not None for part in e.value.within()}
+    events = [event for function in functions for event in function.events]
+    makers = {maker for event in events if event.name == training.name and (maker := _maker(event))}
+    made = [event.name for event in events if _maker(event) in makers]
+    used = {part.name for e in events if e.value is not None for part in e.value.within()}
     used |= {name.rpartition(".")[0] for name in used}
     yield from (name for name in made if _is(EVALUATION, TRAINING, name) and name not in used)
 

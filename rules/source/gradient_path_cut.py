@@ -321,4 +321,4 @@ def _reaching(loop: TrainingLoop) -> Iterator[Act]:
 
 
 def _is_loss(script: Script, value: Value) -> bool:
-    return any(loss.call is value for loss in script.losses)
+    return any(loss.call is value for loss in script.objectives)

@@ -167,7 +167,7 @@ class HiddenStateNotDetached(SourceRule):
                     message = f"feeds `{act.subjects[0]}` back with its graph from step to step"
                     yield self.at(act, message, certain=act.recorded is True)
             for step in loop.steps:
-                models = (model for made in script.optimizers if made.made(step) for model in made.models)
+                models = (model for made in script.trainers if made.made(step) for model in made.models)
                 for model in {model.name: model for model in models if model.carried and loop.whole}.values():
                     if any(backward.loops == step.loops for backward in loop.of("backward")):
                         yield self.at(

@@ -68,6 +68,23 @@ class LossKeepsGraph(SourceRule):
             optimizer.step()
             total += loss
         """,
+        """
+        class Meter:
+            def __init__(self):
+                self.sum, self.count = 0, 0
+
+            def update(self, value, n=1):
+                self.sum += value * n
+                self.count += n
+
+        meter = Meter()
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            meter.update(loss, len(x))
+        """,
     )
     good = (
         """
@@ -80,6 +97,28 @@ class LossKeepsGraph(SourceRule):
             total += loss.item() * x.size(0)
             losses.append(float(loss))
             losses.append(loss.detach().cpu())
+        """,
+        """
+        class Meter:
+            def __init__(self):
+                self.sum, self.kept = 0, 0
+
+            def update(self, value):
+                self.sum += value.item()
+
+            def add(self, value):
+                if torch.is_tensor(value):
+                    value = value.item()
+                self.kept += value
+
+        meter = Meter()
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            meter.update(loss)
+            meter.add(loss)
         """,
         """
         for batch in loader:  # the sum is what backward() starts from

@@ -245,7 +245,7 @@ class LossSign(SourceRule):
                     yield from self._judge(script, loop, act)
 
     def _judge(self, script: Script, loop: TrainingLoop, act: Act) -> Iterator[Diagnostic]:
-        optimizer = next((o for o in script.optimizers if o.made(loop.steps[0])), None)
+        optimizer = next((o for o in script.trainers if o.made(loop.steps[0])), None)
         raises = optimizer is not None and _maximises(optimizer)
         signs = {_sign(script, part) * (-1 if raises else 1) for part in act.summands}
         labels = all(part.likelihood for part in act.summands)
@@ -308,4 +308,4 @@ def _sign(script: Script, part: Summand) -> int:
 
 
 def _loss(script: Script, value: Value) -> bool:
-    return any(loss.call is value and loss.certain and MINIMISED.fullmatch(loss.kind) for loss in script.losses)
+    return any(loss.call is value and loss.certain and MINIMISED.fullmatch(loss.kind) for loss in script.objectives)

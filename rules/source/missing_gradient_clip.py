@@ -177,7 +177,7 @@ class MissingGradientClip(SourceRule):
 
     def _prone(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
         for step in {step.subjects: step for step in loop.steps}.values():
-            made = (made for made in script.optimizers if made.made(step) and made.family != "LBFGS")
+            made = (made for made in script.trainers if made.made(step) and made.family != "LBFGS")
             models = (model for optimizer in made for model in optimizer.models)
             reason = next((reason for model in models if (reason := self._reason(model))), None)
             if reason:

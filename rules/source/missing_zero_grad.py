@@ -60,6 +60,14 @@ class MissingZeroGrad(SourceRule):
             while True:
                 update(criterion, *next(batches), sgd)
         """,
+        """
+        accelerator = Accelerator()
+        model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+        for x, y in loader:
+            accelerator.backward(F.cross_entropy(model(x), y))
+            accelerator.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        """,
     )
     fixed = (
         """
@@ -92,6 +100,13 @@ class MissingZeroGrad(SourceRule):
         """,
     )
     good = (
+        """
+        engine, _, loader, _ = deepspeed.initialize(model=model, config=config)
+        for x, y in loader:  # its step() clears
+            loss = engine(x, y)
+            engine.backward(loss)
+            engine.step()
+        """,
         """
         for x, y in loader:
             optimizer.zero_grad(set_to_none=True)
@@ -207,7 +222,9 @@ class MissingZeroGrad(SourceRule):
 
     def _uncleared(self, loop: TrainingLoop, fresh: Sequence[Optimizer]) -> Iterator[Diagnostic]:
         for step in {step.subjects: step for step in loop.steps}.values():
-            if any(act.owner or _clears(act, step) for act in loop.acts) or any(made.made(step) for made in fresh):
+            if any(_may_clear(act) or _clears(act, step) for act in loop.acts) or any(
+                made.made(step) for made in fresh
+            ):
                 continue
             if any(_clears(act, step) for act in loop.outer):
                 message = "clears the gradients of the optimizer only outside the loop in which it steps"
@@ -248,6 +265,11 @@ def _is_inside(place: Location, loop: Location) -> bool:
     """Whether something is made anew in each pass of a loop."""
     first, last = loop.line or 0, loop.end_line or 0
     return place.path == loop.path and first <= (place.line or 0) <= last
+
+
+def _may_clear(act: Act) -> bool:
+    """Whether a framework may do it: some step and clear in one; `accelerator.backward(loss)` and its like do not."""
+    return bool(act.owner) and not (act.owner == "framework" and act.kind in ("backward", "clip"))
 
 
 def _clears(act: Act, step: Act) -> bool:

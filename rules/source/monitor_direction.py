@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
-from modellint.source.code import Value
+from modellint.source.code import Function, Value
 from modellint.source.metrics import called, direction
 
 CALLBACKS = {"EarlyStopping": "min", "ModelCheckpoint": "min"}  # with the mode that they take where none is given
@@ -33,6 +33,13 @@ class MonitorDirection(SourceRule):
         "metric_for_best_model",
     )
     bad = (
+        """
+        class Net(L.LightningModule):
+            def configure_optimizers(self):
+                optimizer = torch.optim.AdamW(self.parameters(), lr=1e-3)
+                scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max")
+                return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
+        """,
         """
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=3)
         for epoch in range(30):
@@ -66,6 +73,13 @@ class MonitorDirection(SourceRule):
     )
     good = (
         """
+        class Net(L.LightningModule):
+            def configure_optimizers(self):
+                optimizer = torch.optim.AdamW(self.parameters(), lr=1e-3)
+                scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max")
+                return {"optimizer": optimizer, "lr_scheduler": scheduler, "monitor": "val_acc"}
+        """,
+        """
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max")
         for epoch in range(30):
             loss, val_acc = evaluate(model)
@@ -97,6 +111,7 @@ class MonitorDirection(SourceRule):
             elif call.method in ARGUMENTS:
                 yield from self._arguments(call)
         yield from self._plateaus(script)
+        yield from (found for function in script.functions for found in self._configured(function))
 
     def _callback(self, call: Value) -> Iterator[Diagnostic]:
         given = call.argument(0 if call.method == "EarlyStopping" else None, "monitor")
@@ -113,6 +128,24 @@ class MonitorDirection(SourceRule):
             mode = 1 if greater else -1
             if direction(name) == -mode:
                 yield self.at(call, f"keeps the {_worst(mode)} `{name}` for the best one")
+
+    def _configured(self, function: Function) -> Iterator[Diagnostic]:
+        """The schedulers that `configure_optimizers()` returns together with the name that they monitor."""
+        values = [event.value for event in function.events if event.value is not None]
+        made = {event.name: event.value for event in function.events if event.kind == "assign"}
+        for part in (part for value in values for part in value.within() if part.kind == "dict"):
+            given = dict(part.keywords)
+            scheduler, monitor = given.get("scheduler", given.get("lr_scheduler")), given.get("monitor")
+            call = made.get(scheduler.name) if scheduler is not None and scheduler.kind == "name" else scheduler
+            if (
+                call is not None
+                and call.method == PLATEAU
+                and monitor is not None
+                and isinstance(monitor.constant, str)
+            ):
+                mode = _mode(call, 1, "min")
+                if mode and direction(monitor.constant) == -mode:
+                    yield self.at(call, f"lowers the learning rate when `{monitor.constant}` gets better")
 
     def _plateaus(self, script: Script) -> Iterator[Diagnostic]:
         """The names that a scheduler is bound to, always with one mode, and the calls of its `step()`."""

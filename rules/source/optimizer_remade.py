@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Location, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.branches import arms
 from modellint.source.code import Function, Value
@@ -55,6 +55,16 @@ class OptimizerRemade(SourceRule):
         model = nn.Linear(8, 2)
         for epoch in range(20):
             train_epoch(model, loader)
+        """,
+        """
+        def main(options):
+            model = nn.Linear(8, 2)
+            for epoch in range(options.epochs):
+                optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
         """,
     )
     good = (
@@ -112,7 +122,8 @@ class OptimizerRemade(SourceRule):
         for optimizer in script.optimizers:
             if optimizer.of_modules and optimizer.held and not _stateless(optimizer):
                 for loop in _epochs(script, optimizer):
-                    plain = all(part.kind != "name" or part.name.startswith("torch") for part in _numbers(optimizer))
+                    names = [p.name for p in _numbers(optimizer) if p.kind == "name" and p.name[:6] != "torch."]
+                    plain = not names or (loop.holds(optimizer.location) and not any(map(loop.changes, names)))
                     message = f"is made anew in every pass of the loop of line {loop.line}, for the same weights"
                     yield self.at(optimizer, message, certain=plain)
                     break
@@ -135,6 +146,14 @@ class _Loop:
         self.line = self.block.location.line or 0
         self.end = self.block.location.end_line or 0
 
+    def changes(self, name: str) -> bool:
+        """Whether the loop binds a name anew."""
+        bound = (e.name for e in self.function.events if e.kind in ("assign", "augment") and self.holds(e.location))
+        return name.partition(".")[0] in {re.split(r"[.[]", target)[0] for target in bound}
+
+    def holds(self, place: Location) -> bool:
+        return self.line <= (place.line or 0) <= self.end
+
 
 def _epochs(script: Script, optimizer: Optimizer) -> Iterator[_Loop]:
     """The loops over epochs in which the optimizer is made, and nothing gives the weights a new beginning."""
@@ -144,7 +163,7 @@ def _epochs(script: Script, optimizer: Optimizer) -> Iterator[_Loop]:
                 loop = _Loop(function, index)
                 always = arms(function, block) == arms(function, index)
                 kept = not any(_inside(held, loop, script) for held in optimizer.held)
-                if always and kept and not _begins(loop) and _trains(script, optimizer):
+                if always and kept and not _begins(loop) and optimizer.looped:
                     yield loop
 
 
@@ -180,11 +199,7 @@ def _counts(function: Function, index: int) -> bool:
 
 
 def _begins(loop: _Loop) -> bool:
-    inside = (
-        e
-        for e in loop.function.events
-        if e.kind == "call" and e.value is not None and loop.line <= (e.location.line or 0) <= loop.end
-    )
+    inside = (e for e in loop.function.events if e.kind == "call" and e.value is not None and loop.holds(e.location))
     return any(e.value is not None and e.value.method in RESETS for e in inside)
 
 
@@ -193,11 +208,3 @@ def _inside(place: str, loop: _Loop, script: Script) -> bool:
     path, _, spot = place.rpartition(">")[2].partition(":")
     line = spot.partition(":")[0]
     return not line.isdigit() or (path == script.path and loop.line <= int(line) <= loop.end)
-
-
-def _trains(script: Script, optimizer: Optimizer) -> bool:
-    return any(
-        optimizer.made(step) and training.location.path == script.path
-        for training in script.training_loops
-        for step in training.steps
-    )

@@ -8,6 +8,8 @@ from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, S
 from modellint.measure.statistics import median
 from modellint.source.facts import Act, TrainingLoop
 
+CHECKS = frozenset({"isfinite", "isnan", "isinf", "error_if_nonfinite", "found_inf_per_device"})
+
 
 def _run(applied: float) -> Run:
     steps = (Step(i, gradient_norm=2.0, gradient_norm_at_step=applied, loss_scale=65536.0) for i in range(3))
@@ -20,6 +22,7 @@ class ScalerBypassed(SourceRule):
     Why: the gradients are then those of the loss times a scale that begins at 65536 and changes while training: SGD
         makes steps that are as much too long, clips and weight decay lose their meaning, and a step with infinite
         gradients, which the scaler would skip, destroys the weights.
+        After `scaler.unscale_()` it is only the latter that is lost.
     Fix: call `scaler.step(optimizer)` and `scaler.update()`.
     Ignore: never.
     Thresholds: a run confirms it when the median step applied gradients more than `share` = 0.5 of the scale times as
@@ -55,6 +58,16 @@ class ScalerBypassed(SourceRule):
             for x, y in loader:
                 sgd.zero_grad()
                 update(sgd, loss(model(x), y), scaler)
+        """,
+        """
+        scaler = torch.amp.GradScaler("cuda")
+        for x, y in loader:
+            optimizer.zero_grad()
+            scaler.scale(loss(model(x), y)).backward()
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            scaler.update()
         """,
     )
     good = (
@@ -116,6 +129,8 @@ class ScalerBypassed(SourceRule):
                 for step in loop.steps:
                     if _bypasses(loop, step):
                         yield self.at(step, "steps with gradients of a scaled loss, past the scaler")
+                    elif _unchecked(loop, step) and not script.attributes & CHECKS:
+                        yield self.at(step, "steps past the scaler, which would skip gradients that are not finite")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         seen = [(s.gradient_norm_at_step, s.gradient_norm, s.loss_scale) for s in run.steps]
@@ -130,6 +145,13 @@ def _bypasses(loop: TrainingLoop, step: Act) -> bool:
     """Whether a backward() from a scaled loss is followed by the step, and nothing between them divides or steps."""
     before = [act for act in loop.before(step) if act.kind in ("backward", "unscale", "step", "unknown")]
     return not step.scaled and not step.owner and any(_reaches(before[:i], act) for i, act in enumerate(before))
+
+
+def _unchecked(loop: TrainingLoop, step: Act) -> bool:
+    """Whether gradients are unscaled, and each of them is stepped with, whatever it is."""
+    before = [act for act in loop.before(step) if act.kind in ("backward", "unscale", "step", "unknown")]
+    unscaled = before[:1] and before[0].kind == "unscale" and before[0].branches == step.branches
+    return bool(unscaled) and not step.scaled and not step.owner
 
 
 def _reaches(between: list[Act], act: Act) -> bool:

@@ -229,7 +229,7 @@ class TrainEvalMode(SourceRule):
             switched = next((a for a in _switched(loop) if a.shares(step.parameters)), None)
             if switched is not None and (modal or not step.parameters):
                 message = "is left in evaluation mode by this call when the next epoch trains it: `train()` is never called again"
-                yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=not switched.branches)
+                yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=_comes(switched, step))
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         if finding.message.startswith("evaluates"):
@@ -242,6 +242,11 @@ class TrainEvalMode(SourceRule):
             return None
         claim = "dropouts and batch norms in evaluation mode at a step"
         return Evidence(claim, max(idle), 0, holds=max(idle) > 0, series=tuple(idle))
+
+
+def _comes(switched: Act, step: Act) -> bool:
+    """Whether the training comes to the call, be it after some epochs."""
+    return all(branch in step.branches or "%" in branch[0] for branch in switched.branches)
 
 
 def _is_evaluation(found: Evaluation) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint import Diagnostic, Evidence, Fix, Location, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
 
 # Datasets that list their samples class by class.
@@ -86,6 +86,14 @@ class UnshuffledTrainingData(SourceRule):
             criterion(model(x), y).backward()
             optimizer.step()
         """,
+        """
+        import lightning as L
+        from torch.utils.data import DataLoader
+
+        class Digits(L.LightningDataModule):
+            def train_dataloader(self):
+                return DataLoader(self.train, batch_size=32)
+        """,
     )
     fixed = (
         """
@@ -122,6 +130,17 @@ class UnshuffledTrainingData(SourceRule):
         None,
     )
     good = (
+        """
+        import lightning as L
+        from torch.utils.data import DataLoader
+
+        class Digits(L.LightningDataModule):
+            def train_dataloader(self):
+                return DataLoader(self.train, batch_size=32, shuffle=True)
+
+            def val_dataloader(self):
+                return DataLoader(self.val, batch_size=32)
+        """,
         """
         from torch.utils.data import DataLoader
 
@@ -183,8 +202,12 @@ class UnshuffledTrainingData(SourceRule):
     not_confirmed_by = _run((0, 1, 1, 0) * 8, (1, 0, 1, 0) * 8, (0, 0, 1, 1) * 8)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        hooks = [f.location for f in script.functions if f.owner and f.name.endswith(".train_dataloader")]
         for loader in script.loaders:
-            if loader.loop is None or loader.shuffled is not False or loader.samplers or loader.owned:
+            hooked = _contains(hooks, loader.location)
+            if (loader.loop is None or loader.owned) and not hooked:
+                continue
+            if loader.shuffled is not False or loader.samplers:
                 continue
             if loader.call.unpacks or any(word in name for name in loader.datasets for word in ORDERED):
                 continue
@@ -212,6 +235,10 @@ class UnshuffledTrainingData(SourceRule):
                     return Fix((edit.add(loader, "shuffle", "True"),), safe=False)
                 return Fix((edit.argument(given, "shuffle", "True"),), safe=False)
         return None
+
+
+def _contains(places: Sequence[Location], inner: Location) -> bool:
+    return any((place.line or 0) <= (inner.line or 0) <= (place.end_line or 0) for place in places)
 
 
 def _neighbours(rows: Sequence[Sequence[int]]) -> float:

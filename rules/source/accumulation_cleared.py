@@ -1,0 +1,116 @@
+"""ML191."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.facts import Act, TrainingLoop
+
+
+class AccumulationCleared(SourceRule):
+    """Gradients are cleared with every batch, and stepped with every few batches only.
+
+    Why: what `backward()` adds is taken away before the step: only the last batch of each group is learned from, the others
+        are computed for nothing. Where the loss is divided by their number, the steps are as many times too small besides.
+    Fix: clear the gradients where they are stepped with, in the same `if`.
+    Ignore: never.
+    Reported: https://discuss.pytorch.org/t/why-do-we-need-to-set-the-gradients-manually-to-zero-in-pytorch/4903
+    """
+
+    code, severity, certain, topic = "ML191", Severity.WARNING, True, "gradients"
+    explains = ("loss-not-falling",)
+    words = ((".backward(", "zero"),)
+    bad = (
+        """
+        for i, (x, y) in enumerate(loader):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y) / 4
+            loss.backward()
+            if (i + 1) % 4 == 0:
+                optimizer.step()
+        """,
+        """
+        class Trainer:
+            def fit(self):
+                for i, (x, y) in enumerate(self.loader):
+                    self.model.zero_grad()
+                    self.accelerate(x, y)
+                    if i % self.every == self.every - 1:
+                        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                        self.optimizer.step()
+
+            def accelerate(self, x, y):
+                (self.criterion(self.model(x), y) / self.every).backward()
+        """,
+        """
+        for i, (x, y) in enumerate(loader):
+            optimizer.zero_grad()
+            scaler.scale(F.cross_entropy(model(x), y) / 4).backward()
+            if (i + 1) % 4 == 0:
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad()
+        """,
+    )
+    good = (
+        """
+        for i, (x, y) in enumerate(loader):
+            loss = F.cross_entropy(model(x), y) / 4
+            loss.backward()
+            if (i + 1) % 4 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+        """,
+        """
+        for i, (x, y) in enumerate(loader):
+            if i % 4 == 0:
+                optimizer.zero_grad()
+            (F.cross_entropy(model(x), y) / 4).backward()
+            if i % 4 == 3:
+                optimizer.step()
+        """,
+        """
+        for step in range(100000):  # it acts in each pass, and learns in every fourth
+            optimizer.zero_grad()
+            act(q)
+            if step % 4 == 0:
+                F.smooth_l1_loss(q(states()), targets()).backward()
+                optimizer.step()
+        """,
+        """
+        for i, real in enumerate(loader):  # the generator learns with every fifth batch
+            generator_optimizer.zero_grad()
+            critic_optimizer.zero_grad()
+            (critic(generator(noise())).mean() - critic(real).mean()).backward()
+            critic_optimizer.step()
+            if i % 5 == 0:
+                generator_optimizer.zero_grad()
+                (-critic(generator(noise())).mean()).backward()
+                generator_optimizer.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for loop in script.training_loops:
+            steps = {step.location: step for step in loop.steps}
+            if len(steps) == 1 and loop.whole and not any(act.owner or act.kind == "unknown" for act in loop.acts):
+                (step,) = steps.values()
+                for clear in _wasting(loop, step):
+                    yield self.at(
+                        clear, f"clears in each pass what is stepped with in some of them (line {step.location.line})"
+                    )
+
+
+def _wasting(loop: TrainingLoop, step: Act) -> Iterator[Act]:
+    """A clear before a backward() of the same pass, both of which every pass comes to, and the step only some."""
+    rare = {branch for branch in step.branches if "%" in branch[0]}
+    always = [act for act in loop.before(step) if act.loops == step.loops and not _counted(act)]
+    backwards = [place for place, act in enumerate(always) if act.kind == "backward"]
+    if rare and backwards:
+        yield from (act for act in always[backwards[-1] :] if act.kind == "clear" and act.concerns(step))
+
+
+def _counted(act: Act) -> bool:
+    """Whether only some passes come to it, by their number."""
+    return any("%" in branch[0] for branch in act.branches)

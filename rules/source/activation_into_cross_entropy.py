@@ -1,0 +1,103 @@
+"""ML190."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
+from modellint.measure import sides
+from modellint.measure.run import Distribution, Pair
+from modellint.source import lookup, outputs
+from modellint.source.facts import Loss, Operation
+
+RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
+
+
+class ActivationIntoCrossEntropy(SourceRule):
+    """The scores of classes pass a sigmoid, tanh or ReLU before cross entropy, which takes all real numbers.
+
+    Why: cross entropy reads differences of scores. Behind a sigmoid they are below 1, so that with C classes the loss
+        cannot fall below log(1 + (C - 1) / e): 0.31 for two classes, 1.46 for ten. Behind a ReLU no class can be said to
+        be unlikely, and where all scores are negative no gradient is left.
+    Fix: give the loss the output of the last layer.
+    Ignore: hardly ever. An activation that is pooled or scaled before the loss is not meant.
+    Reported: https://github.com/pytorch/tutorials/pull/1644
+    """
+
+    code, severity, certain, topic = "ML190", Severity.WARNING, True, "structure"
+    twins = ("activation-on-output",)
+    words = ("CrossEntropyLoss", "cross_entropy")
+    bad = (
+        "loss = F.cross_entropy(torch.sigmoid(model(x)), y)",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.hidden, self.out = nn.Linear(8, 16), nn.Linear(16, 4)
+
+            def forward(self, x):
+                x = F.relu(self.hidden(x))
+                return F.relu(self.out(x))
+
+        net, criterion = Net(), nn.CrossEntropyLoss()
+        for x, y in loader:
+            loss = criterion(net(x), y) + 0.1 * penalty(net)
+        """,
+        """
+        head = nn.Sequential(nn.Linear(8, 4), nn.Tanh())
+        loss = nn.CrossEntropyLoss()(head(x), y)
+        """,
+    )
+    good = (
+        """
+        net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+        loss = F.cross_entropy(net(x), y)
+        """,
+        """
+        net = nn.Sequential(nn.Conv2d(8, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        loss = F.cross_entropy(net(x), y)  # the mean of what passed the ReLU, as in SqueezeNet
+        """,
+        "loss = F.cross_entropy(30.0 * torch.tanh(model(x) / 30.0), y)  # a soft cap",
+        "loss = F.binary_cross_entropy(torch.sigmoid(model(x)), y)",
+        "loss = F.cross_entropy(model(x), torch.sigmoid(teacher(x)))",
+    )
+    confirmed_by = Run((Step(pair=Pair(input=Distribution(min=0.2, max=0.8))),) * 3)
+    not_confirmed_by = Run((Step(pair=Pair(input=Distribution(min=-2.0, max=1.8))),) * 3)
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        seen: set[Operation] = set()
+        for loss in script.losses:
+            last = _activation(loss)
+            if last is not None and last not in seen:  # one activation may meet several losses: that is one fault
+                seen.add(last)
+                where = outputs.written(last, loss.location)
+                sure = last.certain and loss.certain and len(loss.inputs) == 1
+                yield self.at(loss, f"takes scores of any size and is given what passes the {where}", certain=sure)
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """An activation that is applied for the loss alone goes."""
+        for loss in (loss for loss in script.losses if loss.location == finding.location):
+            last = _activation(loss)
+            if last is not None and last.made.line is None and lookup.share_function(script, loss, last):
+                inner = "{0|input}" if "." in last.name else "{receiver}"
+                return Fix((edit.replace(last, inner, into=loss),), safe=False)
+        return None
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        low, high = next((r for name, r in RANGES.items() if f"`{name}`" in finding.message.lower()), RANGES["relu"])
+        pairs = sides.of_loss(run, finding.location)
+        inside = [low <= (pair.input.min or 0.0) and (pair.input.max or 0.0) <= high for pair in pairs]
+        if not inside:
+            return None
+        share = sum(inside) / len(inside)
+        return Evidence(
+            "share of steps whose scores all lie in the range of the activation", share, 1.0, holds=all(inside)
+        )
+
+
+def _activation(loss: Loss) -> Operation | None:
+    """What every path to a cross entropy ends in, where that is one of these activations."""
+    heads = [outputs.head(path) for path in loss.inputs] if loss.kind == "CrossEntropyLoss" else []
+    return heads[0] if heads and all(head and head.short.lower() in RANGES for head in heads) else None

@@ -1,20 +1,25 @@
-"""What a probe costs: CPU time of a step as a ratio to the bare step, interleaved medians, beside other ways to watch.
+"""What a probe costs: CPU time of a step beside the bare step, in blocks that take turns within one process.
 
-    python benchmarks/probe.py [--rounds 15] [--steps 4]
+    OMP_NUM_THREADS=1 python benchmarks/probe.py [--seconds 70] [--only mlp resnet gpt thin]
 
-Four ways to watch each model: `unwatched` (the recorder is attached and rests, as after its window), `sampled` (every
+Ways to watch each model: `unwatched` (the recorder is attached and rests, as after its window), `sampled` (every
 measurement, as in the window), `item` (the norm of each gradient read with `.item()` at each step), `hooks` (a histogram
 in a hook of each parameter and the mean and deviation of each module's output, as experiment trackers collect them).
-The last line is the absolute price of an unwatched step with 50 parameters that have next to no arithmetic to do.
+The time is that of the one thread that computes. Bare blocks and blocks of the ways take turns: what a way costs is
+compared with the mean of the bare blocks before and after it, so that a drift of the machine cancels. The median over all
+rounds is shown with its quartiles, and for `unwatched` the 95 % interval of the median; it has a turn before each other
+way. The last line is the price of an unwatched step with 50 parameters that have next to no arithmetic to do.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -73,10 +78,13 @@ def thin() -> tuple[nn.Module, Tensor, Tensor]:
     return nn.Sequential(*(nn.Linear(4, 4) for _ in range(25))), torch.randn(2, 4), torch.tensor([0, 1])
 
 
+Make = Callable[[], tuple[nn.Module, Tensor, Tensor]]
+
+
 class Subject:
     """A model and how it is trained."""
 
-    def __init__(self, make: Callable[[], tuple[nn.Module, Tensor, Tensor]]) -> None:
+    def __init__(self, make: Make) -> None:
         torch.manual_seed(0)
         self.model, self.x, self.y = make()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3)
@@ -126,42 +134,102 @@ def recorded(subject: Subject, steps: int, windows: int) -> Iterator[Callable[[]
     recorder.detach()
 
 
-WAYS: dict[str, Callable[[Subject], contextlib.AbstractContextManager[Callable[[], None]]]] = {
-    "bare": bare,
+Way = Callable[[Subject], contextlib.AbstractContextManager[Callable[[], None]]]
+WAYS: dict[str, Way] = {
     "unwatched": lambda subject: recorded(subject, 1, windows=2),
     "sampled": lambda subject: recorded(subject, 1000, windows=1),
     "item": item,
     "hooks": hooks,
 }
 
+TURNS = ["unwatched", "sampled", "unwatched", "item", "unwatched", "hooks"]
+MODELS: tuple[Make, ...] = (mlp, resnet, gpt, thin)
 
-def measure(subject: Subject, rounds: int, steps: int) -> dict[str, float]:
-    """The median CPU seconds of a step, each way; a round goes through all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
-    for _ in range(rounds):
-        for name, way in WAYS.items():
-            with way(subject) as step:
-                step()
-                began = time.process_time()
-                for _ in range(steps):
-                    step()
-                seconds[name].append((time.process_time() - began) / steps)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of one way: per round the seconds of a step, and those of the bare steps around it."""
+
+    own: list[float]
+    bare: list[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        return [own / bare for own, bare in zip(self.own, self.bare, strict=True)]
+
+    @property
+    def more(self) -> list[float]:
+        """Milliseconds."""
+        return [1000 * (own - bare) for own, bare in zip(self.own, self.bare, strict=True)]
+
+
+def measure(subject: Subject, ways: Sequence[str], seconds: float, steps: int) -> dict[str, Cost]:
+    """Rounds until `seconds` are over, at least five."""
+    costs = {name: Cost([], []) for name in ways}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or len(costs[ways[0]].own) < 5:
+        before = block(subject, bare, steps)
+        for name in ways:
+            own = block(subject, WAYS[name], steps)
+            after = block(subject, bare, steps)
+            costs[name].own.append(own)
+            costs[name].bare.append((before + after) / 2)
+            before = after
+    return costs
+
+
+def block(subject: Subject, way: Way, steps: int) -> float:
+    """The median CPU seconds of its steps, after one that warms up."""
+    taken: list[float] = []
+    with way(subject) as step:
+        step()
+        gc.collect()
+        gc.disable()
+        for _ in range(steps):
+            began = time.thread_time()
+            step()
+            taken.append(time.thread_time() - began)
+        gc.enable()
+    return statistics.median(taken)
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.{digits}f} ({low:.{digits}f} .. {high:.{digits}f})"
+
+
+def interval(values: Sequence[float], digits: int) -> str:
+    """The 95 % interval of the median: order statistics, by the normal approximation of the binomial."""
+    ordered, half = sorted(values), 0.98 * len(values) ** 0.5
+    first, last = max(0, int(len(values) / 2 - half)), min(len(values) - 1, int(len(values) / 2 + half) + 1)
+    return f"[{ordered[first]:.{digits}f}, {ordered[last]:.{digits}f}]"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=70.0, help="for each model")
+    parser.add_argument("--only", nargs="+", choices=[make.__name__ for make in MODELS], default=None)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, one thread; ratios to the bare step")
-    for make in (mlp, resnet, gpt):
-        found = measure(Subject(make), given.rounds, given.steps)
-        ratios = ", ".join(f"{name} {found[name] / found['bare']:.3f}" for name in WAYS if name != "bare")
-        print(f"{make.__name__:<8}{found['bare'] * 1000:7.1f} ms   {ratios}")
-    found = measure(Subject(thin), 3 * given.rounds, 20 * given.steps)
-    print(f"50 parameters: {(found['unwatched'] - found['bare']) * 1000:.3f} ms more a step while unwatched")
+    print(
+        f"torch {torch.__version__}, one thread; median (quartiles) [95 % interval of the median], ratios to the bare step"
+    )
+    for make in MODELS:
+        if given.only is None or make.__name__ in given.only:
+            show(make, given.seconds)
+
+
+def show(make: Make, seconds: float) -> None:
+    is_thin = make is thin
+    subject = Subject(make)
+    costs = measure(subject, ["unwatched"] if is_thin else TURNS, seconds, 200 if is_thin else 5)
+    cost = costs["unwatched"]
+    count = f"{len(list(subject.model.parameters()))} parameters"
+    print(f"{make.__name__}: bare {1000 * statistics.median(cost.bare):.2f} ms, {count}, {len(cost.own)} turns")
+    more = f"{spread(cost.more, 3)} {interval(cost.more, 3)} ms more"
+    print(f"  unwatched {spread(cost.ratios, 3)} {interval(cost.ratios, 3)}, {more}", flush=True)
+    for name in [name for name in costs if name != "unwatched"]:
+        print(f"  {name:<9} {spread(costs[name].ratios, 3)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -127,6 +127,7 @@ def hooks(subject: Subject) -> Iterator[Callable[[], None]]:
 @contextlib.contextmanager
 def recorded(subject: Subject, steps: int, windows: int) -> Iterator[Callable[[], None]]:
     recorder = Recorder(lambda record: None, steps, windows=windows)
+    recorder.records_graph = recorder.examines = False  # once a run, not once a step
     recorder.attach()
     recorder.add(subject.optimizer)
     subject.step()
@@ -222,7 +223,7 @@ def main() -> None:
 def show(make: Make, seconds: float) -> None:
     is_thin = make is thin
     subject = Subject(make)
-    costs = measure(subject, ["unwatched"] if is_thin else TURNS, seconds, 200 if is_thin else 5)
+    costs = measure(subject, ["unwatched"] if is_thin else TURNS, seconds, 50 if is_thin else 5)
     cost = costs["unwatched"]
     count = f"{len(list(subject.model.parameters()))} parameters"
     print(f"{make.__name__}: bare {1000 * statistics.median(cost.bare):.2f} ms, {count}, {len(cost.own)} turns")

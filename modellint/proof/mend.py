@@ -90,7 +90,7 @@ class Mender:
         scripts = pipeline.read([Path(name) for name in run.files], rules.values())
         script = next((script for script in scripts if script.path == finding.location.path), None)
         made = rules[finding.rule].fix(finding, script) if script is not None and finding.rule in rules else None
-        return made if made and all(place.path == script.path for place in made.places) else None  # type: ignore[union-attr]
+        return made if made and all(place.path == finding.location.path for place in made.places) else None
 
     def _is_beyond(self, path: str) -> bool:
         """Whether a file is not the script itself, of which a copy can be run."""

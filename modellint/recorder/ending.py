@@ -60,8 +60,8 @@ def flush_all() -> None:
 def note(journal: Journal) -> None:
     """From here on `journal` is told of uncaught exceptions, of sys.exit() and of os._exit()."""
     _note_exceptions(journal)
-    sys.exit = _noted(sys.exit, journal)  # type: ignore[assignment]
-    os._exit = _noted(os._exit, journal, flush_all)  # type: ignore[assignment]
+    sys.exit = _noted(sys.exit, journal)  # type: ignore[assignment]  # typed as never returning
+    os._exit = _noted(os._exit, journal, flush_all)  # type: ignore[assignment]  # as above
 
 
 def describe(error: BaseException, trace: Optional[TracebackType]) -> Dict[str, Any]:

@@ -19,7 +19,7 @@ def before_backward(action: Callable[[], None]) -> Undo:
 
     def backward(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         action()
-        return original(tensor, *args, **kwargs)  # type: ignore[no-untyped-call]
+        return original(tensor, *args, **kwargs)  # type: ignore[no-untyped-call]  # of torch
 
     return _replace(torch.Tensor, "backward", backward)
 

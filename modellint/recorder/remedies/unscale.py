@@ -27,7 +27,7 @@ def apply(patches: Patches, used: Used) -> None:
     def divide(optimizer: Any, args: Any, kwargs: Any) -> None:
         scale, state["scale"] = state["scale"], None
         for parameter in parameters(optimizer) if scale is not None else ():
-            parameter.grad.div_(scale.to(parameter.grad.device))  # type: ignore[union-attr]
+            parameter.grad.div_(scale.to(parameter.grad.device))  # type: ignore[union-attr]  # `parameters` have one
             used()
 
     kinds = {torch.cuda.amp.GradScaler, getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)}

@@ -91,8 +91,8 @@ def test_no_tensor_is_read_in_a_step_that_is_not_watched(reads):
 
 
 @pytest.mark.cuda
-def test_cuda_finds_no_synchronisation(device="cuda"):
-    trained = Trained(device)
+def test_cuda_finds_no_synchronisation():
+    trained = Trained("cuda")
     recorder = rested(trained)
     try:
         torch.cuda.synchronize()

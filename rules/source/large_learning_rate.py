@@ -12,8 +12,7 @@ from modellint.measure.statistics import median
 from modellint.measure.trajectory import no_better_than_guessing
 
 ADAM = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "AMSGrad", "FusedAdam", "Lamb", "LAMB", "FusedLAMB")
-
-
+SETTING = frozenset({"LambdaLR", "OneCycleLR", "CyclicLR"})  # what the optimizer is given is no rate of theirs
 USUAL = {"SGD": "0.1", "ASGD": "0.1", "Adagrad": "1e-2"}  # others 1e-3
 
 
@@ -89,6 +88,10 @@ class LargeLearningRate(SourceRule):
         optimizer = torch.optim.AdamW(model.parameters(), lr=1.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 512 ** -0.5 * (step + 1) ** -0.5)
         """,
+        """
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1.0)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=1000)
+        """,
     )
     confirmed_by = _run(0.4, 2.4, 150.0, 240.0, 180.0, 320.0, 250.0)
     not_confirmed_by = _run(0.01, 2.4, 2.3, 2.2, 2.1, 2.0, 1.9)
@@ -97,7 +100,7 @@ class LargeLearningRate(SourceRule):
         for made in script.optimizers:
             limit = self._limit(made.family)
             largest = max((rate.value for rate in made.rates), default=0.0)
-            if limit is not None and largest > limit and made.of_modules and "LambdaLR" not in made.schedulers:
+            if limit is not None and largest > limit and made.of_modules and SETTING.isdisjoint(made.schedulers):
                 yield self.at(
                     made,
                     f"gives {made.family.replace('*', 'the optimizer')} a learning rate of {largest:g}; below {limit:g} is usual",

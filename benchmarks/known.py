@@ -9,12 +9,12 @@ there are said to be missing. Exit code 1 if a fault of a repository that is the
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+
+from foreign import findings
 
 TENSOR_PARALLEL = "distributed/tensor_parallelism"
 GAN = "implementations"
@@ -101,11 +101,9 @@ FAULTS = (
 )
 
 
-def checked(folder: Path) -> set[tuple[str, str, int]]:
-    """Rule, file and line of what is certain."""
-    command = (sys.executable, "-m", "modellint", "check", "--isolated", "--no-cache", "--output-format", "json", ".")
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    found = [d for d in json.loads(done.stdout)["diagnostics"] if d["verdict"] == "certain"]
+def certain(folder: Path) -> set[tuple[str, str, int]]:
+    """Rule, file and line of each finding."""
+    found = (d for d in findings(folder) if d["verdict"] == "certain")
     return {(d["rule"], d["location"]["path"], d["location"]["line"]) for d in found}
 
 
@@ -116,7 +114,7 @@ def main() -> int:
     lost, counts = False, defaultdict(lambda: [0, 0])
     for repository in dict.fromkeys(fault.repository for fault in FAULTS):
         place = folder / repository.partition("/")[2]
-        found = checked(place) if place.is_dir() else set()
+        found = certain(place) if place.is_dir() else set()
         for fault in (f for f in FAULTS if f.repository == repository):
             if not place.is_dir():
                 print(f"missing    {fault.repository} {fault.commit}")

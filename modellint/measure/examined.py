@@ -20,6 +20,10 @@ def randomness(run: Run) -> Evidence | None:
     return _evidence(run.examined("determinism"), "difference of two evaluations of the same batch", 0.0)
 
 
+def copying(run: Run) -> Evidence | None:
+    return _evidence(run.examined("copying"), "change of a prediction with the token after it", 0.0)
+
+
 def stubbornness(run: Run) -> Evidence | None:
     return _evidence(run.examined("capacity"), "lowest loss of one batch in 100 steps / loss of guessing", 0.98)
 

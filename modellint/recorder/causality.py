@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 import torch
 from torch import Tensor
 
-from . import origin
+from . import origin, texts
 from .specimen import CannotExamineError, Specimen
 
-FEWEST = 8  # labels that are known
 RECURRENT = (torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN)
 MIXERS = (*RECURRENT, torch.nn.MultiheadAttention)
-
-
-class Text(NamedTuple):
-    """An input of tokens whose next ones are the labels: `tokens` and `labels` are [samples, places]."""
-
-    input: Tensor
-    tokens: Tensor
-    labels: Tensor  # -1 where there is none; the last place may be missing
-    time_first: bool  # of the input
-    joined_time_first: bool  # of the labels, as the loss is given them
 
 
 def examine(specimen: Specimen, labels: Optional[Tensor]) -> Dict[str, Any]:
@@ -30,55 +19,22 @@ def examine(specimen: Specimen, labels: Optional[Tensor]) -> Dict[str, Any]:
 
     Where the text is given twice, as to an encoder and a decoder, one that is not seen early is enough.
     """
-    texts = [] if labels is None else [text for tensor in specimen.inputs() for text in _texts(tensor, labels)]
-    if not texts:
+    asked = texts.find(specimen, labels, _is_shifted)
+    if not asked:
         raise CannotExamineError("the labels are not the next tokens of an input")
-    values = [_seen(specimen, text) for text in texts]
+    values = [seen(specimen, text) for text in asked]
     found = min(values) > 0
     result = {"found": found, "value": min(values), "sure": not _may_summarise(specimen)}
-    return {**result, "origin": _origin(specimen, texts[0])} if found else result
-
-
-def _texts(tensor: Tensor, labels: Tensor) -> Iterator[Text]:
-    tokens = _tokens(tensor)
-    if tokens is None:
-        return
-    for time_first in (False, True):
-        given = tokens.T if time_first else tokens
-        samples, places = given.shape
-        for length in (places, places - 1):
-            if length > 0 and labels.numel() == samples * length:
-                for joined in (False, True):
-                    rows = labels.reshape(length, samples).T if joined else labels.reshape(samples, length)
-                    if _is_shifted(given, rows):
-                        yield Text(tensor, given, rows, time_first, joined)
-                        return
-
-
-def _tokens(tensor: Tensor) -> Optional[Tensor]:
-    """[.., ..] of integers; also of one-hot vectors."""
-    if tensor.dim() == 2 and not tensor.is_floating_point() and tensor.dtype is not torch.bool:
-        return tensor.cpu()
-    if tensor.dim() == 3 and _is_one_hot(tensor):
-        return tensor.argmax(-1).cpu()
-    return None
-
-
-def _is_one_hot(tensor: Tensor) -> bool:
-    return tensor.shape[-1] > 1 and bool(((tensor == 0) | (tensor == 1)).all()) and bool((tensor.sum(-1) == 1).all())
+    return {**result, "origin": _origin(specimen, asked[0])} if found else result
 
 
 def _is_shifted(tokens: Tensor, labels: Tensor) -> bool:
     """Whether the labels are the next tokens; not if they are as well those of the same place."""
-    here, following = tokens[:, :-1], tokens[:, 1:]
-    labels = labels[:, : here.shape[1]]
-    known = labels >= 0
-    count = int(known.sum())
-    agree = [int(((labels == other) & known).sum()) for other in (following, here)]
-    return count >= FEWEST and agree[0] >= 0.95 * count and agree[1] < 0.8 * count
+    count, here, following = texts.agreement(tokens, labels)
+    return count >= texts.FEWEST and following >= 0.95 * count and here < 0.8 * count
 
 
-def _seen(specimen: Specimen, text: Text) -> float:
+def seen(specimen: Specimen, text: texts.Text) -> float:
     """The largest change of a result at a place when the token of the next place is another one."""
     usual = specimen.usual()
     which = next((i for i, result in enumerate(usual) if _by_place(result, text)), None)
@@ -89,7 +45,7 @@ def _seen(specimen: Specimen, text: Text) -> float:
     return max(_change_at(specimen, which, text, place) for place in {places[0], places[len(places) // 2], places[-1]})
 
 
-def _origin(specimen: Specimen, text: Text) -> Dict[str, Any]:
+def _origin(specimen: Specimen, text: texts.Text) -> Dict[str, Any]:
     """The module that lets a place see the next one."""
     place = (text.labels >= 0).any(0).nonzero().flatten().tolist()[0]
 
@@ -100,13 +56,13 @@ def _origin(specimen: Specimen, text: Text) -> Dict[str, Any]:
     return origin.find(specimen, {id(text.input): _with_other(text, place + 1)}, seen)
 
 
-def _change_at(specimen: Specimen, which: int, text: Text, place: int) -> float:
+def _change_at(specimen: Specimen, which: int, text: texts.Text, place: int) -> float:
     after = specimen.run({id(text.input): _with_other(text, place + 1)})[which]
     views = _by_place(specimen.change(specimen.usual()[which], after), text)
     return min(float(view[:, place][text.labels[:, place] >= 0].max()) for view in views)
 
 
-def _with_other(text: Text, place: int) -> Tensor:
+def _with_other(text: texts.Text, place: int) -> Tensor:
     """The input with other tokens, out of those that occur in it, at one place of every sample."""
     kinds, ranks = torch.unique(text.tokens, return_inverse=True)
     other = kinds[(ranks[:, place] + 1) % len(kinds)].to(text.input.device)
@@ -119,13 +75,13 @@ def _with_other(text: Text, place: int) -> Tensor:
     return changed
 
 
-def _by_place(result: Tensor, text: Text) -> List[Tensor]:
+def _by_place(result: Tensor, text: texts.Text) -> List[Tensor]:
     """[samples, places, ...] of a result, in each way that its shape allows; none if it has no such axes."""
     samples, places = (int(size) for size in text.tokens.shape)
     return [view for length in (places, places - 1) for view in _ways(result, text, samples, length)]
 
 
-def _ways(result: Tensor, text: Text, samples: int, places: int) -> Iterator[Tensor]:
+def _ways(result: Tensor, text: texts.Text, samples: int, places: int) -> Iterator[Tensor]:
     straight, turned = (samples, places), (places, samples)
     if result.dim() > 1 and result.shape[:2] in (straight, turned):
         time_first = text.time_first if samples == places else result.shape[:2] == turned

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable, Dict, Iterator
 
-from . import capacity, causality, chance, determinism, independence, models
+from . import capacity, causality, chance, copying, determinism, independence, models
 from .given import GivenWatch
 from .specimen import CannotExamineError, Specimen
 
@@ -39,6 +39,7 @@ def _examinations(watch: GivenWatch, optimizers: int) -> Dict[str, Callable[[Spe
         "determinism": determinism.examine,
         "batch-mixing": batch_mixing,
         "causality": lambda specimen: causality.examine(specimen, labels),
+        "copying": lambda specimen: copying.examine(specimen, labels),
         "capacity": lambda specimen: capacity.examine(specimen, labels),  # the last: it changes the weights of the copy
     }
 

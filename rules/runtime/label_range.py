@@ -131,7 +131,7 @@ class LabelRange(RuntimeRule):
 
 def _only_classifies(run: Run, classes: int) -> bool:
     """Whether a step is one loss over the outputs of a layer that has one for each class, and nothing else."""
-    single = all(step.class_losses == 1 and step.backwards == 1 for step in run.steps)
+    single = all(step.class_losses == 1 for step in run.steps)
     readout = any(p.role == "readout" and p.is_weight and p.shape[0] == classes for p in run.parameters)
     return single and readout and len(run.optimizers) == 1 and len(run.steps) >= STEPS
 

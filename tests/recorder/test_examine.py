@@ -404,3 +404,27 @@ def test_fitting_changes_nothing_of_the_model():
 def test_a_batch_of_one_class_says_nothing_of_the_model():
     run = classify(nn.Linear(8, 3), torch.randn(24, 8), torch.zeros(24, dtype=torch.long))
     assert run.examined("capacity").reason == "the last batch holds one class"
+
+
+def test_a_model_that_is_asked_for_the_token_it_reads():
+    class Reader(nn.Module):
+        def __init__(self, bidirectional):
+            super().__init__()
+            self.embedding = nn.Embedding(20, 8)
+            self.reader = nn.GRU(8, 8, batch_first=True, bidirectional=bidirectional)
+            self.head = nn.Linear(16 if bidirectional else 8, 20)
+
+        def forward(self, x):
+            return self.head(self.reader(self.embedding(x))[0])
+
+    def copying(bidirectional, shift):
+        text = torch.randint(0, 20, (24, 12))
+        x, y = text[:, : 12 - shift], text[:, shift:]
+        run = classify(
+            Reader(bidirectional), x, y, loss=lambda scores, y: F.cross_entropy(scores.flatten(0, 1), y.flatten())
+        )
+        return run.examined("copying").found
+
+    assert copying(False, 0) is True
+    assert copying(False, 1) is None  # the next token
+    assert copying(True, 0) is False  # an autoencoder may see all of it

@@ -1,4 +1,4 @@
-"""ML190."""
+"""ML198."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BatchnormMomentum(SourceRule):
     Reported: https://github.com/pytorch/vision/issues/8250, https://github.com/pytorch/pytorch/issues/15298
     """
 
-    code, severity, certain, topic = "ML190", Severity.WARNING, True, "structure"
+    code, severity, certain, topic = "ML198", Severity.WARNING, True, "structure"
     words = (("BatchNorm", "momentum"),)
     largest = 0.9
     bad = (

@@ -52,6 +52,7 @@ def _call(walker: Walker, node: ast.Call) -> Value:
     arguments = walker.values(node.args)
     keywords = tuple([(keyword.arg or "**", walker.value(keyword.value)) for keyword in node.keywords])
     call = Value("call", name, None, base, arguments, keywords, walker.location(node))
+    walker.called.add(call.method)
     walker.emit("call", call, call.location)
     return call
 

@@ -134,6 +134,7 @@ def _facts(path: str, data: bytes, tree: ast.Module) -> Script:
         functions=tuple(walker.functions),
         classes=tuple(walker.classes),
         attributes=frozenset(walker.attributes),
+        called=frozenset(walker.called),
         ignores=marks,
     )
 

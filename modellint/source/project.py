@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 from .code import Class, Function, Value
@@ -27,6 +28,8 @@ class Project:
         self._sought: set[str] = set()
         self._load = load
         self._files: dict[tuple[str, str], str | None] = {}
+        self._folders = cache(_folders)
+        self._heads: dict[tuple[str, str], bool] = {}  # whether a name may start in a folder
         self._imports: dict[int, frozenset[str]] = {}
         self._complete: set[int] = set()
         self._functions: dict[int, dict[str, Function]] = {}
@@ -96,17 +99,6 @@ class Project:
             for name in dict.fromkeys(script.imports.values()):
                 self.locate(script, name)
 
-    def _folders(self, start: str, level: int) -> Iterable[str]:
-        """Where a name may start: the package that the dots name, or the folder of the script and those above it."""
-        if level:
-            for _ in range(level - 1):
-                start = os.path.dirname(start)
-            return [start]
-        folders = [start]
-        while len(folders) < DEEPEST and not _is_root(folders[-1]) and os.path.dirname(folders[-1]) != folders[-1]:
-            folders.append(os.path.dirname(folders[-1]))
-        return [place for folder in folders for place in (folder, os.path.join(folder, "src"))]
-
     def _longest(self, folder: str, parts: list[str]) -> tuple[Script, str] | None:
         for count in range(len(parts), -1, -1):
             path = self._file(folder, "/".join(parts[:count]))
@@ -116,7 +108,10 @@ class Project:
         return None
 
     def _exists(self, folder: str, head: str) -> bool:
-        return self._file(folder, head) is not None or os.path.isdir(os.path.join(folder, head))
+        if (folder, head) not in self._heads:
+            there = self._file(folder, head) is not None or os.path.isdir(os.path.join(folder, head))
+            self._heads[folder, head] = there
+        return self._heads[folder, head]
 
     def _file(self, folder: str, module: str) -> str | None:
         key = folder, module
@@ -137,6 +132,18 @@ class Project:
             self._scripts[path] = None if script is None or script.problem else script
             self.scripts += filter(None, [self._scripts[path]])
         return self._scripts[path]
+
+
+def _folders(start: str, level: int) -> list[str]:
+    """Where a name may start: the package that the dots name, or the folder of the script and those above it."""
+    if level:
+        for _ in range(level - 1):
+            start = os.path.dirname(start)
+        return [start]
+    folders = [start]
+    while len(folders) < DEEPEST and not _is_root(folders[-1]) and os.path.dirname(folders[-1]) != folders[-1]:
+        folders.append(os.path.dirname(folders[-1]))
+    return [place for folder in folders for place in (folder, os.path.join(folder, "src"))]
 
 
 def module_name(path: str) -> str:

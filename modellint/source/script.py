@@ -23,6 +23,7 @@ class Script:
     functions: tuple[Function, ...] = ()  # the module's own body first
     classes: tuple[Class, ...] = ()
     attributes: frozenset[str] = frozenset()  # all attribute names and short strings in the file
+    called: frozenset[str] = frozenset()  # the methods of all calls in the file: `step` of `self.opt.step()`
     ignores: tuple[Ignore, ...] = ()
     training_loops: tuple[TrainingLoop, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()

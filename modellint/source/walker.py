@@ -49,6 +49,7 @@ class Walker:
         self.readers = readers
         self.imports: dict[str, str] = {}
         self.attributes: set[str] = set()
+        self.called: set[str] = set()
         self.functions: list[Function] = []
         self.classes: list[Class] = []
         self.bodies: list[Body] = []

@@ -77,7 +77,7 @@ class AccelerateClip(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if "unscale_gradients" in script.attributes:
+        if "Accelerator" not in script.called or "unscale_gradients" in script.attributes:
             return
         for call in script.calls:
             given = call.argument(None, "mixed_precision") if call.method == "Accelerator" else None

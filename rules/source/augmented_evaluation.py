@@ -116,6 +116,8 @@ class AugmentedEvaluation(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        if RANDOM.isdisjoint(script.called):
+            return
         if any(MEANT.search(name) for name in (script.path, *script.attributes, *_names(script))):
             return
         found = {id(random): (random, where) for random, where in self._all(script)}

@@ -108,7 +108,8 @@ class BootstrapNotDetached(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if not any(REWARDS.search(name) for name in (*script.attributes, *_names(script))):
+        rewarded = script.training_loops and any(map(REWARDS.search, (*script.attributes, *_names(script))))
+        if not rewarded:
             return
         for loop in script.training_loops:
             for backward in loop.of("backward"):

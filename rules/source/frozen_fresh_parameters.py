@@ -186,7 +186,9 @@ class FrozenFreshParameters(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if _thaws(script) or any(LOADED.fullmatch(call.method) for call in script.calls):
+        if script.attributes.isdisjoint(("requires_grad", "requires_grad_")):
+            return
+        if _thaws(script) or any(map(LOADED.fullmatch, script.called)):
             return
         for function in script.functions:
             for at, event in enumerate(function.events):

@@ -237,7 +237,7 @@ class LossSign(SourceRule):
     not_confirmed_by = Run(tuple(Step(i, loss_weight=0.5) for i in range(3)))
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if any(MEANT.search(name) for name in script.attributes):
+        if not script.training_loops or any(MEANT.search(name) for name in script.attributes):
             return
         for loop in script.training_loops:
             if MEANT.search(loop.function) is None and len(loop.steps) == 1:

@@ -137,7 +137,8 @@ class MisalignedInputsLabels(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for function in script.functions:
+        shuffles = not script.called.isdisjoint(("shuffle", *PERMUTATIONS))
+        for function in script.functions if shuffles else ():
             found = {shuffle.name: shuffle for shuffle in _shuffles(function)}
             for name, shuffle in found.items():
                 labels = list(_labels(name))

@@ -105,13 +105,14 @@ class MonitorDirection(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for call in script.calls:
+        for call in script.calls if not script.called.isdisjoint((*CALLBACKS, *ARGUMENTS)) else ():
             if call.method in CALLBACKS:
                 yield from self._callback(call)
             elif call.method in ARGUMENTS:
                 yield from self._arguments(call)
-        yield from self._plateaus(script)
-        yield from (found for function in script.functions for found in self._configured(function))
+        if PLATEAU in script.called:
+            yield from self._plateaus(script)
+            yield from (found for function in script.functions for found in self._configured(function))
 
     def _callback(self, call: Value) -> Iterator[Diagnostic]:
         given = call.argument(0 if call.method == "EarlyStopping" else None, "monitor")

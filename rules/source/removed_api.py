@@ -22,6 +22,7 @@ RENAMED = pattern(
     r"|init\.(uniform|normal|constant|eye|dirac|orthogonal|sparse|(xavier|kaiming)_(uniform|normal)))"
 )
 LOSS = pattern(r"torch\.nn\.(functional\.\w*(loss|cross_entropy|kl_div)\w*|\w+Loss)")
+METHODS = ("masked_fill", "masked_fill_", "Variable")  # of which a use is gone
 CRITERION = pattern(r"criterion|loss|cost", re.IGNORECASE)
 REDUCTION = {("size_average", True): "mean", ("size_average", False): "sum", ("reduce", False): "none"}
 
@@ -146,7 +147,8 @@ class RemovedApi(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
             for call in function.calls:
-                yield from self._call(call)
+                if call.name.startswith("torch.") or call.method in METHODS:
+                    yield from self._call(call)
             if "data" in script.attributes:
                 yield from self._indexed(function)
             if "next" in script.attributes and not any(f.name.endswith(".next") for f in script.functions):

@@ -16,6 +16,7 @@ FITTED = frozenset(
 )
 TEST = pattern(r"(?:^|_)(?:test|testing)(?:_|$|\d)|^(?:test|X_?test)|(?<=[a-z])Test")
 TRAIN = pattern(r"(?:^|_)(?:train|training)|^(?:train|X_?train)|(?<=[a-z])Train")
+STATISTICS = ("fit", "fit_transform", "mean", "std")
 LISTING = ("glob", "iglob", "rglob", "listdir", "scandir")
 FOLDER = pattern(r"(^|[/\\])test(ing)?([/\\]|$)", re.IGNORECASE)
 FOR_TRAINING = pattern(rb"""==.*["']train(?:ing)?["']|["']train(?:ing)?["'].*==""")
@@ -181,11 +182,13 @@ class TestDataInTraining(SourceRule):
         if not any(full.partition(".")[0].startswith("torch") for full in script.imports.values()):
             return
         for function in script.functions:
-            yield from self._refitted(function)
-            yield from self._fitted_before_split(script, function)
-            yield from self._fitted_on_both(script, function)
+            if not script.called.isdisjoint(STATISTICS):
+                yield from self._refitted(function)
+                yield from self._fitted_before_split(script, function)
+                yield from self._fitted_on_both(script, function)
             yield from self._joined(function)
-            yield from self._listed(function)
+            if not script.called.isdisjoint(LISTING):
+                yield from self._listed(function)
         yield from self._loaded(script)
 
     def _refitted(self, function: Function) -> Iterator[Diagnostic]:

@@ -126,6 +126,8 @@ class Calls:
         """The frame in which the project's function runs when called so."""
         if callee.function is None or callee.script is None:
             return None
+        if callee.function is call.frame.function and callee.receiver is call.frame.receiver:
+            return call.frame  # a call within a call of itself makes nothing else, and there would be no end to them
         key = id(callee.function), call.value, call.frame
         if key not in self.entered:
             arguments = self.arguments(callee.function, call, self.resolver.module(callee.script), _bound(callee))

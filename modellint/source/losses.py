@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from modellint.core.pattern import pattern
 
@@ -55,14 +56,14 @@ class Losses:
         if len(call.arguments) + len(call.keywords) < 2:
             return False
         if call.base is not None:
-            return call.base.kind == "call" or SOUNDS.search(str(call.base)) is not None
-        return SOUNDS.search(call.name) is not None or call.method in self._names()
+            return call.base.kind == "call" or _sounds(str(call.base))
+        return _sounds(call.name) or call.method in self._names()
 
     def _names(self) -> set[str]:
         """The names that loss layers are bound to in all scripts loaded by now."""
         scripts = self.resolver.project.scripts
         for script in scripts[self._read :]:
-            for function in script.functions:
+            for function in script.functions if not LAYERS.isdisjoint(script.called) else ():
                 self._known.update(e.name.rpartition(".")[2] for e in function.events if _makes_loss(e))
                 self._known.update(
                     p.name for p in function.parameters if p.default is not None and _is_layer(p.default)
@@ -86,6 +87,11 @@ class Losses:
         """What made an argument, on each path."""
         alternatives = self.resolver.of(source.of(given))[:MOST] if given is not None else ()
         return tuple([self.dataflow.back(made) for made in alternatives])
+
+
+@cache
+def _sounds(name: str) -> bool:
+    return SOUNDS.search(name) is not None
 
 
 def _makes_loss(event: Event) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from modellint.core.record import dataclass
-
 from .code import Event, Value
 from .configuration import destination
 from .facts import Option
@@ -18,39 +16,28 @@ PARSING = frozenset({"parse_args", "parse_known_args"})
 SHOWING = frozenset({"print", "str", "repr", "info", "debug", "pprint", "dump", "vars"})  # all options, to show them
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Scripts that import each other: which of them add options, and the names that something reads (None: any)."""
-
-    scripts: Sequence[Script]
-    adding: tuple[Script, ...]
-    read: frozenset[str] | None
-
-
 class Options:
     def __init__(self, project: Project) -> None:
         self.relations = Relations(project)
-        self._groups: dict[int, Group] = {}
+        self._read: dict[int, frozenset[str] | None] = {}  # by scripts that import each other
 
     def of(self, script: Script) -> Iterator[Option]:
         """The options that the script, or a file that it imports, adds to a parser."""
         related = self.relations.of(script)
-        group = self._groups.get(id(related))
-        if group is None:
-            group = self._groups[id(related)] = _group(related)
-        for other in group.adding:
-            if other is script or _imports(script, other):
+        for other in related:
+            if ADDING in other.called and (other is script or _imports(script, other)):
+                read = self._names_read(related)
                 for call in other.calls:
                     if call.method == ADDING:
                         name = destination(call)
-                        yield Option(name, call, used=group.read is None or not name or name in group.read)
+                        yield Option(name, call, used=read is None or not name or name in read)
 
-
-def _group(scripts: Sequence[Script]) -> Group:
-    adding = tuple([script for script in scripts if ADDING in script.attributes])
-    if not adding or _escape(scripts):
-        return Group(scripts, adding, None)
-    return Group(scripts, adding, frozenset().union(*(script.attributes for script in scripts)))
+    def _names_read(self, scripts: Sequence[Script]) -> frozenset[str] | None:
+        """The names that something in the scripts reads; None: any."""
+        if id(scripts) not in self._read:
+            names = (script.attributes for script in scripts)
+            self._read[id(scripts)] = None if _escape(scripts) else frozenset().union(*names)
+        return self._read[id(scripts)]
 
 
 def _imports(script: Script, other: Script) -> bool:
@@ -59,14 +46,26 @@ def _imports(script: Script, other: Script) -> bool:
 
 def _escape(scripts: Sequence[Script]) -> bool:
     """Whether all options are handed on together, to where it cannot be seen which of them are read."""
-    functions = [function for script in scripts for function in script.functions]
-    events = [event for function in functions for event in function.events]
-    kept = PARSING | {event.name for event in events if _parses(event, "assign", PARSING)}
-    given = {f.name.rpartition(".")[2] for f in functions if any(_parses(e, "return", kept) for e in f.events)}
-    parsed = {event.name for event in events if _parses(event, "assign", PARSING | given)}
-    own = {f.name.rpartition(".")[2] for f in functions} | {class_.name for s in scripts for class_ in s.classes}
-    calls = (event.value for event in events if event.kind == "call" and event.value is not None)
+    parsing = _calling(scripts, PARSING)
+    kept = PARSING | set(_bound(parsing, PARSING))
+    returning = (f for s in parsing for f in s.functions if any(_parses(e, "return", kept) for e in f.events))
+    given = PARSING | {function.name.rpartition(".")[2] for function in returning}
+    parsed = set(_bound(_calling(scripts, given), given))
+    own = {f.name.rpartition(".")[2] for s in scripts for f in s.functions} | {
+        c.name for s in scripts for c in s.classes
+    }
+    calls = (call for script in scripts for call in script.calls)
     return not parsed or any(part.name in parsed for call in calls for part in _handed(call, own))
+
+
+def _calling(scripts: Sequence[Script], names: frozenset[str]) -> list[Script]:
+    return [script for script in scripts if not names.isdisjoint(script.called)]
+
+
+def _bound(scripts: Sequence[Script], parsing: frozenset[str]) -> Iterator[str]:
+    """The names that are bound to what parses."""
+    events = (event for script in scripts for function in script.functions for event in function.events)
+    return (event.name for event in events if _parses(event, "assign", parsing))
 
 
 def _parses(event: Event, kind: str, parsing: Iterable[str]) -> bool:

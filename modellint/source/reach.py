@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import PurePath
 
 from modellint.core.pattern import pattern
@@ -38,7 +39,7 @@ class Reach:
         self._called: dict[tuple[int, str], set[str]] = defaultdict(set)
         self._uses: dict[tuple[int, str], set[tuple[str, str]]] = defaultdict(set)
         self._index: dict[int, int] = {}
-        self._functions: dict[int, tuple[set[str], set[tuple[str, str]]]] = {}
+        self._functions: dict[int, tuple[frozenset[str], tuple[tuple[str, str], ...]]] = {}
         self._evaluating: list[Evaluating] = []
 
     def names(self, script: Script, kind: str) -> set[str]:
@@ -49,7 +50,7 @@ class Reach:
     def comes_to(self, function: Function, script: Script, kind: str) -> bool:
         self._catch_up()
         direct, used = self._read_of(function, script)
-        return kind in direct or not used.isdisjoint(self._uses[self._index[id(script)], kind])
+        return kind in direct or not self._uses[self._index[id(script)], kind].isdisjoint(used)
 
     def _catch_up(self) -> None:
         new = self.project.scripts[self._read :]
@@ -141,11 +142,11 @@ class Reach:
             return "own" if around else "local"
         return around if call.base is None and self.project.imported(script, call.name) else "method"
 
-    def _read_of(self, function: Function, script: Script) -> tuple[set[str], set[tuple[str, str]]]:
+    def _read_of(self, function: Function, script: Script) -> tuple[frozenset[str], tuple[tuple[str, str], ...]]:
         """What a function does itself, and what it uses; each read once."""
         known = self._functions.get(id(function))
         if known is None:
-            known = self._direct(function, script), set(self._used(function, script))
+            known = frozenset(self._direct(function, script)), tuple(dict.fromkeys(self._used(function, script)))
             self._functions[id(function)] = known
         return known
 
@@ -162,7 +163,12 @@ class Reach:
             return "backward"
         if name in ("step", "optimizer_step"):
             return "step" if name == "optimizer_step" or _may_step(call) else ""
-        return "change" if CHANGES.fullmatch(name) else ""
+        return "change" if _changes(name) else ""
+
+
+@cache
+def _changes(name: str) -> bool:
+    return CHANGES.fullmatch(name) is not None
 
 
 def _may_step(call: Value) -> bool:

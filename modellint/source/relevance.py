@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from modellint.core.pattern import pattern
 
@@ -20,6 +21,11 @@ CLIP_NAMES = {name.rpartition(".")[2] for name in CLIPS}
 CLEARING = pattern(r"\w*(zero|reset|clear)\w*", re.IGNORECASE)
 
 
+@cache
+def _may_change(name: str) -> bool:
+    return CHANGING.fullmatch(name) is not None or CLEARING.fullmatch(name) is not None
+
+
 class Relevance:
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -28,7 +34,7 @@ class Relevance:
 
     def call(self, call: Value, script: Script) -> bool:
         name = call.method
-        if CHANGING.fullmatch(name) or CLEARING.fullmatch(name) or name in self.reach.names(script, "change"):
+        if _may_change(name) or name in self.reach.names(script, "change"):
             return True
         if any(a.kind == "name" and sounds_like_optimizer(a.name) for a in call.arguments):
             return True

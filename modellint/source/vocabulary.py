@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
+from functools import cache
 
 from modellint.core.pattern import pattern
 
@@ -69,12 +70,14 @@ _TOKENS = pattern(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _OPTIMIZER = pattern(r"optim\w*|opts?|opt[gd]|optimi[sz]ers?")
 
 
+@cache
 def sounds_like_optimizer(name: str) -> bool:
     """Whether a variable is called as optimizers are: `optimizer_G`, `optD`, `self.opt`; a binding outweighs it."""
     last = re.sub(r"\[.*\]", "", name).rpartition(".")[2]
     return any(_OPTIMIZER.fullmatch(token.lower()) for token in _TOKENS.findall(last))
 
 
+@cache
 def is_optimizer(full: str) -> bool:
     """Whether a full name is that of an optimizer class (or of a function that makes one)."""
     module, _, last = full.rpartition(".")

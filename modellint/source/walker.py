@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, cast
 
 from modellint.core.diagnostic import Location
@@ -50,6 +51,7 @@ class Walker:
         self.imports: dict[str, str] = {}
         self.attributes: set[str] = set()
         self.called: set[str] = set()
+        self.line = 0  # the last one that was read
         self.functions: list[Function] = []
         self.classes: list[Class] = []
         self.bodies: list[Body] = []
@@ -83,10 +85,16 @@ class Walker:
             return None
         self.attributes.update(parts)
         parts.append(self.full(node.id))
-        return ".".join(reversed(parts))
+        return intern(".".join(reversed(parts)))
 
     def location(self, node: ast.expr | ast.stmt | ast.excepthandler) -> Location:
         line, end_line = node.lineno, node.end_lineno or node.lineno
+        if line == self.line:
+            line = self.line  # one number for all that is written there: the parser makes one for each
+        else:
+            self.line = line
+        if end_line == line:
+            end_line = line
         column, end = node.col_offset + 1, (node.end_col_offset or node.col_offset) + 1
         if self.wide:
             column, end = self._column(line, column), self._column(end_line, end)

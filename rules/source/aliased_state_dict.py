@@ -26,7 +26,7 @@ class AliasedStateDict(SourceRule):
     """
 
     code, severity, certain, topic = "ML150", Severity.ERROR, True, "evaluation"
-    words = ("state_dict()",)
+    words = (("state_dict()", "load_state_dict("),)
     bad = (
         """
         best, best_state = 0.0, None

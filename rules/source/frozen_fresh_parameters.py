@@ -33,7 +33,11 @@ class FrozenFreshParameters(SourceRule):
 
     code, severity, certain, topic = "ML138", Severity.WARNING, True, "structure"
     remedy = "unfreeze"
-    words = (("requires_grad = False", "nn."), ("requires_grad=False", "parameters()"), "requires_grad_(False)")
+    words = (
+        ("requires_grad = False", "parameters(", "nn."),
+        ("requires_grad=False", "parameters()"),
+        "requires_grad_(False)",
+    )
     bad = (
         """
         class Net(nn.Module):

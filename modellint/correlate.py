@@ -31,7 +31,8 @@ def judge(finding: Diagnostic, rules: Rules, run: Run | None) -> Diagnostic:
     """`finding` with the evidence of the run: confirmed, not observed, or as it was where nothing could be measured."""
     if run is None or not run.steps or finding.rule not in rules or finding.verdict is Verdict.CONFIRMED:
         return finding
-    evidence = rules[finding.rule].confirm(run, finding)
+    rule = rules[finding.rule]
+    evidence = None if rule.of_data and run.invented else rule.confirm(run, finding)
     if evidence is None:
         return finding
     return replace(finding.with_evidence(evidence), verdict=_verdict(finding.verdict, evidence))

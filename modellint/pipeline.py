@@ -155,6 +155,9 @@ def structure(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:
 def measurements(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:
     """What the runtime rules say of the run, and for each check that could not be made what it needs."""
     for rule in (rule for rule in rules if isinstance(rule, RuntimeRule)):
+        if run.invented and rule.of_data:
+            yield rule.unchecked("the data were invented")
+            continue
         found = list(guarded(rule, rule.check, run))
         yield from found or [Unchecked(rule.summary(), f"needs {rule.needs}", rule.name)]
 
@@ -231,7 +234,10 @@ def summary(run: Run) -> dict[str, Any]:
     """What a report says of the run itself; everything measured stays in `run.json`."""
     facts = ("command", "status", "requested_steps", "seconds", "model", "loss", "classes", "optimizers", "environment")
     plain: dict[str, Any] = to_plain(
-        {name: getattr(run, name) for name in (*facts, "places", "files", "written", "discarded", "network", "folder")}
+        {
+            name: getattr(run, name)
+            for name in (*facts, "places", "files", "written", "discarded", "invented", "network", "folder")
+        }
     )
     for optimizer in plain["optimizers"]:
         optimizer["parameters"] = len(optimizer["parameters"])

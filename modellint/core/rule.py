@@ -39,6 +39,7 @@ class Rule:
     twins: ClassVar[tuple[str, ...]] = ()
     remedy: ClassVar[str | tuple[str, ...] | None] = None  # what a re-run can try; of several the likeliest first
     topic: ClassVar[str] = ""  # what the pytest assertions group by: "gradients", "predictions"
+    of_data: ClassVar[bool] = False  # what a run says depends on the data: nothing, where they were invented
     words: ClassVar[tuple[Word, ...]] = ()
     bad: ClassVar[Any] = ()
     fixed: ClassVar[Any] = ()  # what `fix` makes of each bad example; None where it leaves one alone

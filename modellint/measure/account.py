@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 NO_TORCH = "No module named 'torch'"
 NOBODY = "no Python process took up the recorder (python -I, -E or -S, another or no PYTHONPATH, or no Python at all?)"
 
+INVENTED = (
+    "--synthetic-data invents torchvision's MNIST, FashionMNIST, KMNIST, CIFAR, SVHN and ImageFolder, and no others"
+)
+
 
 class Account:
     def __init__(self, traces: Traces, ended: Ended, options: Options) -> None:
@@ -35,7 +39,7 @@ class Account:
         within = lines.user_lines(record["message"])  # a worker's traceback, as multiprocessing hands it on
         text = record["message"].strip().splitlines() or [""]
         named = f"{record['type']}: {text[0]}".rstrip(": .")
-        message = (text[-1] if within else named) + self._starved() + self._of_the_sandbox(named)
+        message = (text[-1] if within else named) + self._starved() + self._of_the_options(named)
         return self._traces.problem(message, within[-1] if within else location(record), record["traceback"])
 
     def lost(self, rank: str, number: int) -> Problem:
@@ -98,10 +102,12 @@ class Account:
     def _starved(self) -> str:
         return f": memory ran out ({self._held})" if self._ended.starved else ""
 
-    def _of_the_sandbox(self, message: str) -> str:
+    def _of_the_options(self, message: str) -> str:
         """Within a user namespace the kernel can give a copy to no other group."""
-        shut = self._options.sandbox and f"[Errno {errno.EOVERFLOW}]" in message
-        return ", for the sandbox cannot write a file of another group than your first" if shut else ""
+        if self._options.sandbox and f"[Errno {errno.EOVERFLOW}]" in message:
+            return ", for the sandbox cannot write a file of another group than your first"
+        invented = self._traces.records.first("invented")
+        return f"; {INVENTED}" if self._options.synthetic_data and not self._traces.steps and not invented else ""
 
     @property
     def _held(self) -> str:

@@ -41,6 +41,7 @@ def of(folder: Path, options: Options) -> dict[str, str]:
         "MODELLINT_FINISH": str(int(options.finish)),
         "MODELLINT_EXAMINE": str(int(options.examine)),
         "MODELLINT_KEEP_COMPILE": str(int(options.keep_compile)),
+        "MODELLINT_INVENT": str(int(options.synthetic_data)),
         "MODELLINT_ALLOW_WRITES": str(int(options.allow_writes or options.sandbox)),
     }
     return {"PYTHONUNBUFFERED": "1", **theirs, **probe}

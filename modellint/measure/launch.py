@@ -39,6 +39,7 @@ class Options:
     allow_writes: bool = False
     sandbox: bool = False  # what is written is thrown away
     keep_compile: bool = False  # else torch.compile returns what it is given
+    synthetic_data: bool = False  # torchvision's data sets are invented where they are not there
     trackers: bool = False  # W&B, MLflow, Comet and the like are left as they are
     start_seconds: float = 300.0
     step_seconds: float = 60.0

@@ -51,6 +51,7 @@ def _facts(journal: Records, journals: Sequence[Records]) -> dict[str, Any]:
         "windows": [{}, *(record["window"] for record in journal.of_kind("window"))],
         "evaluations": list(_evaluations(journal)),
         "environment": journal.last("environment", {}),
+        "invented": list(dict.fromkeys(record["name"] for record in journal.of_kind("invented"))),
         "remedies": [record["name"] for record in journal.of_kind("remedy")],
     }
 

@@ -245,6 +245,7 @@ class Run:
     discarded: Mapping[str, str] = field(
         default_factory=dict
     )  # in a sandbox: "created", "changed" or "deleted", by path
+    invented: tuple[str, ...] = ()  # data sets that were not there: what depends on them says nothing
     network: tuple[str, ...] = ()  # host:port of others than this machine that the run turned to
     command: tuple[str, ...] = ()
     requested_steps: int = 0  # of each window

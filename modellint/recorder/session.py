@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from torch import Tensor
 
-from . import ending, frames, marks, ranks, remedy, seeds, surroundings, walk
+from . import ending, frames, inventing, marks, ranks, remedy, seeds, surroundings, walk
 from .backwards import BackwardWatch
 from .byhand import ByHandWatch
 from .calls import CallWatch
@@ -37,6 +37,8 @@ def start(write: Write) -> None:
     global recorder
     if "MODELLINT_SEED" in os.environ:
         seeds.begin(int(os.environ["MODELLINT_SEED"]))
+    if os.environ.get("MODELLINT_INVENT") == "1":
+        inventing.begin(write)
     remedy.apply(write, json.loads(os.environ.get("MODELLINT_REMEDY", "[]")))
     ended = None if os.environ.get("MODELLINT_FINISH") == "1" else ending.end
     steps, windows = (int(os.environ.get("MODELLINT_" + name, default)) for name, default in NUMBERS)

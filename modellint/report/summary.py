@@ -68,6 +68,7 @@ def facts(run: Facts | None) -> Iterator[tuple[str, str]]:
         "environment": ", ".join(f"{key} {text}" for key, text in (run.get("environment") or {}).items()),
         "files written": ", ".join(_code(path) for path in run.get("written") or ()),
         "thrown away": discarded(run),
+        "invented data": ", ".join(_code(name) for name in run.get("invented") or ()),
         "network": ", ".join(_code(host) for host in run.get("network") or ()),
         "record": _code(run.get("folder") or ""),
     }

@@ -32,6 +32,7 @@ class BadInitialLoss(RuntimeRule):
     code, severity = "ML313", Severity.WARNING
     remedy = ("normalize-readout", "standardise-input")
     needs = "a class loss at the first step"
+    of_data = True
     excess, left = 2.0, 1.5
     bad = _run(90.2, 61.4, 37.9)
     good = (

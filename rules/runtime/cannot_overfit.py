@@ -31,6 +31,7 @@ class CannotOverfit(RuntimeRule):
     code, severity, topic = "ML321", Severity.WARNING, "structure"
     explains = ("loss-not-falling",)
     needs = "a model that is called as a whole and a loss over classes, after the last watched step"
+    of_data = True
     bad = _run(1.0, True)
     good = (_run(0.6, False), Run(examinations=(Examination("capacity", reason="the last batch holds one class"),)))
 

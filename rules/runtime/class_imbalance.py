@@ -42,6 +42,7 @@ class ClassImbalance(RuntimeRule):
     code, severity = "ML317", Severity.WARNING
     remedy = ("weight-classes", "focal-loss")
     needs = "at least 50 labels of a class loss, of more than one class"
+    of_data = True
     effective, rows, sigma = 0.7, 50, 5.0
     bad = (
         _run({0: 570, 1: 30}, classes=2),

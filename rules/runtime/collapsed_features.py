@@ -31,6 +31,7 @@ class CollapsedFeatures(RuntimeRule):
     code, severity = "ML311", Severity.WARNING
     explains = ("identical-outputs", "collapsed-predictions", "loss-not-falling", "cannot-overfit")
     needs = "the features that enter the readout, for at least three samples"
+    of_data = True
     share, loss = 0.05, 0.9
     bad = _run(1.2, 2.31, distances=(0.0, 1e-6))
     good = (_run(20.0, 2.31), _run(1.5, 0.4), _run(1.0, 2.31, rows=2))

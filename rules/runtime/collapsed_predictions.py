@@ -36,6 +36,7 @@ class CollapsedPredictions(RuntimeRule):
     explains = ("loss-not-falling",)
     remedy = ("lower-lr", "normalize-readout", "standardise-input")
     needs = "predictions and labels of at least three successive steps"
+    of_data = True
     steps, sigma, share, excess = 3, 4.0, 0.6, 1.5
     bad = (
         _run([21, 0, 38, 21, 38, 0, 0, 0, 0, 38], class_loss=8.7),

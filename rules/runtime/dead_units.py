@@ -44,6 +44,7 @@ class DeadUnits(RuntimeRule):
         "cannot-overfit",
     )
     needs = "what comes out of a ReLU, at three steps, for 32 samples or places"
+    of_data = True
     share, steps = 0.9, 3
     bad = (_run(0.4, 0.95, 0.97, 0.97), _run(1.0, 1.0, 1.0, falling=True))
     good = (_run(0.75, 0.7, 0.75, 0.72), _run(0.95, 0.95, 0.95, 0.2), _run(1.0, 1.0))

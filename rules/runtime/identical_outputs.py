@@ -30,6 +30,7 @@ class IdenticalOutputs(RuntimeRule):
     explains = ("collapsed-predictions", "loss-not-falling", "cannot-overfit")
     remedy = ("re-initialise", "standardise-input")
     needs = "logits of a batch of at least two samples, from the third step on"
+    of_data = True
     relative = 1e-6
     bad = (_run(0.0, -0.3, 0.4), _run(1e-9, -0.3, 0.4))
     good = (_run(0.02, -0.3, 0.4), _run(1e-8, -2e-8, 2e-8), _run(0.0, -0.3, 0.4, rows=1))

@@ -50,6 +50,7 @@ class LabelRange(RuntimeRule):
     code, severity, topic = "ML318", Severity.ERROR, "data"
     explains = ("non-finite", "loss-not-falling")
     needs = "the labels of a loss over classes, or the targets of a binary one"
+    of_data = True
     rows = 50
     bad = (
         _binary(0.0, 255.0),

@@ -38,6 +38,7 @@ class LossNotFalling(RuntimeRule):
 
     code, severity = "ML327", Severity.NOTE
     needs = "six losses: ones that fall, or those of a class loss"
+    of_data = True
     bad = _run(2.3, 2.4, 2.5, 2.3, 2.4, 2.5, 2.6)
     good = (
         _run(2.3, 2.2, 2.1, 2.0, 1.9, 1.8, 1.7),

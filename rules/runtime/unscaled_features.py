@@ -37,6 +37,7 @@ class UnscaledFeatures(RuntimeRule):
     explains = ("bad-initial-loss", "collapsed-predictions", "loss-not-falling")
     remedy = ("normalize-readout", "standardise-input")
     needs = "the features that enter the readout, and a class loss"
+    of_data = True
     std, left, growth = 10.0, 1.5, GROWTH
     bad = (
         _run([60.0, 50.0, 40.0], [90.0, 60.0, 40.0]),

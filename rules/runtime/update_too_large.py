@@ -51,6 +51,7 @@ class UpdateTooLarge(RuntimeRule):
     )
     remedy = ("lower-lr", "warm-up")
     needs = "the updates of at least two weight matrices in three steps after the second"
+    of_data = True
     ratio, growth = 0.1, 10.0
     bad = (
         _run(0.4, [2.4, 150.0, 245.0, 180.0, 320.0, 250.0, 140.0, 80.0]),

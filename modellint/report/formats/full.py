@@ -106,6 +106,8 @@ def _hints(report: Report, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"`modellint probe {suspected.location.path}` runs a few steps and measures what is only suspected."
     if report.run and report.run.get("network"):
         yield f"The run turned to the network: {', '.join(report.run['network'])}."
+    if report.run and report.run.get("invented"):
+        yield f"The data were invented ({', '.join(report.run['invented'])}): nothing is said of them."
     if report.run and (lost := discarded(report.run)):
         yield f"The sandbox threw away what the run did to your files: {lost}."
     if findings:

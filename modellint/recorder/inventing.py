@@ -1,0 +1,88 @@
+"""Invents the images of a torchvision data set that is not there, where it was asked for; the run says so."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable, Dict, List
+
+import torch
+from torch import Tensor
+
+from . import frames, imports
+from .patches import Patches
+
+SAMPLES = 4096
+DIGITS = ("MNIST", "FashionMNIST", "KMNIST")
+COLOURED = {"CIFAR10": 10, "CIFAR100": 100}
+FOLDERS = 10  # classes of an ImageFolder
+
+
+def begin(write: Callable[[Dict[str, Any]], None]) -> None:
+    imports.after("torchvision.datasets", lambda: _watch(write))
+
+
+def _watch(write: Callable[[Dict[str, Any]], None]) -> None:
+    datasets, patches = sys.modules["torchvision.datasets"], Patches()
+
+    def made(original: Any, args: Any, kwargs: Any) -> None:
+        try:
+            original(*args, **kwargs)
+        except (RuntimeError, OSError):  # it says so itself that it is not there, or could not be fetched
+            name = type(args[0]).__name__
+            if name not in _FILLED:
+                raise
+            _FILLED[name](args[0])
+            write({"kind": "invented", "name": name, "location": frames.place()})
+
+    for name in ("MNIST", "CIFAR10", "SVHN", "ImageFolder"):
+        patches.around(getattr(datasets, name), "__init__", made)
+
+
+def _digits(dataset: Any) -> None:
+    dataset.data, dataset.targets = _images(28, 28), _labels(10)
+
+
+def _coloured(dataset: Any) -> None:
+    count = COLOURED[type(dataset).__name__]
+    dataset.data, dataset.targets = _images(32, 32, 3).numpy(), _labels(count).tolist()
+    _name_classes(dataset, count)
+
+
+def _street_numbers(dataset: Any) -> None:
+    dataset.data, dataset.labels = _images(3, 32, 32).numpy(), _labels(10).numpy()
+
+
+def _folder(dataset: Any) -> None:
+    from PIL import Image
+
+    image = Image.fromarray(_images(256, 256, 3, count=1)[0].numpy())
+    dataset.loader = lambda path: image.rotate(int(path) % 360)
+    dataset.targets = _labels(FOLDERS).tolist()
+    dataset.samples = dataset.imgs = [(str(place), label) for place, label in enumerate(dataset.targets)]
+    _name_classes(dataset, FOLDERS)
+
+
+_FILLED: Dict[str, Callable[[Any], None]] = {
+    **dict.fromkeys(DIGITS, _digits),
+    **dict.fromkeys(COLOURED, _coloured),
+    "SVHN": _street_numbers,
+    "ImageFolder": _folder,
+}
+
+
+def _name_classes(dataset: Any, count: int) -> None:
+    names: List[str] = ["class %d" % number for number in range(count)]
+    dataset.classes, dataset.class_to_idx = names, {name: number for number, name in enumerate(names)}
+
+
+def _images(*shape: int, count: int = SAMPLES) -> Tensor:
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=_own_chance())
+
+
+def _labels(count: int) -> Tensor:
+    return torch.randperm(SAMPLES, generator=_own_chance()) % count
+
+
+def _own_chance() -> torch.Generator:
+    """The script's random numbers stay as they are."""
+    return torch.Generator().manual_seed(0)

@@ -16,6 +16,7 @@ from modellint import Graph
 from modellint.core.plain import from_plain
 from modellint.graph.node import Role
 from modellint.recorder import still
+from modellint.recorder.frames import shown
 
 FACTORIES = """\
 import torch
@@ -164,6 +165,8 @@ def test_export_is_the_last_way(monkeypatch: pytest.MonkeyPatch) -> None:
         Role.LOSS,
     ]
     assert [name for node in graph for name in node.parameters] == LAYERS
+    line = Plain.forward.__code__.co_firstlineno + 1
+    assert {(node.location.path, node.location.line) for node in graph if node.parameters} == {(shown(__file__), line)}
 
 
 def test_the_result_is_a_module_of_torch_fx_that_computes_the_loss() -> None:

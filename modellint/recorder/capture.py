@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from .operation import Call, Op, tensors_in, writes
 from .owned import owned
 
 MOST_ERRORS = 10
+Line = Callable[[], Optional[Tuple[str, int]]]
 
 
 class Capture(TorchFunctionMode):
@@ -30,8 +31,10 @@ class Capture(TorchFunctionMode):
     Nothing of the run is kept alive and nothing that it computes is changed; what goes wrong in here is in `errors`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, line: Line = frames.user_line) -> None:
+        """`line` gives the place of what is being run."""
         super().__init__()
+        self._line = line
         self.graph: Optional[Graph] = None  # as recorded, after finish()
         self.errors: List[Exception] = []
         self._ledger = Ledger()
@@ -105,7 +108,7 @@ class Capture(TorchFunctionMode):
             made = tuple(tensors_in(args[0]))
         if made and self._active and not self._prepares(args, made):
             encode = self._ledger.encode
-            op = Op(func, encode(args, self._call), encode(kwargs, self._call), self._call, frames.user_line())
+            op = Op(func, encode(args, self._call), encode(kwargs, self._call), self._call, self._line())
             self._ledger.add(op, made)
             measures.take(op, args, kwargs, made, self._ledger)
 
@@ -128,7 +131,7 @@ class Capture(TorchFunctionMode):
             self.stop()  # the compiler would trace the recorder too, and cache what it saw
             raise RuntimeError("a compiled model cannot be recorded")
         self._called.add(id(module))
-        call = Call(module, self._call, frames.user_line())
+        call = Call(module, self._call, self._line())
         call.inputs = self._ledger.encode(args, self._call)
         if self._call is None:
             self._measure(args)
@@ -159,7 +162,7 @@ class Capture(TorchFunctionMode):
         unseen = self._unseen(result)
         if unseen:
             inputs = self._ledger.encode(args, self._call)
-            self._ledger.add(Op(kind, inputs, {}, self._call, frames.user_line()), unseen)
+            self._ledger.add(Op(kind, inputs, {}, self._call, self._line()), unseen)
 
     def _unseen(self, result: Any) -> List[Any]:
         return [(path, tensor) for path, tensor in tensors_in(result) if self._ledger.find(tensor) is None]

@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule
 from torch.utils._pytree import tree_map
 
-from . import loop
-from .capture import Capture
+from . import exported, frames, loop
+from .capture import Capture, Line
+
+Taken = Tuple[Graph, Dict[str, Any]]  # as torch has it, and plain
 
 
 class Still(NamedTuple):
@@ -40,35 +42,22 @@ def take(model: torch.nn.Module, batch: Any, loss: Optional[Callable[..., Any]] 
     raise RuntimeError("the model cannot be recorded: " + (reasons[0] if len(reasons) == 1 else "; ".join(problems)))
 
 
-def _on_meta(model: torch.nn.Module, batch: Any, loss: Any) -> Tuple[Graph, Dict[str, Any]]:
+def _on_meta(model: torch.nn.Module, batch: Any, loss: Any) -> Taken:
     def without_data(value: Any) -> Any:
         return value.to("meta") if isinstance(value, Tensor) else value
 
-    bare = loss.to("meta") if isinstance(loss, torch.nn.Module) else loss
-    return _recorded(copy.deepcopy(model).to("meta"), tree_map(without_data, batch), copy.deepcopy(bare))
+    bare = copy.deepcopy(loss.to("meta") if isinstance(loss, torch.nn.Module) else loss)
+    empty, shapes = copy.deepcopy(model).to("meta"), tree_map(without_data, batch)
+    return _recorded(lambda: _result(empty, shapes, bare), empty, empty)
 
 
-def _on_cpu(model: torch.nn.Module, batch: Any, loss: Any) -> Tuple[Graph, Dict[str, Any]]:
+def _on_cpu(model: torch.nn.Module, batch: Any, loss: Any) -> Taken:
+    own = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[]):
-        return _recorded(copy.deepcopy(model), batch, loss)
+        return _recorded(lambda: _result(own, batch, loss), own, own)
 
 
-def _recorded(model: Any, batch: Any, loss: Any, owner: Any = None) -> Tuple[Graph, Dict[str, Any]]:
-    """`owner`: the model whose parameters `model`, which was made of it, holds below "model."."""
-    capture = Capture()
-    capture.start()
-    try:
-        result = _result(model, batch, loss)
-    finally:
-        capture.stop()
-    start = len("model.") if owner is not None else 0
-    plain = capture.finish(result, {id(p): name[start:] for name, p in model.named_parameters()}, owner or model)
-    if plain is None or capture.graph is None:
-        raise (capture.errors or [RuntimeError("nothing of it was recorded")])[0]
-    return capture.graph, plain
-
-
-def _exported(model: torch.nn.Module, batch: Any, loss: Any) -> Tuple[Graph, Dict[str, Any]]:
+def _exported(model: torch.nn.Module, batch: Any, loss: Any) -> Taken:
     """What torch.export makes of the step, run once more under the recorder: it has no Python left."""
 
     class Step(torch.nn.Module):
@@ -79,8 +68,23 @@ def _exported(model: torch.nn.Module, batch: Any, loss: Any) -> Tuple[Graph, Dic
         def forward(self, batch: Any) -> Any:
             return _result(self.model, batch, loss)
 
-    step = torch.export.export(Step(), (batch,), strict=False).module()
-    return _recorded(step, ((batch,), None), lambda value, _: value, model)
+    again = exported.Again(torch.export.export(Step(), (batch,), strict=False).module())
+    return _recorded(lambda: again.run(batch), again.module, model, again.line)
+
+
+def _recorded(run: Callable[[], Tensor], holder: Any, model: Any, line: Line = frames.user_line) -> Taken:
+    """`holder` has the parameters that are run: those of `model`, or, made of it, with the same below "model."."""
+    capture = Capture(line)
+    capture.start()
+    try:
+        result = run()
+    finally:
+        capture.stop()
+    start = 0 if holder is model else len("model.")
+    plain = capture.finish(result, {id(p): name[start:] for name, p in holder.named_parameters()}, model)
+    if plain is None or capture.graph is None:
+        raise (capture.errors or [RuntimeError("nothing of it was recorded")])[0]
+    return capture.graph, plain
 
 
 def _result(model: torch.nn.Module, batch: Any, loss: Any) -> Tensor:

@@ -76,7 +76,9 @@ class Kept:
         if not _goes_on(source.frame.function, source.at or 0, name):
             return None
         roles = self.roles.of(source.of(Value("name", call.name, location=call.location)))
-        return Act("carry", call, (name,), recorded=self._keeps_graph(source.of(call))) if "model" in roles else None
+        return (
+            Act("carry", call, (name,), recorded=self._keeps_graph(source.of(call))) if roles & {"model", ""} else None
+        )
 
     def _keeps_graph(self, source: Source) -> bool | None:
         """Whether the model that is called can be read, and cuts no state off."""

@@ -9,6 +9,7 @@ from itertools import islice
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import lookup
 from modellint.source.code import Event, Function, Value
 
 EVALUATION = pattern(
@@ -38,8 +39,36 @@ class EvaluationOnTrainingData(SourceRule):
     """
 
     code, severity, topic = "ML172", Severity.WARNING, "data"
-    words = (("DataLoader", "train"), ("torchvision", "train=True"), ("Trainer(", "eval_dataset"))
+    words = (
+        ("DataLoader", "train"),
+        ("train_loader", "len("),
+        ("DataLoader", "random_split"),
+        ("torchvision", "train=True"),
+        ("Trainer(", "eval_dataset"),
+    )
     bad = (
+        """
+        from torch.utils.data import DataLoader, random_split
+
+        first, second = random_split(data, [50000, 10000])
+        train_dl = DataLoader(first, batch_size=128, shuffle=True)
+        held_out_dl = DataLoader(first, batch_size=256)
+        """,
+        """
+        def fit(net, train_loader, val_loader, optimizer):
+            for epoch in range(10):
+                net.train()
+                for x, y in train_loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    optimizer.step()
+                net.eval()
+                total = 0.0
+                with torch.no_grad():
+                    for x, y in train_loader:
+                        total += F.cross_entropy(net(x), y).item()
+                print(total / len(val_loader))
+        """,
         """
         from torchvision import datasets
 
@@ -85,6 +114,29 @@ class EvaluationOnTrainingData(SourceRule):
         """,
     )
     good = (
+        """
+        from torch.utils.data import DataLoader, random_split
+
+        first, second = random_split(data, [50000, 10000])
+        train_dl, again = DataLoader(first, batch_size=128, shuffle=True), DataLoader(first, batch_size=256)
+        held_out_dl = DataLoader(second, batch_size=256)
+        few, _ = random_split(data, [100, 59900])
+        few_dl = DataLoader(few, batch_size=10)
+        """,
+        """
+        def fit(net, train_loader, val_loader, optimizer):
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(net(x), y).backward()
+                optimizer.step()
+            net.eval()
+            with torch.no_grad():
+                for loader in (train_loader, val_loader):
+                    total = sum(F.cross_entropy(net(x), y).item() for x, y in loader)
+                for x, y in train_loader:
+                    score = net(x)
+            print(total / len(val_loader))
+        """,
         """
         from torch.utils.data import Subset
         from torchvision import datasets
@@ -151,7 +203,9 @@ class EvaluationOnTrainingData(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         yield from self._made_twice(script)
+        yield from self._gone_over_twice(script)
         for function in script.functions:
+            yield from self._half_used(function)
             bound = Counter(event.name for event in function.events if event.kind == "assign")
             for event in function.events:
                 data = _data(event)
@@ -193,6 +247,39 @@ class EvaluationOnTrainingData(SourceRule):
         if same and call.method.endswith("Trainer"):
             yield self.at(call, f"trains on `{learned}` and evaluates on it", certain=False)
 
+    def _gone_over_twice(self, script: Script) -> Iterator[Diagnostic]:
+        """An evaluation goes over the training loader, and one for the evaluation is only asked how long it is."""
+        for evaluation in script.evaluations:
+            over, function = evaluation.over, lookup.function(script, evaluation.location)
+            name = _bare(over) if over is not None else ""
+            if function is not None and name and _is(TRAINING, EVALUATION, name) and "loader" in name:
+                lengths = {call.arguments[0].name for call in function.calls if call.name == "len" and call.arguments}
+                left = next((n for n in sorted(lengths) if "loader" in n and _is(EVALUATION, TRAINING, n)), "")
+                if left and _is_only_measured(function, left) and over is not None:
+                    yield self.at(
+                        evaluation.loop,
+                        f"evaluates on `{name}`, and `{left}` is only asked for its length",
+                        certain=True,
+                    )
+
+    def _half_used(self, function: Function) -> Iterator[Diagnostic]:
+        """One part of a split has two loaders, and another has none."""
+        parts = {
+            e.name: e.value.base
+            for e in function.events
+            if e.kind == "assign" and e.value is not None and _is_part(e.value)
+        }
+        made = [(e, data) for e in function.events if parts and (data := _data(e)) is not None and data.name in parts]
+        first: dict[str, str] = {}
+        for event, data in made:
+            split, other = parts[data.name], first.setdefault(data.name, event.name)
+            left = next((n for n, base in parts.items() if base is split and not _is_named(function, n)), "")
+            if other != event.name and left:
+                message = (
+                    f"gives `{data.name}` to `{event.name}` as to `{other}`, and `{left}` of the same split to none"
+                )
+                yield self.at(event.value or data, message, certain=True)
+
     def _made_twice(self, script: Script) -> Iterator[Diagnostic]:
         """The data set for the tests is a library's training part, like the one for training; nothing parts it."""
         made = [(e, e.value) for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None]
@@ -206,6 +293,38 @@ class EvaluationOnTrainingData(SourceRule):
                 yield self.at(
                     value, f"loads the training part of `{value.method}` once more for `{event.name}`", certain=True
                 )
+
+
+def _bare(value: Value) -> str:
+    while value.kind == "call" and value.method in ("enumerate", "tqdm") and value.arguments:
+        value = value.arguments[0]
+    return value.name if value.kind == "name" else ""
+
+
+def _is_only_measured(function: Function, name: str) -> bool:
+    """Whether nothing but `len()` uses a name."""
+    values = [b.value for b in function.blocks] + [c for c in function.calls if c.name != "len"]
+    values += [e.value for e in function.events if e.kind in ("assign", "augment", "return", "yield")]
+    used = (part for value in values if value is not None for part in _unmeasured(value))
+    return not any(part.name == name or part.name.startswith(f"{name}.") for part in used)
+
+
+def _unmeasured(value: Value) -> Iterator[Value]:
+    """What is inside a value, without what `len()` is given."""
+    if value.name != "len":
+        yield value
+        parts = (*value.arguments, *(v for _, v in value.keywords), *((value.base,) if value.base is not None else ()))
+        yield from (found for part in parts for found in _unmeasured(part))
+
+
+def _is_part(value: Value) -> bool:
+    """One of the parts that a random split gives."""
+    return value.kind == "item" and value.base is not None and value.base.method == "random_split"
+
+
+def _is_named(function: Function, name: str) -> bool:
+    parts = (part for e in function.events if e.value is not None for part in e.value.within())
+    return any(part.name == name or part.name.startswith(f"{name}.") for part in parts)
 
 
 def _parts(call: Value) -> bool:

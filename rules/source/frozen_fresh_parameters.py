@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source.code import Event, Function, Value
+from modellint.source.code import Block, Event, Function, Value
 
 # Networks that are meant to stay as they were made, or that get the weights of another one.
 MEANT = pattern(r"rand|target|teacher|ema|momentum|copy|ref|prior|shadow|old|prev|loss|critic|disc|^d$|netd", re.I)
@@ -39,6 +39,15 @@ class FrozenFreshParameters(SourceRule):
         "requires_grad_(False)",
     )
     bad = (
+        """
+        from torchvision import models
+
+        model = models.resnet18(weights="DEFAULT")
+        model.fc = nn.Linear(512, 4)
+        for p in model.parameters():
+            p.requires_grad_(False)
+        optimizer = torch.optim.Adam(model.parameters())
+        """,
         """
         class Net(nn.Module):
             def __init__(self):
@@ -239,12 +248,28 @@ def _frozen(function: Function, event: Event) -> str:
         return ""
     if event.kind == "call" and value.method == "requires_grad_" and value.receiver is not None:
         given = value.argument(0, "requires_grad")
-        return value.receiver.name if given is not None and given.constant is False else ""
+        walked = _walked(blocks, value.receiver.name, function)
+        return (walked or value.receiver.name) if given is not None and given.constant is False else ""
     if event.kind != "assign" or not event.name.endswith(".requires_grad") or value.constant is not False:
         return ""
+    return _walked(blocks, event.name.removesuffix(".requires_grad"), function)
+
+
+def _walked(blocks: Iterable[Block], name: str, function: Function) -> str:
+    """The model whose parameters the innermost loop goes through by a name."""
     over = next((block.value for block in blocks if block.kind == "for"), None)
     walks = over is not None and over.kind == "call" and over.method in ("parameters", "named_parameters")
-    return over.receiver.name if walks and over is not None and over.receiver is not None else ""
+    bound = any(
+        e.kind == "assign" and e.name == name and e.value is not None and _is_item(e.value, over)
+        for e in function.events
+    )
+    return over.receiver.name if walks and bound and over is not None and over.receiver is not None else ""
+
+
+def _is_item(value: Value, over: Value | None) -> bool:
+    while value.kind == "item" and value.base is not None:
+        value = value.base
+    return value.kind == "element" and value.base is over
 
 
 def _thaws(script: Script) -> bool:

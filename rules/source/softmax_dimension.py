@@ -167,7 +167,8 @@ class SoftmaxDimension(SourceRule):
 
     def _normalised(self, loss: Loss) -> Iterator[Diagnostic]:
         """The softmax whose result is the loss's input, as it is."""
-        for head, *before in (path for path in loss.inputs if path):
+        for path in loss.inputs:
+            head, *before = [step for step in path if step.short not in ("log", "log_")] or [Operation("")]
             if head.call is not None and outputs.kind(head) in NORMALISES and _axis(head.call) == 0:
                 evidence = _batched(before)
                 if evidence is not False:

@@ -33,6 +33,15 @@ def made(function: Function, value: Value, before: int | None = None) -> Value:
     return bare(found) if found is not None else value
 
 
+def followed(function: Function, value: Value, before: int | None = None) -> Value:
+    """What a value is made by, through all names on the way, each to its last binding before the one it led to."""
+    value = bare(value)
+    for event in reversed(function.events[:before]):
+        if value.kind == "name" and event.kind == "assign" and event.name == value.name and event.value is not None:
+            value = bare(event.value)
+    return value
+
+
 def place(function: Function, call: Value) -> int | None:
     """The index of the event of a call."""
     return next((at for at, e in enumerate(function.events) if e.kind == "call" and e.value is call), None)

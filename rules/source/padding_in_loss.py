@@ -47,6 +47,7 @@ class PaddingInLoss(SourceRule):
         criterion = nn.CrossEntropyLoss()
         loader = DataLoader(data, batch_size=32, shuffle=True, collate_fn=collate)
         for words, tags in loader:
+            words, tags = words.to(device), tags.to(device)
             optimizer.zero_grad()
             criterion(model(words).view(-1, 20), tags.view(-1)).backward()
             optimizer.step()
@@ -209,16 +210,8 @@ def _filled(script: Script, collate: Function) -> Iterator[int]:
 
 def _position(function: Function, loss: Loss) -> int | None:
     """Which part of the batch the target is, as it is."""
-    target = loss.call.argument(1, "target")
-    name = tensors.bare(target) if target is not None else None
-    made = (
-        tensors.bound(function, name.name, tensors.place(function, loss.call))
-        if name is not None and name.kind == "name"
-        else None
-    )
-    made = tensors.bare(made) if made is not None else None
-    while made is not None and made.kind == "name":
-        made = tensors.bound(function, made.name)
+    at, target = tensors.place(function, loss.call), loss.call.argument(1, "target")
+    made = tensors.followed(function, target, at) if target is not None else None
     if made is None or made.kind != "item" or made.base is None:
         return None
     base = tensors.made(function, made.base) if made.base.kind == "name" else made.base

@@ -38,6 +38,7 @@ class FutureNotMasked(SourceRule):
     """
 
     code, severity, certain, topic = "ML180", Severity.ERROR, True, "sequences"
+    twins = ("missing-causal-mask",)
     words = tuple(
         (word, ":-1]", ".backward(") for word in ("TransformerEncoder", "MultiheadAttention", "scaled_dot_product")
     )

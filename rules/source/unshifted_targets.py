@@ -29,6 +29,7 @@ class UnshiftedTargets(SourceRule):
     """
 
     code, severity, certain, topic = "ML166", Severity.ERROR, True, "sequences"
+    twins = ("labels-are-inputs",)
     words = tuple(
         (word, ".backward(", "Embedding(")
         for word in ("is_causal", "subsequent_mask", "triu", "tril", "LSTM(", "GRU(", "RNN(")

@@ -51,7 +51,7 @@ def serve(address: str) -> None:
 
 def _import_what_follows() -> None:
     """What every run imports by its first step: the recorder and, within the optimizers of torch, the compiler."""
-    importlib.import_module(".session", __package__)
+    importlib.import_module(".orders", __package__)
     with contextlib.suppress(ImportError):
         importlib.import_module("torch._dynamo")
 

@@ -32,9 +32,9 @@ def _prepare(journal: Journal) -> None:
 
 
 def _watch(journal: Journal) -> None:
-    from . import session
+    from . import orders
 
-    session.start(journal)
+    orders.start(journal)
 
 
 def _watch_forks(journal: Journal) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import warnings
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from torch import Tensor
 
-from . import ending, frames, inventing, marks, ranks, remedy, seeds, surroundings, walk
+from . import ending, frames, marks, ranks, surroundings, walk
 from .backwards import BackwardWatch
 from .byhand import ByHandWatch
 from .calls import CallWatch
@@ -28,30 +26,6 @@ from .tensors import quiet
 from .track import Bare, Track
 
 Write = Callable[[Dict[str, Any]], None]
-NUMBERS = (("STEPS", "10"), ("WINDOWS", "1"))
-recorder: Optional[Recorder] = None  # of this process
-
-
-def start(write: Write) -> None:
-    """Called right after `import torch` in a process of a probed command."""
-    global recorder
-    if "MODELLINT_SEED" in os.environ:
-        seeds.begin(int(os.environ["MODELLINT_SEED"]))
-    if os.environ.get("MODELLINT_INVENT") == "1":
-        inventing.begin(write)
-    remedy.apply(write, json.loads(os.environ.get("MODELLINT_REMEDY", "[]")))
-    ended = None if os.environ.get("MODELLINT_FINISH") == "1" else ending.end
-    steps, windows = (int(os.environ.get("MODELLINT_" + name, default)) for name, default in NUMBERS)
-    recorder = Recorder(write, steps, ended, windows)
-    recorder.examines = os.environ.get("MODELLINT_EXAMINE") != "0"
-    if os.environ.get("MODELLINT_KEEP_COMPILE") == "1":
-        recorder.records_graph = False
-        warnings.filterwarnings("ignore", "Using `torch.compile.* global hooks", UserWarning)  # they are ours
-    ending.before(recorder.flush)
-    ending.at_the_end(recorder.leave)
-    ending.note_threads(write, lambda: recorder.stepping if recorder is not None else [])
-    os.register_at_fork(after_in_child=recorder.forget)
-    recorder.attach()
 
 
 class Recorder:

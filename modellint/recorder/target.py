@@ -12,10 +12,10 @@ from typing import Any, Tuple
 
 def main(name: str) -> None:
     importlib.import_module("torch")  # the recorder attaches itself
-    loop, session = (importlib.import_module("modellint_recorder." + part) for part in ("loop", "session"))
+    loop, orders = (importlib.import_module("modellint_recorder." + part) for part in ("loop", "orders"))
     given = parts(load(name))
     try:
-        loop.train(session.recorder, *given)
+        loop.train(orders.recorder, *given)
     except loop.LossError as error:
         sys.exit(str(error))
 

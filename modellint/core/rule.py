@@ -129,13 +129,17 @@ class SourceRule(Rule):
 
     A file is only parsed if its code holds one of the `words`, or all those of a tuple among them: the rarer they are,
     the less is parsed. One may be a pattern of bytes; it is costly, and belongs behind a plain word.
+
+    A rule that only looks for some `calls` is not asked of a file that makes none of them itself.
     """
+
+    calls: ClassVar[tuple[str, ...]] = ()  # by the last parts of their names
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         raise NotImplementedError
 
     def suspect(self, script: Script) -> Iterator[Diagnostic]:
-        return self.check(script)
+        return iter(()) if self.calls and script.called.isdisjoint(self.calls) else self.check(script)
 
 
 class GraphRule(Rule):

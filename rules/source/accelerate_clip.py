@@ -22,6 +22,7 @@ class AccelerateClip(SourceRule):
     """
 
     code, severity, topic = "ML165", Severity.WARNING, "gradients"
+    calls = ("Accelerator",)
     words = (("Accelerator(", "clip_grad_"),)
     bad = (
         """
@@ -77,7 +78,7 @@ class AccelerateClip(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if "Accelerator" not in script.called or "unscale_gradients" in script.attributes:
+        if "unscale_gradients" in script.attributes:
             return
         for call in script.calls:
             given = call.argument(None, "mixed_precision") if call.method == "Accelerator" else None

@@ -110,7 +110,8 @@ class AliasedModel(SourceRule):
                 if best and _trains_on(function, event, model) and _is_used_after(function, at):
                     message = f"calls `{model}` by a second name: `{event.name}` goes on training with it"
                     yield self.at(event, message)
-        for one, other in {pair for function in script.functions for pair in _updated(function)}:
+        updating = () if script.called.isdisjoint(("zip", "load_state_dict")) else script.functions
+        for one, other in {pair for function in updating for pair in _updated(function)}:
             alias = _only_alias(script, one, other)
             if alias is not None:
                 yield self.at(alias, f"makes `{one}` and `{other}` one model, which is then updated from itself")

@@ -34,6 +34,7 @@ class AugmentedEvaluation(SourceRule):
     """
 
     code, severity, certain, topic = "ML158", Severity.WARNING, True, "evaluation"
+    calls = tuple(RANDOM)
     words = tuple(
         ("Compose(", name + "(")
         for name in (
@@ -116,8 +117,6 @@ class AugmentedEvaluation(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if RANDOM.isdisjoint(script.called):
-            return
         if any(MEANT.search(name) for name in (script.path, *script.attributes, *_names(script))):
             return
         found = {id(random): (random, where) for random, where in self._all(script)}

@@ -219,7 +219,7 @@ class EvaluationOnTrainingData(SourceRule):
                 elif event.kind == "return" and event.value is not None:
                     yield from self._twice(function, event.value)
                     yield from self._hooked(script, function, event.value)
-        for call in script.calls:
+        for call in script.calls if any(name.endswith("Trainer") for name in script.called) else ():
             yield from self._trainer(call)
 
     def _twice(self, function: Function, returned: Value) -> Iterator[Diagnostic]:

@@ -46,6 +46,7 @@ class MisalignedInputsLabels(SourceRule):
     """
 
     code, severity, certain, topic = "ML134", Severity.ERROR, True, "data"
+    calls = ("shuffle", *PERMUTATIONS)
     words = (
         ("shuffle(", pattern(rb"\.shuffle\(\s*[\w.]+\s*\)|import [^\n]*\bshuffle\b")),
         *((drawn, INDEXED) for drawn in ("randperm(", "permutation(")),
@@ -137,8 +138,7 @@ class MisalignedInputsLabels(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        shuffles = not script.called.isdisjoint(("shuffle", *PERMUTATIONS))
-        for function in script.functions if shuffles else ():
+        for function in script.functions:
             found = {shuffle.name: shuffle for shuffle in _shuffles(function)}
             for name, shuffle in found.items():
                 labels = list(_labels(name))

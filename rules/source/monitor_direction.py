@@ -26,6 +26,7 @@ class MonitorDirection(SourceRule):
 
     code, severity, certain, topic = "ML154", Severity.WARNING, True, "evaluation"
     explains = ("learning-rate-trajectory",)
+    calls = (PLATEAU, *CALLBACKS, *ARGUMENTS)
     words = (
         PLATEAU,
         *((name, "torch") for name in CALLBACKS),
@@ -105,14 +106,13 @@ class MonitorDirection(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for call in script.calls if not script.called.isdisjoint((*CALLBACKS, *ARGUMENTS)) else ():
+        for call in script.calls:
             if call.method in CALLBACKS:
                 yield from self._callback(call)
             elif call.method in ARGUMENTS:
                 yield from self._arguments(call)
-        if PLATEAU in script.called:
-            yield from self._plateaus(script)
-            yield from (found for function in script.functions for found in self._configured(function))
+        yield from self._plateaus(script)
+        yield from (found for function in script.functions for found in self._configured(function))
 
     def _callback(self, call: Value) -> Iterator[Diagnostic]:
         given = call.argument(0 if call.method == "EarlyStopping" else None, "monitor")

@@ -119,8 +119,8 @@ class NotPrepared(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        found = dict(owners(script))
-        if any(
+        found = dict(owners(script)) if script.training_loops else {}
+        if not found or any(
             argument.kind == "starred" for call in script.calls if call.method in ALL for argument in call.arguments
         ):
             return

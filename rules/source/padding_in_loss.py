@@ -134,8 +134,8 @@ class PaddingInLoss(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        padded = _padded(script)
-        suspected = script.attributes.isdisjoint(MASKS) and _knows_padding(script)
+        padded = _padded(script) if script.losses else set()
+        suspected = bool(script.losses) and script.attributes.isdisjoint(MASKS) and _knows_padding(script)
         for loss in script.losses:
             function = lookup.function(script, loss.location)
             if (

@@ -24,6 +24,7 @@ class ResumeWithoutOptimizer(SourceRule):
     """
 
     code, severity, certain, topic = "ML173", Severity.WARNING, True, "optimizer"
+    calls = ("load_state_dict",)
     words = (("torch.load(", "load_state_dict(", "torch.save(", "epoch"),)
     bad = (
         """

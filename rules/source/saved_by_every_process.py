@@ -32,6 +32,7 @@ class SavedByEveryProcess(SourceRule):
     """
 
     code, severity, certain, topic = "ML174", Severity.WARNING, True, "distributed"
+    calls = ("save",)
     words = (
         ("init_process_group", "torch.save(", "DistributedDataParallel"),
         ("init_process_group", "torch.save(", "DDP("),

@@ -25,6 +25,7 @@ class TrainerMetricMissing(SourceRule):
     """
 
     code, severity, certain, topic = "ML177", Severity.ERROR, True, "evaluation"
+    calls = ARGUMENTS
     words = ("metric_for_best_model",)
     bad = (
         """

@@ -155,7 +155,7 @@ class UnshiftedTargets(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        pretrained = causal(script)
+        pretrained = causal(script) if script.losses else set()
         for loss in script.losses:
             function = lookup.function(script, loss.location)
             if loss.kind in CLASS_LOSSES and loss.certain and function is not None:

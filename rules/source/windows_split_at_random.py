@@ -30,6 +30,7 @@ class WindowsSplitAtRandom(SourceRule):
     """
 
     code, severity, certain, topic = "ML179", Severity.WARNING, False, "data"
+    calls = SPLITS
     words = (("train_test_split(", "range(", "torch"), ("random_split(", "range(", "+", ".append("))
     bad = (
         """

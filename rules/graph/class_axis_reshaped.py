@@ -59,6 +59,13 @@ class ClassAxisReshaped(GraphRule):
             "loss cross_entropy",
         ),
         Graph.of(
+            "input x shape=2x1x6x6",  # SqueezeNet
+            "conv head operation=conv2d shape=2x4x6x6",
+            "pool mean operation=adaptive_avg_pool2d shape=2x4x1x1",
+            "reshape flat operation=flatten shape=2x4",
+            "loss cross_entropy",
+        ),
+        Graph.of(
             "input x shape=2x6x8",
             "linear head shape=2x6x4",
             "reshape view operation=view shape=12x4",
@@ -92,4 +99,4 @@ def _keeps_order(graph: Graph, node: Node) -> bool:
     given = next(iter(graph.inputs(node)), None)
     if given is None or node.role in (Role.CONV, Role.LOSS):
         return False
-    return node.operation in KEEPS_ORDER if node.role is Role.RESHAPE else node.shape[:2] == given.shape[:2]
+    return node.operation in KEEPS_ORDER if node.role is Role.RESHAPE else node.shape == given.shape

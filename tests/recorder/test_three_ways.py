@@ -15,6 +15,7 @@ from spellings import (
     SIGNED,
     BatchNorm,
     By,
+    Run,
     Y,
     attend,
     bare_norm,
@@ -48,6 +49,14 @@ from torch import nn
 from modellint import GraphRule
 
 Table = dict[str, dict[str, Case]]
+PLACES = torch.arange(8 * 9 * 9) % 3
+
+
+def places(finish: Run, loss: Run = lambda o: F.cross_entropy(o, PLACES)) -> Case:
+    """Scores of a convolution at every place of an image, and what is done with them before the loss."""
+    return net(lambda s, x: finish(s.head(x)), lambda: {"head": nn.Conv2d(3, 3, 1)}, IMAGES, loss)
+
+
 LOUD_X = 100 * torch.randn(8, 12) + 128
 
 SICK: Table = {
@@ -181,7 +190,21 @@ SICK: Table = {
     },
 }  # fmt: skip
 
+SICK["class-axis-reshaped"] = {
+    "module": places(lambda o: o.reshape(-1, 3)),
+    "function": places(lambda o: F.log_softmax(o, 1).view(-1, 3), lambda o: F.nll_loss(o, PLACES)),
+    "kernel by hand": net(
+        lambda s, x: F.conv2d(x, s.w[..., None, None]).contiguous().view(648, 3),
+        lambda: {"w": weight(3, 3)}, IMAGES, lambda o: F.cross_entropy(o, PLACES),
+    ),
+}  # fmt: skip
 HEALTHY: Table = {
+    "class-axis-reshaped": {
+        "as they are": places(lambda o: o, lambda o: F.cross_entropy(o, PLACES.view(8, 9, 9))),
+        "moved to the end": places(lambda o: o.permute(0, 2, 3, 1).reshape(-1, 3)),
+        "pooled over the places": places(lambda o: F.adaptive_avg_pool2d(o, 1).flatten(1), classes),
+        "averaged": places(lambda o: o.mean((2, 3)), classes),
+    },
     "readout-without-norm": {
         "module": row(linear(12, 16), lambda: nn.LayerNorm(16), nn.ReLU, linear(16, 3)),
         "bounded": row(linear(12, 16), nn.Tanh, linear(16, 3)),

@@ -27,6 +27,8 @@ BATCHES = pattern(r"(?<![a-z])(steps?|iters?|iterations?|batch(es)?|per_epoch)(?
 EPOCHS = pattern(r"epochs?(?![a-z])")
 DEEPEST = 3  # names that stand for others
 
+CHAINED = "ChainedScheduler"  # is given schedulers, and no optimizer
+
 
 class Schedules:
     def __init__(self, resolver: Resolver) -> None:
@@ -39,8 +41,9 @@ class Schedules:
                 name = callee.name.rpartition(".")[2]
                 if callee.name.startswith(TORCH) or WARMUP.fullmatch(name):
                     given = made.value.argument(0, "optimizer")
-                    held = tuple(s.place for s in self.resolver.of(made.of(given))) if given is not None else ()
-                    yield Schedule(name, made.value, held, *self._counts(made, name))
+                    held = self.resolver.of(made.of(given)) if given is not None and name != CHAINED else ()
+                    places = tuple([source.place for source in held])
+                    yield Schedule(name, made.value, places, *self._counts(made, name))
 
     def _counts(self, made: Source, name: str) -> tuple[str, bool]:
         """What the horizon counts, and whether that is more than a name's word."""

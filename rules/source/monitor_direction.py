@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
@@ -74,6 +75,12 @@ class MonitorDirection(SourceRule):
     )
     good = (
         """
+        import tensorflow as tf
+        import torch
+
+        keep = tf.keras.callbacks.ModelCheckpoint("best.h5", monitor="val_accuracy", save_best_only=True)
+        """,
+        """
         class Net(L.LightningModule):
             def configure_optimizers(self):
                 optimizer = torch.optim.AdamW(self.parameters(), lr=1e-3)
@@ -118,7 +125,8 @@ class MonitorDirection(SourceRule):
         given = call.argument(0 if call.method == "EarlyStopping" else None, "monitor")
         name = given.constant if given is not None else None
         mode = _mode(call, None, CALLBACKS[call.method])
-        if isinstance(name, str) and mode and direction(name) == -mode:
+        keras = re.match(r"(tensorflow|tf|keras)\.", call.name)  # whose default is to tell by the name
+        if isinstance(name, str) and mode and direction(name) == -mode and not keras:
             yield self.at(call, f"keeps the {_worst(mode)} `{name}` for the best one")
 
     def _arguments(self, call: Value) -> Iterator[Diagnostic]:

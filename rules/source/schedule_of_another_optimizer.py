@@ -35,6 +35,17 @@ class ScheduleOfAnotherOptimizer(SourceRule):
     )
     good = (
         """
+        optimizer = torch.optim.Adam(model.parameters())
+        warmup = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=100)
+        steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[1000])
+        scheduler = torch.optim.lr_scheduler.ChainedScheduler([warmup, steps])
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            scheduler.step()
+        """,
+        """
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
         for epoch in range(30):

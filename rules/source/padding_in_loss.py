@@ -32,7 +32,7 @@ class PaddingInLoss(SourceRule):
 
     code, severity, topic = "ML167", Severity.WARNING, "sequences"
     words = (
-        "padding_idx", ("pad_sequence", "collate_fn"),
+        (".backward(", "ntropy"), (".backward(", "NLLLoss"), ("pad_sequence", "collate_fn"),
         *(("labels=", "padding", name) for name in ("ForCausalLM", "LMHead")),
     )  # fmt: skip
     bad = (

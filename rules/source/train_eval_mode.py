@@ -11,7 +11,9 @@ from modellint.core.pattern import pattern
 from modellint.measure.run import Batch
 from modellint.source.facts import Act, Evaluation, TrainingLoop
 
-EVALUATES = pattern(r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev)([^a-z].*)?", re.I)
+EVALUATES = pattern(
+    r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev|accuracy|perplexity)([^a-z].*)?", re.I
+)
 NAMED = pattern(rb"(?<![a-z])(?:test|val|valid(?:ation|ate)?|evaluat(?:e|ion)|dev|(?<!\.)eval)(?![a-z])", re.IGNORECASE)
 MEANT = pattern(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|adapt", re.I)
 
@@ -100,6 +102,25 @@ class TrainEvalMode(SourceRule):
             return correct
 
         print(measure())
+        """,
+        """
+        def accuracy(net, loader):
+            right = total = 0
+            with torch.no_grad():
+                for x, y in loader:
+                    right += (net(x).argmax(-1) == y).sum().item()
+                    total += len(y)
+            return right / total
+
+        net = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 6))
+        optimizer = torch.optim.Adam(net.parameters())
+        for epoch in range(4):
+            net.train()
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(net(x), y).backward()
+                optimizer.step()
+            print(accuracy(net, test_loader))
         """,
     )
     good = (

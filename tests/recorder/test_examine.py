@@ -8,30 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+from trained import record
 
-from modellint.measure import merge
 from modellint.recorder import capacity, specimen
 from modellint.recorder.session import Recorder
 
 
 @pytest.fixture(autouse=True)
-def _seeded(monkeypatch):
-    torch.manual_seed(0)
+def _in_time(monkeypatch):
     monkeypatch.setattr(capacity, "SECONDS", 60.0)  # the machine may be busy
     monkeypatch.setattr(specimen, "SECONDS", 60.0)
-
-
-def record(train, steps=3):
-    records = []
-    recorder = Recorder(records.append, steps=steps)
-    recorder.attach()
-    try:
-        train()
-    finally:
-        recorder.flush()
-        recorder.detach()
-    assert [r["message"] for r in records if r["kind"] == "warning"] == []
-    return merge.merge([records])
 
 
 def fit(model, batches, loss, call=lambda model, x: model(x)):

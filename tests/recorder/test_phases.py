@@ -2,18 +2,13 @@
 
 import pytest
 import torch
-from test_session import Net, batches
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+from trained import Net, batches
 
 from modellint.measure import merge
 from modellint.recorder.session import Recorder
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(0)
 
 
 class Training:

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from test_session import Net, batches, classify, record
 from torch import nn
 from torch.nn import functional as F
+from trained import Net, batches, classify, record
 
 
 def test_a_kept_loss_keeps_its_graph():

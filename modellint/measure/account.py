@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from .traces import Traces, location
 if TYPE_CHECKING:
     from .launch import Options
 
+KILLED, KILLED_BELOW = re.compile(r"killed by signal|exited unexpectedly|SIGKILL"), 128 + 9  # and as a shell hands it on
 NO_TORCH = "No module named 'torch'"
 NOBODY = "no Python process took up the recorder (python -I, -E or -S, another or no PYTHONPATH, or no Python at all?)"
 
@@ -39,7 +41,9 @@ class Account:
         within = lines.user_lines(record["message"])  # a worker's traceback, as multiprocessing hands it on
         text = record["message"].strip().splitlines() or [""]
         named = f"{record['type']}: {text[0]}".rstrip(": .")
-        message = (text[-1] if within else named) + self._starved() + self._of_the_options(named)
+        message = (text[-1] if within else named) + self._of_the_options(named)
+        if KILLED.search(record["message"]):  # a worker, as torch says it
+            message += self._starved()
         return self._traces.problem(message, within[-1] if within else location(record), record["traceback"])
 
     def lost(self, rank: str, number: int) -> Problem:
@@ -56,7 +60,8 @@ class Account:
             said = traces.tail.split("\n")[-1:]
         logged = lines.user_lines(traces.tail) or [Location()]
         place = location(last[0]) if last else traces.left() or logged[-1]
-        what = f"ended with exit code {code} after {traces.count}{self._starved()}"
+        starved = self._starved() if code == KILLED_BELOW else ""
+        what = f"ended with exit code {code} after {traces.count}{starved}"
         return traces.problem(": ".join([what, *filter(None, said)]), place)
 
     def hung(self) -> Problem:

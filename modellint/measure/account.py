@@ -17,7 +17,8 @@ from .traces import Traces, location
 if TYPE_CHECKING:
     from .launch import Options
 
-KILLED, KILLED_BELOW = re.compile(r"killed by signal|exited unexpectedly|SIGKILL"), 128 + 9  # and as a shell hands it on
+KILLED = re.compile(r"killed by signal|exited unexpectedly|SIGKILL")
+KILLED_BELOW = 128 + 9  # as a shell hands it on
 NO_TORCH = "No module named 'torch'"
 NOBODY = "no Python process took up the recorder (python -I, -E or -S, another or no PYTHONPATH, or no Python at all?)"
 

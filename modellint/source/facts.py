@@ -188,7 +188,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A call of a loss function; `kind` is the layer's name ("CrossEntropyLoss") in either form."""
+    """A call of a loss function; `kind` is the layer's name ("CrossEntropyLoss") in either form, "" for a sum by hand."""
 
     kind: str
     call: Value

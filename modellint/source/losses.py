@@ -48,8 +48,13 @@ class Losses:
     def of(self, script: Script) -> Iterator[Loss]:
         for function in script.functions:
             for at, event in enumerate(function.events):
-                if event.kind == "call" and event.value is not None and self._may_be_loss(event.value):
+                if event.kind != "call" or event.value is None:
+                    continue
+                if self._may_be_loss(event.value):
                     yield from self._loss(Source(event.value, self.resolver.frame(script, function), at))
+                elif parts := _compared(event.value):
+                    source = Source(event.value, self.resolver.frame(script, function), at)
+                    yield Loss("", event.value, shapes=tuple([self.shapes.of(source.of(part)) for part in parts]))
 
     def _may_be_loss(self, call: Value) -> bool:
         """Two arguments or more, and called as losses are, or as one that a loaded script makes."""
@@ -92,6 +97,18 @@ class Losses:
 @cache
 def _sounds(name: str) -> bool:
     return SOUNDS.search(name) is not None
+
+
+def _compared(call: Value) -> tuple[Value, ...]:
+    """What a loss that is written by hand compares: `((x - y) ** 2).mean()`, `torch.mean(torch.abs(x - y))`."""
+    if call.method not in ("mean", "sum"):
+        return ()
+    inner = next(iter(call.arguments), None) if call.name.startswith("torch.") else call.base
+    if inner is not None and inner.kind == "call" and inner.method in ("pow", "square", "abs"):
+        inner = next(iter(inner.arguments), None) if inner.name.startswith("torch.") else inner.base
+    elif inner is not None:
+        inner = inner.arguments[0] if inner.name == "**" else None
+    return inner.arguments if inner is not None and inner.name == "-" and len(inner.arguments) == 2 else ()
 
 
 def _makes_loss(event: Event) -> bool:

@@ -12,6 +12,7 @@ Shape = tuple[int | None, ...]  # None: a size that is not written, such as that
 DEEPEST = 40
 FILLED = frozenset({"rand", "randn", "zeros", "ones", "empty"})
 NUMBERS = frozenset({"torch.pi", "torch.e", "math.pi", "math.e", "numpy.pi"})
+COPIES = frozenset({"tensor", "as_tensor", "from_numpy"})
 LINES = frozenset({"arange", "linspace", "randperm", "logspace"})
 KEEPS = frozenset(
     "sin cos exp log sqrt abs relu sigmoid tanh square pow clamp float double half long int bool to cuda cpu detach clone "
@@ -123,13 +124,13 @@ class Shapes:
             return self._module(callees[0].made, self._first(made))
         name, torchs = call.method, call.name.startswith("torch.")
         given = call.arguments
-        if torchs and name in FILLED:
+        if name in FILLED and (torchs or call.name.startswith("numpy.")):
             sizes = given[0].arguments if len(given) == 1 and given[0].kind == "tuple" else given
             return self._sizes(made, sizes)
         if torchs and name in LINES:
             return (None,)
-        if torchs and name == "tensor" and given:
-            return _listed(given[0])
+        if torchs and name in COPIES and given:
+            return _listed(given[0]) if given[0].kind in ("constant", "list", "tuple") else self._first(made)
         if torchs and name in ("stack", "cat") and given and given[0].kind in ("list", "tuple"):
             return self._joined(made, name)
         subject = self._first(made) if torchs else self.of(made.of(call.receiver)) if call.receiver else None

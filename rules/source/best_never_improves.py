@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.code import Block, Event, Function, Value
+from modellint.source.losses import FUNCTIONS
 from modellint.source.metrics import called, direction
 
 FAR = 1e5  # as good as infinite for what is measured
@@ -39,6 +40,16 @@ class BestNeverImproves(SourceRule):
         ("best_", ".backward("),
     )
     bad = (
+        """
+        best = 0
+        for epoch in range(20):
+            train(net)
+            with torch.no_grad():
+                v = sum(F.cross_entropy(net(x), y).item() for x, y in held_out)
+            if v < best:
+                best = v
+                torch.save(net.state_dict(), "best.pt")
+        """,
         """
         import torch
 
@@ -126,7 +137,7 @@ class BestNeverImproves(SourceRule):
             for index, block in enumerate(function.blocks):
                 for best, value, sign in _compared(function, index, block):
                     first = _first(script, function, index, best)
-                    reason = _judge(best, called(value), sign, first)
+                    reason = _judge(best, _measured(function, value), sign, first)
                     if reason and block.value is not None and not MEANT.search(f"{function.name} {best} {value}"):
                         yield self.at(block.value, f"`{best}` {reason}")
 
@@ -141,6 +152,18 @@ def _compared(function: Function, index: int, block: Block) -> Iterator[tuple[st
             kept = (e for e in function.events if e.kind == "assign" and e.block == index and e.name == str(best))
             if best.kind == "name" and any(str(e.value) == str(value) for e in kept):
                 yield best.name, value, sign
+
+
+def _measured(function: Function, value: Value) -> str:
+    """The name of what is compared; where it tells nothing, that of the loss of which it is computed."""
+    name = called(value)
+    bound = [e.value for e in function.events if e.kind == "assign" and value.kind == "name" and e.name == value.name]
+    if direction(name) or len(bound) != 1 or bound[0] is None:
+        return name
+    parts = [part.method for part in bound[0].within() if part.kind == "call"]
+    return (
+        "loss" if any(part in FUNCTIONS for part in parts) and not any(direction(part) > 0 for part in parts) else name
+    )
 
 
 def _first(script: Script, function: Function, index: int, best: str) -> list[float | None]:

@@ -26,6 +26,7 @@ class FunctionalTargetShape(SourceRule):
         ("backward(", "l1_loss"),
         ("backward(", "L1Loss"),
         ("backward(", "uber"),
+        *(("backward(", square) for square in ("** 2", "**2", "pow(2)", "square(", "abs(")),
     )
     bad = (
         """
@@ -58,6 +59,17 @@ class FunctionalTargetShape(SourceRule):
         for features, target in loader:
             optimizer.zero_grad()
             criterion(net(features), target).backward()
+            optimizer.step()
+        """,
+        """
+        from torch.utils.data import DataLoader, TensorDataset
+
+        x, y = torch.randn(500, 8), torch.randn(500)
+        net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+        for inputs, targets in DataLoader(TensorDataset(x, y), batch_size=50, shuffle=True):
+            loss = ((net(inputs) - targets) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
             optimizer.step()
         """,
     )
@@ -96,6 +108,19 @@ class FunctionalTargetShape(SourceRule):
         """,
     )
     good = (
+        """
+        from torch.utils.data import DataLoader, TensorDataset
+
+        x, y = torch.randn(500, 8), torch.randn(500)
+        net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+        for inputs, targets in DataLoader(TensorDataset(x, y), batch_size=50, shuffle=True):
+            scores = net(inputs)
+            loss = ((scores - targets[:, None]) ** 2).mean() + (scores.squeeze(1) - targets).abs().mean()
+            spread = torch.square(scores - scores.mean()).mean()
+            optimizer.zero_grad()
+            (loss + spread).backward()
+            optimizer.step()
+        """,
         """
         x = torch.randn(200, 3)
         y = x.sum(dim=1)

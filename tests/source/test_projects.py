@@ -983,6 +983,102 @@ PROJECTS |= {
 }
 
 
+PROJECTS |= {
+    "ignite's update function": (
+        "missing-zero-grad",
+        {
+            "model.py": MODEL,
+            "train.py": """
+                import torch
+                import torch.nn.functional as F
+                from ignite.engine import Engine
+                from model import Net
+
+                net = Net()
+                optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+                def update(engine, batch):
+                    optimizer.zero_grad()  # healthy
+                    F.cross_entropy(net(batch[0]), batch[1]).backward()
+                    optimizer.step()  # found
+
+                Engine(update).run(loader, max_epochs=3)
+            """,
+        },
+    ),
+    "partial of the clip before backward": (
+        "clip-before-backward",
+        {
+            "model.py": MODEL,
+            "train.py": """
+                from functools import partial
+                import torch
+                import torch.nn.functional as F
+                from model import Net
+
+                shorten = partial(torch.nn.utils.clip_grad_norm_, max_norm=1.0)
+                net = Net()
+                optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(net(x), y)
+                    shorten(net.parameters())  # sick found
+                    loss.backward()
+                    shorten(net.parameters())  # healthy
+                    optimizer.step()
+            """,
+        },
+    ),
+    "model from the second of two star imports": (
+        "softmax-into-cross-entropy",
+        {
+            "helpers.py": "def name():\n    return 'net'",
+            "model.py": PROBABILITIES,
+            "train.py": """
+                import torch
+                import torch.nn.functional as F
+                from helpers import *
+                from model import *
+
+                net = Net()
+                optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()  # found
+                    optimizer.step()
+            """,
+        },
+    ),
+    "optimizer from a table of classes": (
+        "large-learning-rate",
+        {
+            "build.py": """
+                import torch
+
+                KINDS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
+                def build(name, net):
+                    return KINDS[name](net.parameters(), lr=0.3)  # sick found
+                    return KINDS[name](net.parameters(), lr=3e-4)  # healthy
+            """,
+            "model.py": MODEL,
+            "train.py": """
+                import torch.nn.functional as F
+                from build import build
+                from model import Net
+
+                net = Net()
+                optimizer = build("adam", net)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    optimizer.step()
+            """,
+        },
+    ),
+}
+
+
 def written(folder: Path, files: dict[str, str], other: str) -> list[Path]:
     """The form of a project without the lines of the `other`."""
     for name, text in files.items():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Dict, Iterable, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from . import walk
 from .operation import Leaf, Op, Path, Ref, outline, reachable, unseen, writes
 
 LIMIT = 200_000  # operations remembered at once: a long preparation of data must not pile up
@@ -39,14 +38,29 @@ class Ledger:
         """Where `tensor` came from; one never seen before becomes a leaf, or what autograd says that it depends on."""
         found = self.find(tensor)
         if found is None and tensor.grad_fn is not None:
-            weights = tuple(self.ref(leaf) for leaf in walk.leaves(tensor.grad_fn))
-            self.add(Op(unseen, weights, {}, call, None), [((), tensor)])
+            self.add(Op(unseen, tuple(self._behind(tensor)), {}, call, None), [((), tensor)])
             return self.ref(tensor)
         if found is None:
             return self._bind(tensor, Ref(Leaf(tensor, call)))
         if isinstance(found.source, Op) and not found.source.grad and tensor.requires_grad:
             found.source.grad = found.source.attached = True
         return found
+
+    def _behind(self, tensor: Tensor) -> Iterator[Ref]:
+        """The nearest recorded tensors and parameters that autograd says `tensor` depends on."""
+        held = ((entry[0](), entry[1]) for entry in list(self._entries.values()))
+        known = {each.grad_fn: ref for each, ref in held if each is not None and each.grad_fn is not None}
+        waiting: List[Any] = [tensor.grad_fn]
+        seen = set(waiting)
+        for node in waiting:
+            if node in known:
+                yield known[node]
+            elif hasattr(node, "variable"):
+                yield self.ref(node.variable)
+            else:
+                fresh = [below for below, _ in node.next_functions if below is not None and below not in seen]
+                waiting.extend(fresh)
+                seen.update(fresh)
 
     def add(self, op: Op, tensors: Iterable[Tuple[Path, Tensor]]) -> None:
         """`op` made, or changed, `tensors`."""

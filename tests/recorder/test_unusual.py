@@ -33,6 +33,25 @@ def test_what_happens_out_of_sight_is_not_guessed() -> None:
     assert set(mapped.parameters) == {"first", "second"}
 
 
+def test_what_happens_out_of_sight_stays_between_what_is_seen() -> None:
+    @torch.jit.script
+    def activation(x: Tensor) -> Tensor:
+        return x * torch.sigmoid(x)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(12, 8), nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.body(x)
+            return self.head(activation(hidden))
+
+    found = graph(step(Net, ROWS))
+    (hidden,) = found.of_role(Role.OTHER)
+    assert [node.location.module for node in found.inputs(hidden)] == ["body"]
+
+
 def test_compiled_functions_run_as_they_are_written() -> None:
     @torch.compile(fullgraph=True, backend="eager")
     def activation(x: Tensor) -> Tensor:

@@ -51,11 +51,10 @@ def _escape(scripts: Sequence[Script]) -> bool:
     returning = (f for s in parsing for f in s.functions if any(_parses(e, "return", kept) for e in f.events))
     given = PARSING | {function.name.rpartition(".")[2] for function in returning}
     parsed = set(_bound(_calling(scripts, given), given))
-    own = {f.name.rpartition(".")[2] for s in scripts for f in s.functions} | {
-        c.name for s in scripts for c in s.classes
-    }
+    functions = {function.name.rpartition(".")[2] for script in scripts for function in script.functions}
+    read = SHOWING | functions | {class_.name for script in scripts for class_ in script.classes}
     calls = (call for script in scripts for call in script.calls)
-    return not parsed or any(part.name in parsed for call in calls for part in _handed(call, own))
+    return not parsed or any(part.name in parsed for call in calls for part in _handed(call, read))
 
 
 def _calling(scripts: Sequence[Script], names: frozenset[str]) -> list[Script]:
@@ -72,10 +71,10 @@ def _parses(event: Event, kind: str, parsing: Iterable[str]) -> bool:
     return event.kind == kind and event.value is not None and event.value.method in parsing
 
 
-def _handed(call: Value, own: set[str]) -> Iterator[Value]:
+def _handed(call: Value, read: frozenset[str]) -> Iterator[Value]:
     """What a call is given as a whole: to see where nothing that is read gets it, or by the names of its parts."""
     unpacked = [value for name, value in call.keywords if name == "**"]
     yield from (part for value in unpacked for part in value.within())
-    if call.method not in SHOWING | own:
+    if call.method not in read:
         parts = (*call.arguments, *(value for _, value in call.keywords))
         yield from (part.base if part.kind == "starred" and part.base is not None else part for part in parts)

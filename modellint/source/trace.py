@@ -86,10 +86,9 @@ class Tracer:
                     yield from self._call(source, inside)
             elif event.name.endswith(".grad") and _forgets(event):
                 cleared = Value("name", event.name, location=event.location)
-                yield from self._placed(Act("clear", cleared), Source(cleared, frame, index), spot)
+                yield from self._placed(Act("clear", cleared), Source(cleared, frame, index), inside)
             elif event.value is not None:
-                yield from self._placed(self.kept.event(frame, index), Source(event.value, frame, index), spot)
-
+                yield from self._placed(self.kept.event(frame, index), Source(event.value, frame, index), inside)
         while opened:
             yield from self._leave(opened.pop(), inside)
 

@@ -34,15 +34,16 @@ def _is_shifted(tokens: Tensor, labels: Tensor) -> bool:
     return count >= texts.FEWEST and following >= 0.95 * count and here < 0.8 * count
 
 
-def seen(specimen: Specimen, text: texts.Text) -> float:
-    """The largest change of a result at a place when the token of the next place is another one."""
+def seen(specimen: Specimen, text: texts.Text, ahead: int = 1) -> float:
+    """The largest change of a result at a place when the token of the next place, or of one `ahead`, is another one."""
     usual = specimen.usual()
     which = next((i for i, result in enumerate(usual) if _by_place(result, text)), None)
     if which is None:
         raise CannotExamineError("no result has a row for each token")
     known = (text.labels >= 0).any(0).nonzero().flatten().tolist()
     places = [place for place in known if place + 1 < text.tokens.shape[1]]
-    return max(_change_at(specimen, which, text, place) for place in {places[0], places[len(places) // 2], places[-1]})
+    judged = {places[0], places[len(places) // 2], places[-1]}
+    return max(_change_at(specimen, which, text, place, ahead) for place in judged)
 
 
 def _origin(specimen: Specimen, text: texts.Text) -> Dict[str, Any]:
@@ -56,8 +57,8 @@ def _origin(specimen: Specimen, text: texts.Text) -> Dict[str, Any]:
     return origin.find(specimen, {id(text.input): _with_other(text, place + 1)}, seen)
 
 
-def _change_at(specimen: Specimen, which: int, text: texts.Text, place: int) -> float:
-    after = specimen.run({id(text.input): _with_other(text, place + 1)})[which]
+def _change_at(specimen: Specimen, which: int, text: texts.Text, place: int, ahead: int) -> float:
+    after = specimen.run({id(text.input): _with_other(text, place + ahead)})[which]
     views = _by_place(specimen.change(specimen.usual()[which], after), text)
     return min(float(view[:, place][text.labels[:, place] >= 0].max()) for view in views)
 

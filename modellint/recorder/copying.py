@@ -13,9 +13,11 @@ from .specimen import CannotExamineError, Specimen
 def examine(specimen: Specimen, labels: Optional[Tensor]) -> Dict[str, Any]:
     """`found`: the labels are the tokens of their own places, and no place sees a later one.
 
-    A model that sees the whole text may have to squeeze it through something, as an autoencoder does.
+    A model that sees the whole text may have to squeeze it through something, as an autoencoder does. What its results do
+    not depend on are the labels themselves, which it is given for the loss.
     """
-    asked = texts.find(specimen, labels, _is_copied)
+    given = texts.find(specimen, labels, _is_copied)
+    asked = [text for text in given if causality.seen(specimen, text, ahead=0)]
     if not asked:
         raise CannotExamineError("the labels are not the tokens of an input")
     ahead = max(causality.seen(specimen, text) for text in asked)

@@ -414,3 +414,31 @@ def test_a_model_that_is_asked_for_the_token_it_reads():
     assert copying(False, 0) is True
     assert copying(False, 1) is None  # the next token
     assert copying(True, 0) is False  # an autoencoder may see all of it
+
+
+def test_labels_that_a_model_is_given_for_its_loss_are_not_what_it_reads():
+    class Language(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.reader, self.head = (
+                nn.Embedding(20, 8),
+                nn.GRU(8, 8, batch_first=True),
+                nn.Linear(8, 20),
+            )
+
+        def forward(self, x, y):
+            scores = self.head(self.reader(self.embedding(x))[0])
+            return scores, F.cross_entropy(scores.flatten(0, 1), y.flatten())
+
+    model, text = Language(), torch.randint(0, 20, (8, 12))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def train():
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(text[:, :-1], text[:, 1:])[1].backward()
+            optimizer.step()
+
+    run = record(train)
+    assert run.examined("causality").found is False
+    assert run.examined("copying").found is None

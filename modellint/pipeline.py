@@ -120,11 +120,13 @@ def suspicions(scripts: Iterable[Script], rules: Sequence[Rule]) -> Iterator[Fou
 
 
 def noted_in_tests(scripts: Iterable[Script], rules: Sequence[Rule], settings: Settings) -> Iterator[Found]:
-    """The same; the faults of a test suite are notes."""
+    """The same; the faults of a test suite are notes, and what is only suspected in a test is not told."""
     for script in scripts:
         is_test = suite.holds(script.path, script.imports.values(), settings.root)
         for found in suspicions([script], rules):
             if is_test and isinstance(found, Diagnostic) and found.rule not in own.NAMES:
+                if found.verdict is Verdict.SUSPECTED and suite.tests(script.imports.values()):
+                    continue
                 found = replace(found, severity=Severity.NOTE)
             yield found
 

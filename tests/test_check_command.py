@@ -183,6 +183,14 @@ def test_the_faults_of_a_test_suite_are_notes(folder: Path, path: str, first: st
     assert modellint(folder, "--fail-on", "note", path).returncode == 1
 
 
+def test_what_a_test_is_only_suspected_of_is_not_told(folder: Path) -> None:
+    large = "import torch\noptimizer = torch.optim.Adam(torch.nn.Linear(2, 2).parameters(), lr=1.0)\n"
+    for path, first, told in (("train.py", "", True), ("checks.py", "import pytest\n", False)):
+        (folder / path).write_text(first + large)
+        found = modellint(folder, "--select", "large-learning-rate", path)
+        assert ("ML140" in found.stdout) == told, found.stdout
+
+
 def test_a_script_that_tests_a_model_is_no_test_suite(folder: Path) -> None:
     (folder / "test_net.py").write_text(TRAINING)
     assert modellint(folder, "test_net.py").returncode == 1

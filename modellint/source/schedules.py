@@ -22,12 +22,14 @@ HORIZONS: dict[str, tuple[tuple[int | None, str], ...]] = {
     "StepLR": ((1, "step_size"),),
     "MultiStepLR": ((1, "milestones"),),
 }
+CHAINED = "ChainedScheduler"  # is given schedulers, and the optimizer by its name alone
+DROPS = ("StepLR", "MultiStepLR")  # whose steps are those of the rate, down
 WARMUP = pattern(r"get_\w*schedule\w*")
 BATCHES = pattern(r"(?<![a-z])(steps?|iters?|iterations?|batch(es)?|per_epoch)(?![a-z])")
+PASSES = pattern(r"(?<![a-z])(iters?|iterations?|batch(es)?|per_epoch)(?![a-z])")
 EPOCHS = pattern(r"epochs?(?![a-z])")
 DEEPEST = 3  # names that stand for others
 
-CHAINED = "ChainedScheduler"  # is given schedulers, and no optimizer
 
 
 class Schedules:
@@ -52,7 +54,7 @@ class Schedules:
         words = {word for value in given for word in self._words(made.of(value), DEEPEST)}
         if "len()" in words or made.value.argument(None, "steps_per_epoch") is not None:
             return "batches", True
-        if any(BATCHES.search(word) for word in words):
+        if any((PASSES if name in DROPS else BATCHES).search(word) for word in words):
             return "batches", False
         epochs = {word for word in words if EPOCHS.search(word)}
         return ("epochs", True) if epochs and not self._multiplied(made, given, epochs) else ("", False)

@@ -119,6 +119,14 @@ class FunctionalDropoutMode(SourceRule):
             def forward(self, x, options):
                 return F.dropout(self.drop(x), **options)
         """,
+        """
+        class Sampler(nn.Module):
+            def sample(self, noise, noise_dropout=0.0):
+                return self.net(F.dropout(noise, p=noise_dropout))  # as its caller likes
+
+            def forward(self, x):
+                return self.net(x)
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
@@ -126,7 +134,9 @@ class FunctionalDropoutMode(SourceRule):
         for function in script.functions:
             if function.owner in models and not MEANT.search(function.name) and not _knows_mode(function):
                 forward = function.name.endswith(".forward")
-                yield from (found for call in function.calls for found in self._judge(call, forward))
+                given = {parameter.name for parameter in function.parameters}
+                calls = (call for call in function.calls if _probability(call) not in given)  # else the caller decides
+                yield from (found for call in calls for found in self._judge(call, forward))
 
     def _judge(self, call: Value, forward: bool) -> Iterator[Diagnostic]:
         name = call.name.removeprefix(FUNCTIONAL)
@@ -166,6 +176,12 @@ def _knows_mode(function: Function) -> bool:
     written = [event.value for event in function.events] + [block.value for block in function.blocks]
     names = (part.name for value in written if value is not None for part in value.within())
     return any("train" in name for name in (*names, *(p.name for p in function.parameters)))
+
+
+def _probability(call: Value) -> str:
+    """The name that a functional dropout gets its probability by."""
+    given = call.argument(1, "p") if call.name.removeprefix(FUNCTIONAL) in ON | OFF else None
+    return given.name if given is not None and given.kind == "name" else ""
 
 
 def _is_zero(given: Value | None) -> bool:

@@ -178,6 +178,16 @@ class SchedulerOrder(SourceRule):
             optimizer.step()
             scheduler.step()
         """,
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        drops = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=args.lr_steps)  # epochs, by the usual name
+        for epoch in range(90):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+            drops.step()
+        """,
     )
     confirmed_by = _run(*(0.1 * 0.9**i for i in range(10)))
     not_confirmed_by = _run(*[0.1] * 10)

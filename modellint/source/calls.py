@@ -228,7 +228,8 @@ def _together(parts: Iterable[Source], names: tuple[str, ...] = ()) -> Iterator[
 def _prepared(call: Value) -> Value | None:
     """The argument (or object) that a call gives back prepared: `model.to(device)`, `torch.compile(model)`."""
     receiver = call.receiver
-    if call.method in PASSES_RECEIVER and receiver is not None and not receiver.name.startswith("torch"):
+    of_torch = receiver is not None and receiver.kind == "name" and receiver.name.partition(".")[0] == "torch"
+    if call.method in PASSES_RECEIVER and receiver is not None and not of_torch:
         return receiver
     single = call.method in PASSES_FIRST or (call.method in PASSES_TUPLE and len(call.arguments) == 1)
     return call.arguments[0] if single and call.arguments else None

@@ -102,6 +102,8 @@ class Items:
 
     def _listed(self, made: Source, index: object) -> Iterator[Source]:
         items = made.value.arguments
+        if isinstance(index, str):  # the name of an attribute or a method, of no item
+            return
         if isinstance(index, int) and not made.value.unpacks:
             yield from (made.of(item) for item in items[index : index + 1 or None])
             return

@@ -31,7 +31,6 @@ EPOCHS = pattern(r"epochs?(?![a-z])")
 DEEPEST = 3  # names that stand for others
 
 
-
 class Schedules:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver

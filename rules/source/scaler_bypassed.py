@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.measure.statistics import median
+from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop
 
 CHECKS = frozenset({"isfinite", "isnan", "isinf", "error_if_nonfinite", "found_inf_per_device"})
@@ -119,6 +120,28 @@ class ScalerBypassed(SourceRule):
             optimizer.step()
             optimizer.zero_grad()
         """,
+        """
+        class NoScaler:
+            def scale(self, loss):
+                return loss
+
+            def step(self, optimizer):
+                optimizer.step()
+
+            def update(self):
+                pass
+
+        def train(model, optimizer, loader, half):
+            scaler = torch.amp.GradScaler() if half else NoScaler()
+            for x, y in loader:
+                optimizer.zero_grad()
+                scaler.scale(F.cross_entropy(model(x), y)).backward()
+                scaler.step(optimizer)
+                scaler.update()
+
+        model = nn.Linear(8, 2)
+        train(model, torch.optim.Adam(model.parameters()), loader, half)
+        """,
     )
     confirmed_by = _run(131072.0)
     not_confirmed_by = _run(2.0)
@@ -127,6 +150,8 @@ class ScalerBypassed(SourceRule):
         if not script.attributes & {"get_scale", "_scale", "inv_scale", "loss_scale"}:
             for loop in script.training_loops:
                 for step in loop.steps:
+                    if _in_a_scaler(script, step):
+                        continue
                     if _bypasses(loop, step):
                         yield self.at(step, "steps with gradients of a scaled loss, past the scaler")
                     elif _unchecked(loop, step) and not script.attributes & CHECKS:
@@ -139,6 +164,13 @@ class ScalerBypassed(SourceRule):
             return None
         ratio, bound = median(r for r, _ in scaled), self.share * median(scale for _, scale in scaled)
         return Evidence("gradient norm that a step applied / true gradient norm", ratio, bound, holds=ratio > bound)
+
+
+def _in_a_scaler(script: Script, step: Act) -> bool:
+    """Whether a class that scales losses too takes the step: the stand-in for a scaler where there is none."""
+    around = lookup.function(script, step.location)
+    scales = (f.owner for f in script.functions if f.name.endswith(".scale"))
+    return around is not None and around.owner is not None and around.owner in scales
 
 
 def _bypasses(loop: TrainingLoop, step: Act) -> bool:

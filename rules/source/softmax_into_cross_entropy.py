@@ -65,6 +65,11 @@ class SoftmaxIntoCrossEntropy(SourceRule):
 
         loss = torch.nn.CrossEntropyLoss()(forward(x), y)
         """,
+        """
+        probe = nn.Sequential(nn.Linear(64, 10), nn.Softmax(-1)).to(device)
+        criterion = nn.CrossEntropyLoss()
+        loss = criterion(probe(x), y.to(device))
+        """,
     )
     fixed = (
         "loss = F.cross_entropy(model(x), y)",

@@ -99,6 +99,11 @@ def test_only_files_that_hold_a_word_are_parsed(tmp_path: Path) -> None:
     assert [Path(s.path).name for s in parse.read([tmp_path / "a.py", tmp_path / "b.py"], Words(["step"]))] == ["a.py"]
 
 
+def test_a_script_knows_what_its_calls_are_called(tmp_path: Path) -> None:
+    text = b"@cache()\ndef f(x=torch.ones(1)):\n    return [self.opt.step() for g in make()(lambda: h(k(1).item()))]\n"
+    assert _one(tmp_path / "calls.py", text).called == {"cache", "ones", "step", "make", "", "h", "k", "item"}
+
+
 def test_invalid_escapes_are_read_without_warnings(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

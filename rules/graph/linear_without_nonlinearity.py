@@ -17,7 +17,8 @@ class LinearWithoutNonlinearity(GraphRule):
         could not compute. Mostly an activation was forgotten, or was made and never called.
     Fix: put an activation between the two, or leave one of them out.
     Ignore: when the product of two matrices is meant: deep linear networks, factors that are merged later. A narrow
-        middle (a bottleneck, LoRA) is never reported, nor are convolutions, which are often factored.
+        middle (a bottleneck, LoRA) is never reported, nor are weights that are also applied without the other, nor convolutions,
+        which are often factored.
     Reported: https://github.com/nutonomy/nuscenes-devkit/issues/728
     """
 
@@ -41,6 +42,15 @@ class LinearWithoutNonlinearity(GraphRule):
         Graph.of(
             "input x shape=4x64", "linear down shape=4x8", "linear up shape=4x64", "loss mse_loss"
         ),  # a bottleneck
+        Graph.of(
+            "input x shape=4x64",  # Zamba: a block that all layers share, and a layer of one's own
+            "linear shared shape=4x64",
+            "linear own1 shape=4x64",
+            "activation relu",
+            "linear again weight=shared shape=4x64",
+            "linear own2 shape=4x64",
+            "loss mse_loss",
+        ),
         Graph.of(
             "input x shape=4x64", "linear a shape=4x64", "norm layer_norm", "linear b shape=4x64", "loss mse_loss"
         ),
@@ -66,7 +76,7 @@ class LinearWithoutNonlinearity(GraphRule):
         if len(way) < 2 or way[-1].role is not Role.LINEAR or not way[-1].gradient:
             return ()
         joined = any(len(graph.users(node)) > 1 for node in way[1:])
-        return () if joined or _narrows(graph, way[-1], second) else way
+        return () if joined or _narrows(graph, way[-1], second) or _is_shared(graph, way[-1], second) else way
 
     def _finding(self, way: tuple[Node, ...]) -> Diagnostic:
         first, second = name(way[-1]), name(way[0])
@@ -78,6 +88,15 @@ def _is_affine(node: Node) -> bool:
     return (
         keeps_order(node) or node.role is Role.DROPOUT or (node.role in (Role.ADD, Role.MUL) and len(node.inputs) <= 1)
     )
+
+
+def _is_shared(graph: Graph, first: Node, second: Node) -> bool:
+    """Whether one is also applied without the other: then no single matrix could stand for the two."""
+    return _uses(graph, first) != _uses(graph, second)
+
+
+def _uses(graph: Graph, layer: Node) -> int:
+    return sum(not set(layer.parameters).isdisjoint(node.parameters) for node in graph)
 
 
 def _narrows(graph: Graph, first: Node, second: Node) -> bool:

@@ -21,13 +21,13 @@ from modellint.core import config
 HEALTHY = Path(__file__).resolve().parents[1] / "fixtures" / "healthy"
 UNTOUCHED = tuple(
     """
-    arm_td3 char_gpt face_triplets half_precision hidden_words joint_tasks logistic_news low_rank_adapter mean_teacher
+    arm_td3 face_triplets half_precision hidden_words joint_tasks logistic_news low_rank_adapter mean_teacher
     mixture_of_experts molecule_messages movie_factors noisy_autoencoder padded_translation paper_graph pole_ppo
     rare_alarms resumed_from_checkpoint ridge_by_hand rmsprop_dqn rmsprop_weather road_unet scaled_fp16_loop
     sharpness_aware two_at_a_time two_views vit_blocks
     """.split()
 )
-MENDED = ("denoising_diffusion",)
+MENDED = ("char_gpt", "denoising_diffusion")
 
 
 def main() -> None:

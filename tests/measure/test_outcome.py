@@ -316,7 +316,7 @@ def test_python_without_torch(project):
     run = project.probe(
         "import sys\nsys.path[:] = [path for path in sys.path if 'site-packages' not in path]\nimport torch\n"
     )
-    assert "this Python has no torch" in run.problem.message
+    assert "no torch in the Python that runs this" in run.problem.message
 
 
 def test_interrupt_ends_the_command_and_keeps_what_was_measured(project):

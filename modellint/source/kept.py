@@ -52,7 +52,7 @@ class Kept:
         value = event.value
         if value is None or event.kind not in ("assign", "augment"):
             return None
-        if value.kind == "operation" and value.name == "+" and str(value.arguments[0]) == event.name:
+        if value.kind == "operation" and value.name == "+" and _is(value.arguments[0], event.name):
             return self._keeps(Source(value, frame, at), value.arguments[1], event.name)
         return self._carries(Source(value, frame, at), event.name) if event.kind == "assign" else None
 
@@ -121,3 +121,8 @@ def _goes_on(function: Function, at: int, name: str) -> bool:
     bound = any(e.kind in ("assign", "augment", "delete") and e.name.partition("[")[0] == name for e in inside)
     cut = any(e.kind == "call" and e.value is not None and e.value.method == "detach_" for e in inside)
     return not bound and not cut
+
+
+def _is(value: Value, name: str) -> bool:
+    """Whether it is what goes by the name; a long sum, which nothing should write out, is not."""
+    return value.kind in ("name", "item") and str(value) == name

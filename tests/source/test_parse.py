@@ -79,6 +79,7 @@ def test_a_closure_that_steps_with_itself_is_read(tmp_path: Path) -> None:
 def test_long_chains_are_read(tmp_path: Path) -> None:
     script = _one(tmp_path / "long.py", ("x = 1" + " + y" * 5_000 + "\n").encode())
     assert script.problem is None
+    assert _one(tmp_path / "long.py", f"{LOOP}    y = y{' + y' * 5_000}\n".encode()).problem is None
 
 
 def test_sums_of_sums_are_looked_at_a_bounded_number_of_times(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def peers(ran: list[Result]) -> Iterator[str]:
     ratios = [row["capture"]["seconds"] / row["export"]["seconds"] for row in both]
     yield from ("## Beside torch.export and torch.fx.symbolic_trace", "")
     yield f"On {len(tried)} of these models all three were run, one after the other in the same process:"
-    yield f"capture recorded {sum(map(captured, tried))}, `torch.export.export(strict=False)` {len(both)}, "
+    yield f"capture recorded {sum(map(captured, tried))}, `torch.export.export(strict=False)` {len(both)},"
     yield f"`torch.fx.symbolic_trace` {len(traced)}. Where export worked, capture (with the step that it records, and with"
     yield f"lowering) needed {statistics.median(ratios):.2f} of its CPU time in the median, at most {max(ratios):.2f}."
     reasons = Counter(row["export"]["reason"].partition(":")[0] for row in tried if not row["export"]["seconds"])

@@ -18,6 +18,7 @@ from .vocabulary import TENSOR_METHODS
 
 DEEPEST = 8  # modules within modules
 MOST = 400  # layers of one model
+NESTED = 30  # names of modules on the way to one: a container may be put into itself
 # In a file that says so, some layers get their weights by other ways than training.
 SETTLES = frozenset({"requires_grad", "requires_grad_", "load_state_dict", "from_pretrained", "copy_", "lerp_", "data"})
 
@@ -100,7 +101,7 @@ class Layers:
     def _module(self, made: Source, call: Value, nest: Nest, callee: Callee, source: Source) -> Iterator[Layer]:
         if callee.function is not None:
             yield from self._enter(callee, source, nest)
-        elif callee.name in CONTAINERS:
+        elif callee.name in CONTAINERS and self._left > 0 and nest.path.count(".") < NESTED:
             for index, item in enumerate(self.resolver.items.all(made)):
                 yield from self._item(
                     item, call, nest.inside(str(index), item.frame.function is not made.frame.function)

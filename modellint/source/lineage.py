@@ -116,9 +116,21 @@ class Lineage:
             yield from self._call(made) if not self._cuts(value) else ()
         elif value.kind == "attribute" and value.name in self._ends:
             return
+        elif value.kind == "item" and (picked := self._picked(made)):
+            yield from picked
         else:
             parts = (value.base, *value.arguments, *(item for _, item in value.keywords))
             yield from (made.of(part) for part in parts if part is not None)
+
+    def _picked(self, made: Source) -> list[Source]:
+        """One of several values that a function of the project returns together; none if that cannot be told."""
+        call, index = made.value.base, made.value.arguments[0].constant if made.value.arguments else None
+        if call is None or call.kind != "call" or type(index) is not int:
+            return []
+        returned = list(self.results(made.of(call)))
+        if any(not _holds(found.value, index) for found in returned):
+            return []
+        return [found.of(found.value.arguments[index]) for found in returned]
 
     def _cuts(self, call: Value) -> bool:
         typed = call.method in TYPES and call.receiver is not None
@@ -180,6 +192,11 @@ class Lineage:
     def _results(self, frame: Frame) -> Iterator[Source]:
         returns = [at for at, event in enumerate(frame.function.events) if event.kind == "return"]
         yield from self._assigned(frame, returns)
+
+
+def _holds(value: Value, index: int) -> bool:
+    """Whether it is a tuple as it is written, with an item at that place."""
+    return value.kind == "tuple" and 0 <= index < len(value.arguments) and not value.unpacks
 
 
 def _grown(scope: Frame, name: str) -> Iterator[Source]:

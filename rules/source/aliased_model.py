@@ -63,6 +63,11 @@ class AliasedModel(SourceRule):
     )
     good = (
         """
+        fresh = nn.Linear(8, 8)
+        fresh.load_state_dict(model.first.state_dict())  # while they are two
+        model.first = fresh
+        """,
+        """
         import copy
         import torch
 
@@ -110,10 +115,13 @@ class AliasedModel(SourceRule):
                 if best and _trains_on(function, event, model) and _is_used_after(function, at):
                     message = f"calls `{model}` by a second name: `{event.name}` goes on training with it"
                     yield self.at(event, message)
+        told: list[Event] = []
         updating = () if script.called.isdisjoint(("zip", "load_state_dict")) else script.functions
-        for one, other in {pair for function in updating for pair in _updated(function)}:
+        for one, other, function, line in (found for function in updating for found in _updated(function)):
             alias = _only_alias(script, one, other)
-            if alias is not None:
+            before = alias is not None and alias in function.events and (alias.location.line or 0) > line
+            if alias is not None and not before and alias not in told:
+                told.append(alias)
                 yield self.at(alias, f"makes `{one}` and `{other}` one model, which is then updated from itself")
 
 
@@ -149,8 +157,8 @@ def _is_used_after(function: Function, at: int) -> bool:
     return any(part.name == names[0] or part.name.startswith(names[1]) for part in parts)
 
 
-def _updated(function: Function) -> Iterator[tuple[str, str]]:
-    """The pairs of models of which one is updated from the other."""
+def _updated(function: Function) -> Iterator[tuple[str, str, Function, int]]:
+    """The pairs of models of which one is updated from the other, and where."""
     for call in function.calls:
         given = call.arguments[0] if call.method == "load_state_dict" and call.arguments else None
         if (
@@ -159,10 +167,10 @@ def _updated(function: Function) -> Iterator[tuple[str, str]]:
             and call.receiver is not None
             and given.receiver is not None
         ):
-            yield str(call.receiver), str(given.receiver)
+            yield str(call.receiver), str(given.receiver), function, call.location.line or 0
         owners = [a.receiver for a in call.arguments if a.kind == "call" and a.method == "parameters"]
         if call.name == "zip" and len(owners) == 2 and None not in owners:
-            yield str(owners[0]), str(owners[1])
+            yield str(owners[0]), str(owners[1]), function, call.location.line or 0
 
 
 def _only_alias(script: Script, one: str, other: str) -> Event | None:

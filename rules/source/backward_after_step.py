@@ -66,6 +66,22 @@ class BackwardAfterStep(SourceRule):
     )
     good = (
         """
+        def losses(policy, critic, x, y):
+            return -policy(x).mean(), F.mse_loss(critic(x), y)
+
+        policy, critic = nn.Linear(8, 2), nn.Linear(8, 1)
+        policy_optimizer = torch.optim.Adam(policy.parameters())
+        critic_optimizer = torch.optim.Adam(critic.parameters())
+        for x, y in loader:
+            policy_loss, critic_loss = losses(policy, critic, x, y)  # one call, two graphs
+            policy_optimizer.zero_grad()
+            policy_loss.backward()
+            policy_optimizer.step()
+            critic_optimizer.zero_grad()
+            critic_loss.backward()
+            critic_optimizer.step()
+        """,
+        """
         generator, discriminator = nn.Linear(8, 8), nn.Linear(8, 1)
         optimizer_d = torch.optim.Adam(discriminator.parameters())
         optimizer_g = torch.optim.Adam(generator.parameters())

@@ -117,9 +117,9 @@ class AliasedModel(SourceRule):
                     yield self.at(event, message)
         told: list[Event] = []
         updating = () if script.called.isdisjoint(("zip", "load_state_dict")) else script.functions
-        for one, other, function, line in (found for function in updating for found in _updated(function)):
+        for one, other, where, line in (found for function in updating for found in _updated(function)):
             alias = _only_alias(script, one, other)
-            before = alias is not None and alias in function.events and (alias.location.line or 0) > line
+            before = alias is not None and alias in where.events and (alias.location.line or 0) > line
             if alias is not None and not before and alias not in told:
                 told.append(alias)
                 yield self.at(alias, f"makes `{one}` and `{other}` one model, which is then updated from itself")

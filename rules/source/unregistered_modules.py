@@ -80,6 +80,24 @@ class UnregisteredModules(SourceRule):
     )
     good = (
         """
+        class Adds(nn.Module):
+            def __init__(self, embed, width):
+                super().__init__()
+                self.parts, self.out = {"embed": embed, "width": width}, nn.Linear(width, 1)
+
+            def forward(self, x):
+                return self.out(self.parts["embed"](x))
+
+        class Grows(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embed = nn.Linear(8, 16)  # it is registered here
+                self.adds = Adds(self.embed, 16)
+
+            def forward(self, x):
+                return self.adds(x)
+        """,
+        """
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()

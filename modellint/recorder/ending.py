@@ -11,7 +11,7 @@ from . import frames
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-    from typing import Any, Callable, Dict, List, Optional, Type
+    from typing import Any, Callable, Dict, List, NoReturn, Optional, Type
 
     from .write import Journal
 
@@ -60,8 +60,8 @@ def flush_all() -> None:
 def note(journal: Journal) -> None:
     """From here on `journal` is told of uncaught exceptions, of sys.exit() and of os._exit()."""
     _note_exceptions(journal)
-    sys.exit = _noted(sys.exit, journal)  # type: ignore[assignment]  # typed as never returning
-    os._exit = _noted(os._exit, journal, flush_all)  # type: ignore[assignment]  # as above
+    sys.exit = _noted(sys.exit, journal)
+    os._exit = _noted(os._exit, journal, flush_all)
 
 
 def describe(error: BaseException, trace: Optional[TracebackType]) -> Dict[str, Any]:
@@ -103,12 +103,12 @@ def note_threads(journal: Callable[[Dict[str, Any]], None], stepping: Callable[[
 
 
 def _noted(
-    leave: Callable[..., Any], journal: Journal, flush: Optional[Callable[[], None]] = None
-) -> Callable[..., None]:
+    leave: Callable[..., NoReturn], journal: Journal, flush: Optional[Callable[[], None]] = None
+) -> Callable[..., NoReturn]:
     """`leave`, which notes who called it; not in forked workers, which leave when they are no longer needed."""
     home = os.getpid()
 
-    def noted(status: Any = None) -> None:
+    def noted(status: Any = None) -> NoReturn:
         if os.getpid() == home:
             if flush is not None:
                 flush()

@@ -15,11 +15,11 @@ Undo = Callable[[], None]
 
 def before_backward(action: Callable[[], None]) -> Undo:
     """`Tensor.backward` dispatches to the mode itself, and a mode cannot be taken out from inside: act before it."""
-    original = torch.Tensor.backward
+    original: Any = torch.Tensor.backward
 
     def backward(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         action()
-        return original(tensor, *args, **kwargs)  # type: ignore[no-untyped-call]  # of torch
+        return original(tensor, *args, **kwargs)
 
     return _replace(torch.Tensor, "backward", backward)
 

@@ -15,7 +15,7 @@ LONGEST = 256  # items of a list among the arguments
 _LITERALS = (int, float, bool, str, complex, type(None), type(Ellipsis), torch.dtype, torch.device)
 
 
-class _Weak(weakref.ref):  # type: ignore[type-arg]  # of whatever it holds
+class _Weak(weakref.ref[Any]):
     __slots__ = ("key",)
     key: int
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from modellint.core.diagnostic import Location
 
-from .code import Function
-from .facts import Act, TrainingLoop
+from .code import Function, Value
+from .facts import Act, Loss, Model, TrainingLoop
 from .script import Script
 
 if TYPE_CHECKING:
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 def acts(script: Script, place: Placed) -> Iterator[tuple[TrainingLoop, Act]]:
     """The acts at a place, each with its loop."""
     return ((loop, act) for loop in script.training_loops for act in loop.acts if act.location == place.location)
+
+
+def trained(script: Script, loss: Loss, call: Value) -> Model | None:
+    """The one model of the optimizer in whose loop a call is made, if the loss that is minimised there comes of it."""
+    for loop in script.training_loops:
+        origins = {id(origin) for act in loop.of("backward") for origin in act.origins}
+        if {id(loss.call), id(call)} <= origins:
+            makers = [made for made in script.trainers if any(map(made.made, loop.steps))]
+            models = {model.name: model for made in makers for model in made.models}
+            return next(iter(models.values())) if len(models) == 1 else None
+    return None
 
 
 def share_function(script: Script, *places: Placed) -> bool:

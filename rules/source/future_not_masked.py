@@ -125,7 +125,7 @@ class FutureNotMasked(SourceRule):
         for loss in script.losses:
             function = lookup.function(script, loss.location)
             called = _next(function, loss) if function is not None and loss.kind in CLASS_LOSSES else None
-            model = _trained(script, loss, called) if called is not None else None
+            model = lookup.trained(script, loss, called) if called is not None else None
             seen = _unmasked(script, model) if model is not None else None
             if model is not None and seen is not None and seen.call is not None:
                 yield self.at(
@@ -147,17 +147,6 @@ def _next(function: Function, loss: Loss) -> Value | None:
     start = tensors.place(function, call) if call.kind == "call" and call.arguments else None
     shown = tensors.shifted(tensors.made(function, call.arguments[0], start), -1) if start is not None else None
     return call if wanted is not None and shown is not None and str(wanted) == str(shown) else None
-
-
-def _trained(script: Script, loss: Loss, called: Value) -> Model | None:
-    """The one model of the optimizer in whose loop it is called for the loss."""
-    for loop in script.training_loops:
-        origins = [origin for act in loop.of("backward") for origin in act.origins]
-        if any(origin is loss.call for origin in origins) and any(origin is called for origin in origins):
-            made = [made for made in script.optimizers if any(made.made(step) for step in loop.steps)]
-            models = {model.name: model for optimizer in made for model in optimizer.models}
-            return next(iter(models.values())) if len(models) == 1 else None
-    return None
 
 
 def _unmasked(script: Script, model: Model) -> Layer | None:

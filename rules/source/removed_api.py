@@ -158,26 +158,34 @@ class RemovedApi(SourceRule):
     def _call(self, call: Value) -> Iterator[Diagnostic]:
         given = dict(call.keywords)
         if call.name in REMOVED:
-            yield self.at(call, f"calls `{call.name}`, which is gone; `{REMOVED[call.name]}` takes its place")
+            name = REMOVED[call.name]
+            yield self.at(call, f"calls `{call.name}`, which is gone; `{name}` takes its place", fix=f"call `{name}`.")
         elif RENAMED.fullmatch(call.name):
-            yield self.at(call, f"calls `{call.method}`, now `{call.method}_`", severity=Severity.NOTE)
+            name = f"{call.method}_"
+            yield self.at(call, f"calls `{call.method}`, now `{name}`", severity=Severity.NOTE, fix=f"call `{name}`.")
         elif (
             call.name == "torch.stft"
             and len(call.arguments) < 10
             and "return_complex" not in given
             and not call.unpacks
         ):
-            yield self.at(call, "calls `torch.stft` without `return_complex`, which it now asks for")
-        elif call.method in ("masked_fill", "masked_fill_") and call.arguments and call.arguments[0].method == "byte":
-            yield self.at(call, "masks with a `byte()` tensor, where only a `bool()` one is taken")
-        if call.method == "Variable" and "volatile" in given:
-            yield self.at(given["volatile"], "sets `volatile`, which no longer does anything: the graph is built")
-        if LOSS.fullmatch(call.name) and given.keys() & {"size_average", "reduce"}:
-            yield self.at(call, "sets `size_average` or `reduce`, now `reduction`", severity=Severity.NOTE)
-        if call.name.startswith("torch.optim.lr_scheduler.") and "verbose" in given:
+            asks = "calls `torch.stft` without `return_complex`, which it now asks for"
             yield self.at(
-                given["verbose"], f"gives {call.method} a `verbose`, which recent releases do not take", certain=False
+                call, asks, fix="give `return_complex=True`, and `torch.view_as_real` what needs two numbers."
             )
+        elif call.method in ("masked_fill", "masked_fill_") and call.arguments and call.arguments[0].method == "byte":
+            yield self.at(
+                call, "masks with a `byte()` tensor, where only a `bool()` one is taken", fix="write `bool()`."
+            )
+        if call.method == "Variable" and "volatile" in given:
+            message = "sets `volatile`, which no longer does anything: the graph is built"
+            yield self.at(given["volatile"], message, fix="compute it under `with torch.no_grad():`.")
+        if LOSS.fullmatch(call.name) and given.keys() & {"size_average", "reduce"}:
+            message = "sets `size_average` or `reduce`, now `reduction`"
+            yield self.at(call, message, severity=Severity.NOTE, fix='give `reduction="mean"`, `"sum"` or `"none"`.')
+        if call.name.startswith("torch.optim.lr_scheduler.") and "verbose" in given:
+            message = f"gives {call.method} a `verbose`, which recent releases do not take"
+            yield self.at(given["verbose"], message, certain=False, fix="print `scheduler.get_last_lr()`.")
 
     def _indexed(self, function: Function) -> Iterator[Diagnostic]:
         """Losses, which have no dimensions, indexed as vectors."""
@@ -190,9 +198,8 @@ class RemovedApi(SourceRule):
                 if id(item) not in seen and _is_first(item) and _is_scalar(item.base, started | numbers):
                     seen.add(id(item))
                     sure = _tensor(item) in scalars | numbers or _tensor(item) not in started
-                    yield self.at(
-                        item, f"takes the first item of `{_tensor(item)}`, which has no dimensions", certain=sure
-                    )
+                    message = f"takes the first item of `{_tensor(item)}`, which has no dimensions"
+                    yield self.at(item, message, certain=sure, fix=f"write `{_item(item)}`.")
 
     def _next(self, script: Script, function: Function) -> Iterator[Diagnostic]:
         """The method `next`, which a loader's iterator had in Python 2 and lost."""
@@ -204,16 +211,17 @@ class RemovedApi(SourceRule):
                 loader = next((made[a.name].method for a in receiver.arguments if a.name in made), "")
                 message = "calls the `next` method of an iterator, which it does not have"
                 if loader == "DataLoader" or "loader" in str(receiver).lower():
-                    yield self.at(call, message, certain=loader == "DataLoader" or "DataLoader(" in str(receiver))
+                    sure = loader == "DataLoader" or "DataLoader(" in str(receiver)
+                    yield self.at(call, message, certain=sure, fix=f"call `next({call.receiver})`.")
 
     def _functions(self, script: Script) -> Iterator[Diagnostic]:
         legacy = {c.name for c in script.classes if any(base.name == "torch.autograd.Function" for base in c.bases)}
         for function in script.functions:
             method = function.name.rpartition(".")[2] == "forward" and function.owner in legacy
             if method and not any(d.name in ("staticmethod", "classmethod") for d in function.decorators):
-                yield self.at(
-                    function, f"`{function.owner}` has a `forward` that is not static, which autograd rejects"
-                )
+                message = f"`{function.owner}` has a `forward` that is not static, which autograd rejects"
+                fix = "make `forward` and `backward` static methods that take `ctx`, and call `apply`."
+                yield self.at(function, message, fix=fix)
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         values = (v for f in script.functions for e in f.events if e.value is not None for v in e.value.within())
@@ -282,6 +290,11 @@ def _is_number(call: Value) -> bool:
         return len(call.arguments) == int(call.name.startswith("torch.")) and not given
     named = LOSS.fullmatch(call.name) is not None or CRITERION.search(call.name) is not None
     return named and not given.keys() & {"reduce", "reduction"}
+
+
+def _item(item: Value) -> str:
+    name = _tensor(item)
+    return f"{name}.item()" if name.replace(".", "").isidentifier() else f"({name}).item()"
 
 
 def _tensor(item: Value) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source import lookup, tensors
 from modellint.source.code import Function, Value
-from modellint.source.facts import Layer, Loss, Model, TrainingLoop
+from modellint.source.facts import Layer, Loss, Model
 from modellint.source.pretrained import causal
 
 MASKS = frozenset({"generate_square_subsequent_mask", "triu", "tril"})
@@ -204,18 +204,8 @@ def _given(call: Value) -> Iterator[Value]:
 
 def _is_causal(script: Script, loss: Loss, call: Value) -> bool:
     """Whether the one model of the loop's optimizer is called, and sees no later tokens."""
-    for loop in script.training_loops:
-        called = any(act.call is call for act in loop.of("model"))
-        if called and any(loss.call is origin for act in loop.of("backward") for origin in act.origins):
-            models = {model.name: model for model in _trained(script, loop)}
-            return len(models) == 1 and all(_looks_back(script, model) for model in models.values())
-    return False
-
-
-def _trained(script: Script, loop: TrainingLoop) -> Iterator[Model]:
-    for optimizer in script.optimizers:
-        if any(optimizer.made(step) for step in loop.steps):
-            yield from optimizer.models
+    model = lookup.trained(script, loss, call)
+    return model is not None and _looks_back(script, model)
 
 
 def _looks_back(script: Script, model: Model) -> bool:

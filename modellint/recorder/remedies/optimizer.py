@@ -15,6 +15,10 @@ def parameters(optimizer: Any) -> List[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
+def gradients(optimizer: Any) -> List[Tensor]:
+    return [p.grad for p in parameters(optimizer) if p.grad is not None]
+
+
 def scale_rates(patches: Patches, factor: Callable[[Any, Any], Any]) -> None:
     """For the length of each step a group's rate is `factor(optimizer, rate)`: a schedule that sets it goes on as before."""
     kept: Dict[int, List[Tuple[Any, Any]]] = {}

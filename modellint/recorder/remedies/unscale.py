@@ -9,7 +9,7 @@ from torch.optim import optimizer as optimizers
 
 from ..patches import Patches
 from . import Used
-from .optimizer import parameters
+from .optimizer import gradients
 
 
 def apply(patches: Patches, used: Used) -> None:
@@ -26,8 +26,8 @@ def apply(patches: Patches, used: Used) -> None:
 
     def divide(optimizer: Any, args: Any, kwargs: Any) -> None:
         scale, state["scale"] = state["scale"], None
-        for parameter in parameters(optimizer) if scale is not None else ():
-            parameter.grad.div_(scale.to(parameter.grad.device))  # type: ignore[union-attr]  # `parameters` have one
+        for gradient in gradients(optimizer) if scale is not None else ():
+            gradient.div_(scale.to(gradient.device))
             used()
 
     kinds = {torch.cuda.amp.GradScaler, getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)}

@@ -8,13 +8,13 @@ from torch.optim import optimizer as optimizers
 
 from ..patches import Patches
 from . import Used
-from .optimizer import parameters
+from .optimizer import gradients
 
 
 def apply(patches: Patches, used: Used) -> None:
     def clear(optimizer: Any, args: Any, kwargs: Any) -> None:
-        for parameter in parameters(optimizer):
-            parameter.grad.detach().zero_()  # type: ignore[union-attr]  # not None: something may read it after the step
+        for gradient in gradients(optimizer):
+            gradient.detach().zero_()  # not None: something may read it after the step
         used()
 
     patches.hook(optimizers.register_optimizer_step_post_hook(clear))

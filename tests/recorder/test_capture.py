@@ -134,6 +134,7 @@ def test_nothing_stays_after_finish() -> None:
 
 def test_a_wrapper_that_the_run_puts_around_backward_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     capture, case, calls = Capture(), architectures.mlp(), []
+    monkeypatch.setattr(torch.Tensor, "backward", torch.Tensor.backward)
     capture.start()
     inner = torch.Tensor.backward
     monkeypatch.setattr(torch.Tensor, "backward", lambda loss: (calls.append(loss), inner(loss)))

@@ -37,3 +37,10 @@ def bound_anew(script: Script, name: str) -> set[str]:
 def _targets(made: list[tuple[str, Value]], calls: list[Value]) -> set[str]:
     """The names that what is prepared is bound to."""
     return {name for name, value in made if value.kind == "item" and any(value.base is call for call in calls)}
+
+
+def accumulated(script: Script) -> Value | None:
+    """The number of batches whose gradients the file's one Accelerator is told to add up, unless that is one."""
+    made = [call for call in script.calls if call.method == "Accelerator"]
+    given = made[0].argument(None, "gradient_accumulation_steps") if len(made) == 1 else None
+    return given if given is not None and given.constant != 1 else None

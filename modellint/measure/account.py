@@ -95,7 +95,7 @@ class Account:
         if records.of_kind("place", name="backward"):
             return "backward() ran but no parameter was updated"
         if records.of_kind("place", name="grad"):
-            return "gradients were taken by autograd.grad() or torch.func, and nothing shows where they are applied"
+            return "gradients were taken by autograd.grad() or torch.func, and nothing that they were asked for has changed"
         made = records.first("optimizer")
         return "no backward() was called" if made else "no optimizer was made and no backward() called"
 

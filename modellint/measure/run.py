@@ -268,5 +268,7 @@ class Run:
 
     def place(self, name: str, module: str | None = None) -> Location:
         """The user's line of "model", "loss", "backward" or "step", as far as it is known, and a module path."""
-        known = self.places.get(name) or self.places.get("backward") or Location()  # a loss may be written by hand
+        known = (
+            self.places.get(name) or self.places.get("backward") or self.places.get("grad") or Location()
+        )  # a loss may be written by hand
         return replace(known, module=module)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import activations, features, marks, walk
 from .patches import Patches, Watch, argument, guarded
-from .tensors import number, quiet
+from .tensors import is_plain, number, quiet, unwrapped
 from .window import Observation
 
 LOOSE = 2  # steps until every optimizer has been made
@@ -22,34 +22,32 @@ class BackwardWatch(Watch):
     def __init__(self, recorder: Any) -> None:
         super().__init__(recorder)
         self.count = 0
-        self._depth = 0
+        self.depth = 0
         self._graphs: List[Any] = []
         self._observation: Optional[Observation] = None
 
     def apply(self, patches: Patches) -> None:
         patches.around(torch.autograd, "backward", self._around)
-        patches.around(torch.autograd, "grad", self._asked)
         patches.around(torch.autograd.graph.saved_tensors_hooks, "__enter__", self._hooks_entered)
 
     def _around(self, original: Any, args: Any, kwargs: Any) -> Any:
-        if self._depth == 0:
+        if self.depth == 0:
             self._begins(argument(args, kwargs, 0, "tensors"), argument(args, kwargs, 1, "grad_tensors"))
-        self._depth += 1
+        result = self.within(original, args, kwargs)
+        if self.depth == 0:
+            self._ends()
+        return result
+
+    def within(self, original: Any, args: Any, kwargs: Any) -> Any:
+        """Calls `original`, and lets no backward() count that it calls itself."""
+        self.depth += 1
         try:
-            result = original(*args, **kwargs)
+            return original(*args, **kwargs)
         except BaseException as error:
             self._failed(error)
             raise
         finally:
-            self._depth -= 1
-        if self._depth == 0:
-            self._ends()
-        return result
-
-    def _asked(self, original: Any, args: Any, kwargs: Any) -> Any:
-        # Also what torch.func calls; the gradients are handed out, and where they are applied cannot be seen.
-        self.recorder.place("grad")
-        return original(*args, **kwargs)
+            self.depth -= 1
 
     def _hooks_entered(self, original: Any, args: Any, kwargs: Any) -> Any:
         # Reading saved tensors would run the unpack hook: a checkpoint would compute its segment once more.
@@ -63,7 +61,7 @@ class BackwardWatch(Watch):
         self.recorder.by_hand.look()
         self.recorder.evaluations.trained()
         if not self.recorder.tracks:
-            self.recorder.by_hand.begin(root)
+            self.recorder.by_hand.begin(walk.leaves(root.grad_fn))
             return
         self.count += 1
         if not self.recorder.is_sampling:
@@ -71,38 +69,48 @@ class BackwardWatch(Watch):
         with quiet():
             for track in self.recorder.live():
                 track.enter_backward()
-            self._observation = self._observe(root, gradients)
+            self._observation = self.observe(root, gradients)
 
     @guarded
     def _ends(self) -> None:
         recorder, observation, self._observation = self.recorder, self._observation, None
-        losses, recorder.losses = recorder.losses, []
-        recorder.scalers.forget()
-        if observation is None:
-            return
         with quiet():
-            observation.facts["loss_weight"] = weight(losses, observation.scale)
-            observation.facts["class_losses"] = sum(call.rows is not None for call in losses)
+            if self.conclude(observation) is None:
+                return
             for track in recorder.live():
                 track.leave_backward(observation)
             recorder.by_hand.arm()
-        if self.count >= max(100, 10 * recorder.steps) and not any(track.done for track in recorder.tracks):
-            recorder.end("no step")
+        self.give_up()
+
+    def conclude(self, observation: Optional[Observation]) -> Optional[Observation]:
+        """With what is known of its losses only afterwards."""
+        losses, self.recorder.losses = self.recorder.losses, []
+        self.recorder.scalers.forget()
+        if observation is not None:
+            observation.facts["loss_weight"] = weight(losses, observation.scale)
+            observation.facts["class_losses"] = sum(call.rows is not None for call in losses)
+        return observation
+
+    def give_up(self) -> None:
+        """Where many gradients have moved nothing there is nothing to wait for."""
+        tracks = self.recorder.tracks
+        if self.count >= max(100, 10 * self.recorder.steps) and not any(track.done for track in tracks):
+            self.recorder.end("no step")
 
     @guarded
     def _failed(self, error: BaseException) -> None:
         self._observation = None
         self.recorder.raised(error)
 
-    def _observe(self, root: Tensor, gradients: Any) -> Observation:
+    def observe(self, root: Tensor, gradients: Any) -> Observation:
         node, call = walk.loss_of(root.grad_fn, self.recorder.may_read_saved)
         readout = walk.readout_of(node, self.recorder.may_read_saved)
         self.recorder.found(root, call, readout)
         self._graphs.append(marks.presence(root.grad_fn))
-        if any(track.done == LOOSE for track in self.recorder.live()):
+        if is_plain(root) and any(track.done == LOOSE for track in self.recorder.live()):
             self.recorder.roster.note_loose(walk.leaves(root.grad_fn), self.recorder.tracks)
         started = root.numel() == 1 and (gradients is None or all(gradient is None for gradient in gradients))
-        value = root.detach() if started else None
+        value = unwrapped(root).detach() if started else None
         shape = activations.facts(root.grad_fn, self.recorder.may_read_saved, self.recorder.roster.number)
         return Observation(value, self.recorder.scalers.scale_of(root), {**facts(call, readout, value), **shape})
 
@@ -130,7 +138,7 @@ def facts(call: Optional[marks.LossCall], readout: Optional[walk.Readout], loss:
 def weight(losses: Sequence[marks.LossCall], scale: Optional[float]) -> Optional[float]:
     """The largest derivative of the root by a loss: over classes if there was one; None if none was seen."""
     classed = [call for call in losses if call.rows is not None] or losses
-    found = [float(given.item()) for call in classed for given in call.weights if given is not None]
+    found = [float(unwrapped(given).item()) for call in classed for given in call.weights if given is not None]
     return max(found) / (scale or 1.0) if found else None
 
 

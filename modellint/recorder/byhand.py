@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+import itertools
+from typing import Any, Optional, Sequence
 
 from torch import Tensor
 
-from . import walk
 from .patches import Watch, guarded
 from .tensors import quiet
 from .track import Bare, Track
@@ -20,11 +20,23 @@ class ByHandWatch(Watch):
         self._parameters: Optional[Bare] = None  # the track holds it weakly
         self._track: Optional[Track] = None
 
-    def begin(self, root: Tensor) -> None:
-        leaves = walk.leaves(root.grad_fn)
+    def begin(self, leaves: Sequence[Tensor]) -> None:
         if leaves:
             self._parameters = Bare(leaves)
             self._track = self.recorder.add(self._parameters)
+
+    def holds_like(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether they may be what its parameters have become: as many, of the same shapes."""
+        held = self._track.parameters() if self._track is not None else []
+        alike = len(held) > 1 and [each.shape for each in held] == [each.shape for each in tensors]
+        return alike or (bool(held) and all(a is b for a, b in itertools.zip_longest(held, tensors)))
+
+    def follow(self, tensors: Sequence[Tensor]) -> None:
+        """The update has made new tensors of the parameters."""
+        if self._parameters is not None and self.holds_like(tensors):
+            for old, new in zip(self._parameters.param_groups[0]["params"], tensors):
+                self.recorder.roster.renew(old, new)
+            self._parameters.param_groups[0]["params"] = list(tensors)
 
     def give_way(self) -> None:
         """The tracks that stay when an optimizer is made."""
@@ -50,7 +62,7 @@ class ByHandWatch(Watch):
             return
         with quiet():
             changed = any(change for change in track.updates())
-            if changed:
+            if changed and not track.is_answered():
                 track.read_applied()
         if changed:
             self._introduce(track)
@@ -58,7 +70,10 @@ class ByHandWatch(Watch):
 
     def _introduce(self, track: Track) -> None:
         if not track.done:
-            numbers, location = track.numbers(self.recorder.roster.number), self.recorder.places.get("backward", {})
+            numbers, location = (
+                track.numbers(self.recorder.roster.number),
+                self.recorder.places.get("backward") or self.recorder.places.get("grad", {}),
+            )
             record = {
                 "kind": "optimizer",
                 "index": track.index,

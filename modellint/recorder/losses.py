@@ -13,7 +13,7 @@ from . import frames, marks, pairs
 from .objective import objective
 from .patches import Patches, Watch, guarded
 from .rows import Rows, flat
-from .tensors import is_plain, quiet
+from .tensors import is_plain, quiet, unwrapped
 
 
 class LossWatch(Watch):
@@ -39,9 +39,11 @@ class LossWatch(Watch):
 
     @guarded
     def _note(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
-        if isinstance(result, Tensor) and result.grad_fn is not None and is_plain(result):
+        if isinstance(result, Tensor) and result.grad_fn is not None and is_plain(unwrapped(result)):
             weights: List[Tensor] = []
-            found = call(function, args, kwargs, result)._replace(weights=weights)
+            values = tuple(unwrapped(arg) for arg in args), {key: unwrapped(arg) for key, arg in kwargs.items()}
+            with quiet():
+                found = call(function, *values, unwrapped(result))._replace(weights=weights)
             marks.mark(result.grad_fn, marks.LOSS, found)
             if not result.dim():
                 result.grad_fn.register_prehook(weights.extend)
@@ -71,6 +73,5 @@ def call(function: Any, args: Any, kwargs: Any, result: Tensor) -> marks.LossCal
 
 
 def _rows(given: Any) -> Optional[Rows]:
-    with quiet():
-        matrix = flat(given["input"].detach(), given["target"])
-        return Rows(*matrix, given["ignore_index"]) if matrix else None
+    matrix = flat(given["input"].detach(), given["target"])
+    return Rows(*matrix, given["ignore_index"]) if matrix else None

@@ -31,6 +31,11 @@ class Parameters:
         self._held.append(weakref.ref(parameter))
         return len(self._held) - 1
 
+    def renew(self, old: Tensor, new: Tensor) -> None:
+        """`new` is what `old` has become."""
+        number = self.number(old)
+        self._numbers[id(new)], self._held[number] = number, weakref.ref(new)
+
     def alive(self) -> Iterable[Tuple[int, Tensor]]:
         return ((number, held()) for number, held in enumerate(self._held) if held() is not None)
 

@@ -8,8 +8,6 @@ from typing import Any, Dict
 from torch import Tensor
 from torch.nn import functional
 
-from .tensors import quiet
-
 TINY = 1e-7
 
 
@@ -22,8 +20,7 @@ def objective(function: Any, given: Dict[str, Any], result: Tensor) -> Tensor:
     made, target = given.get("input"), given.get("target")
     if not isinstance(made, Tensor) or not isinstance(target, Tensor) or made.numel() != target.numel():
         return result.detach().mean()
-    with quiet():
-        return _meant(function, given, made.detach(), target.detach(), result.detach()).mean()
+    return _meant(function, given, made.detach(), target.detach(), result.detach()).mean()
 
 
 def _meant(function: Any, given: Dict[str, Any], made: Tensor, target: Tensor, result: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional
 
 from torch import Tensor
 
-from .tensors import distribution, is_plain, quiet
+from .tensors import distribution, is_plain
 
 NAMES = (
     "binary_cross_entropy",
@@ -24,14 +24,13 @@ def facts(given: Any) -> Optional[Dict[str, Any]]:
     entered, target = given["input"], given["target"]
     if not (is_plain(entered) and is_plain(target) and entered.numel() and target.numel()):
         return None
-    with quiet():
-        return {
-            "input": distribution(entered),
-            "target": distribution(target),
-            "shape": list(entered.shape),
-            "target_shape": list(target.shape),
-            "positives": _positives(target),
-        }
+    return {
+        "input": distribution(entered),
+        "target": distribution(target),
+        "shape": list(entered.shape),
+        "target_shape": list(target.shape),
+        "positives": _positives(target),
+    }
 
 
 def _positives(target: Tensor) -> Optional[int]:

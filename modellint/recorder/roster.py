@@ -21,7 +21,7 @@ class Roster:
         self._parameters, self._models = Parameters(), Models()
         self._known: Dict[int, Dict[str, Any]] = {}
         self._readout: Any = None
-        self.number = self._parameters.number
+        self.number, self.renew = self._parameters.number, self._parameters.renew
         self.forget_calls, self.owns = self._models.forget, self._models.owns
         self._loose: Set[int] = set()
 
@@ -70,9 +70,10 @@ class Roster:
             self._known.setdefault(number, models.describe(number, "parameter_%d" % number, None, parameter))
         for track in tracks:
             decays = track.decays()
-            for parameter in [] if track.is_bare() else track.parameters():
+            for parameter in track.parameters():
                 found = {"optimizer": track.index, "weight_decay": decays.get(id(parameter), 0.0)}
-                self._known[self.number(parameter)].update(found)
+                trained = {"requires_grad": True}  # torch.func differentiates what does not ask for it
+                self._known[self.number(parameter)].update(trained if track.is_bare() else found)
         for number in self._loose:
             self._known.get(number, {})["loose"] = "optimizer" not in self._known.get(number, {})
         for number, zero in self._parameters.zero.items():

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 from torch import Tensor
 
 from . import ending, frames, marks, ranks, surroundings, walk
+from .asked import AskWatch
 from .backwards import BackwardWatch
 from .byhand import ByHandWatch
 from .calls import CallWatch
@@ -22,7 +23,7 @@ from .phases import Phases
 from .roster import Roster
 from .scalers import ScalerWatch
 from .steps import StepWatch
-from .tensors import quiet
+from .tensors import is_plain, quiet
 from .track import Bare, Track
 
 Write = Callable[[Dict[str, Any]], None]
@@ -46,7 +47,7 @@ class Recorder:
         self._graph, self._calls, self._given = GraphWatch(self), CallWatch(self), GivenWatch(self)
         self.phases = Phases(self, windows)
         self._is_watching = False
-        self._others: List[Watch] = [ClipWatch(self), LossWatch(self)]
+        self._others: List[Watch] = [AskWatch(self), ClipWatch(self), LossWatch(self)]
         self.forget()
 
     def forget(self) -> None:
@@ -181,8 +182,11 @@ class Recorder:
             if call.location:
                 self.place("loss", call.location)
         self._given.note_labels(call)
-        self.roster.note_readout(readout)
-        self._graph.finish(root)
+        if is_plain(root):
+            self.roster.note_readout(readout)
+            self._graph.finish(root)
+        else:  # its parameters are wrappers of torch.func, which nothing else knows
+            self._graph.abandon()
 
     def describe(self) -> None:
         self.write({"kind": "files", "files": surroundings.source_files()})

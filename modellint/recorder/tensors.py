@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_pop_interpreter_stack
 from torch.utils._python_dispatch import _disable_current_modes
 
 SAMPLED = 1 << 16
@@ -17,8 +18,22 @@ Numbers = List[Optional[float]]
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Statistics are computed in here: nothing that the user switched on sees them."""
-    with torch.no_grad(), torch._C.DisableTorchFunction(), _disable_current_modes():
+    with torch.no_grad(), torch._C.DisableTorchFunction(), _disable_current_modes(), _outside_transforms():
         yield
+
+
+def _outside_transforms() -> Any:
+    """Within torch.func every result would be wrapped for its transform."""
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    return temporarily_pop_interpreter_stack() if transformed else contextlib.nullcontext()
+
+
+def unwrapped(tensor: Any) -> Any:
+    """The values behind torch.func.grad, as the tensor that it was given; anything else as it is."""
+    functorch = torch._C._functorch
+    if isinstance(tensor, Tensor) and functorch.is_gradtrackingtensor(tensor):
+        return functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -94,8 +94,25 @@ class Track:
         self.fresh, self.applied = True, False
         self.backwards += any(parameter.grad is not None for parameter in self.parameters())
 
+    def is_about(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether most of its parameters are among them."""
+        wanted = {id(tensor) for tensor in tensors}
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad or self.is_bare()]
+        return 2 * sum(id(parameter) in wanted for parameter in trained) > len(trained)
+
+    def answered(self, observation: Observation, given: Dict[int, Optional[Tensor]]) -> None:
+        """Gradients were handed out, by the id of the parameter, and not added to any `.grad`."""
+        self._window.answered(observation, Norms([given.get(id(parameter)) for parameter in self.parameters()]))
+        self.fresh, self.applied = True, False
+        self.backwards += 1
+
+    def is_answered(self) -> bool:
+        """Whether nothing but what was handed out may have made this step."""
+        return self._window.is_answered()
+
     def begin_step(self) -> None:
-        self._window.begin_step(self.parameters(), self.gradients())
+        handed_out = self.is_bare() and self.is_answered()
+        self._window.begin_step(self.parameters(), None if handed_out else self.gradients())
 
     def read_applied(self) -> None:
         self._window.read_applied(self.gradients())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from torch import Tensor
 
@@ -36,6 +36,7 @@ class Backward(NamedTuple):
 class Window:
     def __init__(self) -> None:
         self._seen: List[Any] = []
+        self._answers: List[Tuple[Observation, Norms]] = []
         self._entry: Optional[Norms] = None
         self._applied: Optional[Norms] = None
         self._old: List[Tensor] = []
@@ -49,7 +50,14 @@ class Window:
         self._seen.append((observation, self._entry or gradients, gradients))
         self._entry = None
 
-    def begin_step(self, parameters: Sequence[Tensor], gradients: Norms) -> None:
+    def answered(self, observation: Observation, gradients: Norms) -> None:
+        self._answers.append((observation, gradients))
+
+    def is_answered(self) -> bool:
+        return bool(self._answers) and not self._seen
+
+    def begin_step(self, parameters: Sequence[Tensor], gradients: Optional[Norms]) -> None:
+        """Without `gradients`, those of the last backward() are what is applied."""
         self._applied = gradients
         self._old = [_sample(parameter).clone() for parameter in parameters]
         self._sizes = [math.sqrt(local(p).numel() / max(1, old.numel())) for p, old in zip(parameters, self._old)]
@@ -97,17 +105,30 @@ class Window:
         }
 
     def _backwards(self) -> List[Backward]:
+        if self.is_answered():
+            return list(_handed_out(self._answers))
         return [
             Backward(seen, _divided(before, seen.scale), _divided(after, seen.scale))
             for seen, before, after in self._seen
         ]
 
 
+def _handed_out(answers: Sequence[Tuple[Observation, Norms]]) -> Iterator[Backward]:
+    """Nothing is added up; each parameter has the gradient that was handed out last."""
+    latest: Numbers = [None] * len(answers[0][1].values())
+    for observation, gradients in answers:
+        found = _divided(gradients, observation.scale)
+        latest = [old if new is None else new for old, new in zip(latest, found)]
+        yield Backward(observation, [None] * len(latest), latest)
+
+
 def _facts(backwards: Sequence[Backward]) -> Dict[str, Any]:
-    """The last backward() speaks for the step; labels are counted over all of them."""
+    """The last backward() speaks for the step, of a loss over classes if there was one; labels are counted over all."""
     if not backwards:
         return {}
-    last = backwards[-1].observation
+    last = next(
+        (each for each in reversed(backwards) if "class_loss" in each.observation.facts), backwards[-1]
+    ).observation
     counts: Dict[int, int] = {}
     for backward in backwards:
         for label, count in backward.observation.facts.get("label_counts", {}).items():

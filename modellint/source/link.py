@@ -10,6 +10,7 @@ from pathlib import Path
 from .evaluation import Evaluations
 from .facts import Evaluation, Loss, Optimizer, TrainingLoop, path_of
 from .loaders import Loaders
+from .logged import Logged
 from .losses import Losses
 from .models import Models
 from .optimizers import Optimizers
@@ -65,6 +66,7 @@ class _Facts:
         self.optimizers = Optimizers(resolver, self.models)
         self.losses = Losses(resolver)
         self.loaders = Loaders(resolver, loops)
+        self.logged = Logged(resolver.project, resolver.members)
         self._made: dict[int, tuple[Optimizer, ...]] = {}
         self._called: dict[int, tuple[Loss, ...]] = {}
 
@@ -81,6 +83,7 @@ class _Facts:
             losses=self._losses(script),
             objectives=tuple(self._objectives(loops)),
             loaders=tuple(self.loaders.of(script)),
+            logged=self.logged.of(script),
         )
 
     def _optimizers(self, script: Script) -> tuple[Optimizer, ...]:

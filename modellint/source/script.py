@@ -34,6 +34,7 @@ class Script:
     models: tuple[Model, ...] = ()
     options: tuple[Option, ...] = ()
     loaders: tuple[Loader, ...] = ()
+    logged: frozenset[str] | None = None  # by LightningModules that it can reach; None: not all can be read
     used: frozenset[str] = frozenset()  # files that were looked for, there or not, besides those that were given
 
     @property

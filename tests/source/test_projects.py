@@ -1049,6 +1049,36 @@ PROJECTS |= {
             """,
         },
     ),
+    "metric that the module of another file logs": (
+        "monitor-never-logged",
+        {
+            "base.py": """
+                import lightning as L
+
+                class Base(L.LightningModule):
+                    def validation_step(self, batch, index):
+                        self.log("val_loss", self.loss(batch))
+            """,
+            "model.py": """
+                from base import Base
+
+                class Net(Base):
+                    def training_step(self, batch, index):
+                        loss = self.loss(batch)
+                        self.log("train_loss", loss)
+                        return loss
+            """,
+            "train.py": """
+                import lightning as L
+                from lightning.pytorch.callbacks import EarlyStopping
+                from model import Net
+
+                stop = EarlyStopping(monitor="valid_loss")  # sick found
+                stop = EarlyStopping(monitor="val_loss")  # healthy
+                L.Trainer(callbacks=[stop]).fit(Net())
+            """,
+        },
+    ),
     "optimizer from a table of classes": (
         "large-learning-rate",
         {

@@ -73,7 +73,8 @@ class Walker:
     def _parts(self, node: ast.expr) -> Value:
         """Slices, f-strings and the like: only the calls inside them matter."""
         parts = [self.value(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
-        return Value("text" if isinstance(node, ast.JoinedStr) else "unknown", arguments=tuple(parts))
+        name = f"{'_' * bool(node.lower)}:{'_' * bool(node.upper)}" if isinstance(node, ast.Slice) else ""
+        return Value("text" if isinstance(node, ast.JoinedStr) else "unknown", name, arguments=tuple(parts))
 
     def dotted(self, node: ast.expr) -> str | None:
         """`a.b.c` with `a` in full, None if the node is more than names and dots."""

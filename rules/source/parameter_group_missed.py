@@ -31,8 +31,10 @@ class ParameterGroupMissed(SourceRule):
     code, severity, certain, topic = "ML148", Severity.ERROR, True, "gradients"
     explains = ("learning-rate-trajectory",)
     words = (
-        (GROUPS, "rate"), (GROUPS, "state_dict()["), ("torch.optim", pattern(rb"\.(?:lr|learning_rate) *[-*/+]?= *[^=]")),
-    )  # fmt: skip
+        (GROUPS, pattern(rb"\[[\"'](?:[\w -]*rate|LR|wd|weight.?decay|momentums)[\"']\] *=")),
+        (GROUPS, "state_dict()["),
+        ("torch.optim", pattern(rb"\.(?:lr|learning_rate) *[-*/+]?= *[^=]")),
+    )
     bad = (
         """
         def adjust(optimizer, epoch):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from modellint.core.diagnostic import Location
 
+from . import gradient
 from .facts import Act, Evaluation
 from .place import block_of, function_of
 from .project import Project
@@ -24,15 +25,16 @@ class Evaluations:
         found: dict[Location, Evaluation] = {}
         trained: set[Location] = set()
         for trace in traced:
+            handled = any(gradient.handled(s) for s in self.project.scripts if s.path == trace.location.path)
             for at, act in enumerate(trace.acts):
                 if act.kind == "model" and act.loops:
                     if _trains(trace.acts, at):
                         trained.add(act.location)
                     else:
-                        found[act.location] = self._joined(found.get(act.location), trace, at)
+                        found[act.location] = self._joined(found.get(act.location), trace, at, handled)
         return [evaluation for place, evaluation in found.items() if place not in trained]
 
-    def _joined(self, known: Evaluation | None, trace: Trace, at: int) -> Evaluation:
+    def _joined(self, known: Evaluation | None, trace: Trace, at: int, handled: bool) -> Evaluation:
         act = trace.acts[at]
         if known is None:
             block = block_of(act.loops[-1], self.project)
@@ -43,23 +45,24 @@ class Evaluations:
             known,
             modal=known.modal if known.modal == act.modal else None,
             modes=(*known.modes, _mode(trace.acts, at)),
-            recorded=(*known.recorded, act.recorded),
+            recorded=(*known.recorded, act.recorded if act.recorded is False or not handled else None),
             whole=known.whole and not trace.function,
         )
 
 
 def _trains(acts: Sequence[Act], at: int) -> bool:
-    """Whether the loop around a model's call trains anything, or a loss of it is used after the loop."""
+    """Whether the loop around a model's call trains anything, or what it computes is used in a loss after the loop."""
     act = acts[at]
-    inside = (a for a in acts if a.loops[: len(act.loops)] == act.loops)
+    inside = [a for a in acts if a.loops[: len(act.loops)] == act.loops]
     later = (a for a in acts[at:] if a.kind == "backward")
-    return any(a.kind in TRAINING for a in inside) or any(_uses(a, act) for a in later)
+    return any(a.kind in TRAINING for a in inside) or any(_uses(a, act, inside) for a in later)
 
 
-def _uses(backward: Act, act: Act) -> bool:
+def _uses(backward: Act, act: Act, inside: Iterable[Act]) -> bool:
     if not backward.origins:
         return act.loops[: len(backward.loops)] == backward.loops
-    return any(origin is act.call for origin in backward.origins)
+    calls = [a.call for a in inside if a.kind == "model"]
+    return any(origin is call for origin in backward.origins for call in calls)
 
 
 def _mode(acts: Sequence[Act], at: int) -> str:

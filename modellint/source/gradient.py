@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from modellint.core.pattern import pattern
 
 from .code import Function, Value
+from .script import Script
 
 NO_GRADIENT = ("no_grad", "inference_mode")
 # Contexts and decorators that leave autograd as it is.
@@ -24,6 +25,13 @@ def recorded(function: Function, block: int) -> bool | None:
     around = (function.blocks[b] for b in function.enclosing(block))
     contexts = [b.value for b in around if b.kind == "with" and b.value is not None]
     return _first(contexts, _of_decorators(function))
+
+
+def handled(script: Script) -> bool:
+    """Whether the file turns gradients on or off in another way than by a context: of parameters, of all."""
+    names = {"set_grad_enabled", "requires_grad_"} & script.attributes
+    frozen = any(e.kind == "assign" and e.name.endswith("requires_grad") for f in script.functions for e in f.events)
+    return bool(names) or frozen or any(name == "volatile" for call in script.calls for name, _ in call.keywords)
 
 
 def within(outer: bool | None, inner: bool | None) -> bool | None:

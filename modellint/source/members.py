@@ -22,6 +22,7 @@ class Members:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self.entered: dict[tuple[int, Source | None], Frame] = {}
+        self._selves: dict[int, Source | None] = {}
 
     def of(self, base: Source, name: str) -> list[Source]:
         value, script = base.value, base.frame.script
@@ -75,14 +76,23 @@ class Members:
 
     def member(self, script: Script, class_: Class, name: str, receiver: Source | None) -> Iterator[Source]:
         """The values that an attribute is given by the class's own methods, else by those of its bases."""
-        places = [a for a in class_.attributes if a.name == name]
-        for place in places:
-            frame = self.method(script, script.functions[place.function], receiver)
-            for found in self.resolver.assigned(place.event, frame):
+        inherits = True
+        for place in (a for a in class_.attributes if a.name == name):
+            function = script.functions[place.function]
+            inherits = inherits and _rereads(function, place.event)
+            for found in self.resolver.assigned(place.event, self.method(script, function, receiver)):
                 yield from self._read(found, name, receiver)
-        if not places:
+        if inherits:
             for other, base in self.bases(script, class_):
-                yield from self.member(other, base, name, receiver)
+                yield from self.member(other, base, name, receiver or self._itself(script, class_))
+
+    def _itself(self, script: Script, class_: Class) -> Source | None:
+        """`self` in the methods of a class: what a base's methods then read of it may be the class's own."""
+        if id(class_) not in self._selves:
+            own = next((f for f in script.functions if f.owner == class_.name), None)
+            made = Source(Value("name", "self"), self.resolver.frame(script, own)) if own is not None else None
+            self._selves[id(class_)] = made
+        return self._selves[id(class_)]
 
     def _read(self, found: Source, name: str, receiver: Source | None) -> Iterator[Source]:
         """What reading an attribute gives: of a property what it returns, of a field of a dataclass its default."""
@@ -134,3 +144,11 @@ class Members:
         yield from (base.name for base in class_.bases if base.kind == "name")
         for other, parent in self.bases(script, class_):
             yield from self.ancestry(other, parent)
+
+
+def _rereads(function: Function, index: int) -> bool:
+    """Whether an attribute is given what it held before, in some wrapper: `self.model = Wrapper(self.model)`."""
+    event = function.events[index]
+    return event.value is not None and any(
+        part.name == event.name for part in event.value.within() if part.kind == "name"
+    )

@@ -43,7 +43,10 @@ class Schedules:
                 if callee.name.startswith(TORCH) or WARMUP.fullmatch(name):
                     given = made.value.argument(0, "optimizer")
                     held = self.resolver.of(made.of(given)) if given is not None and name != CHAINED else ()
-                    places = tuple([source.place for source in held])
+                    known = all(
+                        source.value.kind == "call" for source in held
+                    )  # not `self` of an optimizer's own class
+                    places = tuple([source.place for source in held]) if known else ()
                     yield Schedule(name, made.value, places, *self._counts(made, name))
 
     def _counts(self, made: Source, name: str) -> tuple[str, bool]:

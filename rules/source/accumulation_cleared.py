@@ -89,12 +89,28 @@ class AccumulationCleared(SourceRule):
                 (-critic(generator(noise())).mean()).backward()
                 generator_optimizer.step()
         """,
+        """
+        def make(model, optimizer, train):  # one function serves both, and learns in every pass
+            def run(batch):
+                if train:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(batch.x), batch.y).backward()
+                    optimizer.step()
+            return run
+
+        learn, measure = make(model, optimizer, True), make(model, optimizer, False)
+        for step, batch in enumerate(loader):
+            learn(batch)
+            if step % 100 == 0:
+                measure(next(held_out))
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
             steps = {step.location: step for step in loop.steps}
-            if len(steps) == 1 and loop.whole and not any(act.owner or act.kind == "unknown" for act in loop.acts):
+            known = loop.whole and not any(act.owner or act.kind == "unknown" for act in loop.acts)
+            if known and len(steps) == 1 and all(map(_counted, loop.steps)):
                 (step,) = steps.values()
                 for clear in _wasting(loop, step):
                     yield self.at(
@@ -104,10 +120,9 @@ class AccumulationCleared(SourceRule):
 
 def _wasting(loop: TrainingLoop, step: Act) -> Iterator[Act]:
     """A clear before a backward() of the same pass, both of which every pass comes to, and the step only some."""
-    rare = {branch for branch in step.branches if "%" in branch[0]}
     always = [act for act in loop.before(step) if act.loops == step.loops and not _counted(act)]
     backwards = [place for place, act in enumerate(always) if act.kind == "backward"]
-    if rare and backwards:
+    if backwards:
         yield from (act for act in always[backwards[-1] :] if act.kind == "clear" and act.concerns(step))
 
 

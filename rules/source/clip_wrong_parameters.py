@@ -116,6 +116,38 @@ class ClipWrongParameters(SourceRule):
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
         """,
+        """
+        class Trainer:
+            def initialize(self):
+                self.make_network()
+                self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01)
+
+            def make_network(self):
+                self.network = Net()
+
+        class WideTrainer(Trainer):
+            def initialize(self):
+                super().initialize()
+                self.network = torch.nn.parallel.DistributedDataParallel(self.network)
+
+            def train(self):
+                for batch in self.loader:
+                    self.optimizer.zero_grad()
+                    self.loss(self.network(batch)).backward()
+                    torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+                    self.optimizer.step()
+
+        class SmallTrainer(Trainer):
+            def make_network(self):  # the optimizer of the base class is made for this one
+                self.network = SmallNet()
+
+            def train(self):
+                for batch in self.loader:
+                    self.optimizer.zero_grad()
+                    self.loss(self.network(batch)).backward()
+                    torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+                    self.optimizer.step()
+        """,
     )
     confirmed_by = _run(7.5)
     not_confirmed_by = _run(0.3)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.measure.run import Evaluation
-from modellint.source import lookup
+from modellint.source import gradient, lookup
 
 # Calls that differentiate with respect to inputs.
 DIFFERENTIATES = pattern(
@@ -163,7 +163,7 @@ class EvalWithoutNoGrad(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         models = {model.name for model in script.models}
         first = {found.loop: found for found in reversed(script.evaluations)}  # of each loop
-        for found in () if _handles_gradients(script) else reversed(first.values()):
+        for found in () if gradient.handled(script) else reversed(first.values()):
             function = lookup.function(script, found.location)
             if set(found.modes) != {"eval"} or set(found.recorded) != {True} or function is None:
                 continue
@@ -175,10 +175,3 @@ class EvalWithoutNoGrad(SourceRule):
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         found = next((e for e in run.evaluations if e.location.line == finding.location.line), None)
         return Evidence("evaluations that build graphs", int(found.graphs), 0, holds=found.graphs) if found else None
-
-
-def _handles_gradients(script: Script) -> bool:
-    """Whether the file turns gradients off in another way than by a context."""
-    names = {"set_grad_enabled", "requires_grad_"} & script.attributes
-    frozen = any(e.kind == "assign" and e.name.endswith("requires_grad") for f in script.functions for e in f.events)
-    return bool(names) or frozen or any(name == "volatile" for call in script.calls for name, _ in call.keywords)

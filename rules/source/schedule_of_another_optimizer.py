@@ -85,6 +85,20 @@ class ScheduleOfAnotherOptimizer(SourceRule):
                 optimizer.step()
             scheduler.step()
         """,
+        """
+        class Optimizer(torch.optim.Adam):
+            def schedule_by(self, scheduler_class, **options):
+                self.scheduler = scheduler_class(self, **options)
+
+        optimizer = Optimizer(model.parameters())
+        optimizer.schedule_by(torch.optim.lr_scheduler.MultiStepLR, milestones=[10])
+        for epoch in range(30):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            optimizer.scheduler.step()
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:

@@ -227,6 +227,25 @@ class TrainEvalMode(SourceRule):
                 for x, y in val_loader:
                     correct += (model(x).argmax(1) == y).sum()
         """,
+        """
+        def adapted(model, loss):
+            updated = {}
+            for name, p in model.named_parameters():
+                updated[name] = p - 0.4 * torch.autograd.grad(loss, p, create_graph=True)[0]
+            return updated
+
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(800, 2))
+        optimizer = torch.optim.Adam(model.parameters())
+        model.train()
+        for (train_inputs, train_targets), (test_inputs, test_targets) in loader:
+            loss = torch.tensor(0.0)
+            for x, y, test_x, test_y in zip(train_inputs, train_targets, test_inputs, test_targets):  # meta-learning
+                weights = adapted(model, F.cross_entropy(model(x), y))
+                loss += F.cross_entropy(model(test_x, params=weights), test_y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
     )
 
     confirmed_by = Run(tuple(Step(i, batch=Batch(idle=("dropout",))) for i in range(3)))

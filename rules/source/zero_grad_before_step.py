@@ -119,6 +119,18 @@ class ZeroGradBeforeStep(SourceRule):
             optimizer.step()
             optimizer.zero_grad()
         """,
+        """
+        for batch in loader:
+            kept = []
+            for sample in batch:
+                loss(model(sample)).backward()
+                kept.append([p.grad.clone() for p in model.parameters()])
+            for p, *grads in zip(model.parameters(), *kept):  # the gradients are put together by hand
+                p.grad.zero_()
+                for grad in grads:
+                    p.grad += grad.clamp(-1, 1)
+            optimizer.step()
+        """,
     )
     confirmed_by = _run(0.0)
     not_confirmed_by = _run(2.0)
@@ -127,7 +139,7 @@ class ZeroGradBeforeStep(SourceRule):
         for loop in script.training_loops:
             for step in loop.steps:
                 clear = _cleared(loop, step)
-                if clear is not None:
+                if clear is not None and not _refilled(script, clear, step):
                     yield self.at(clear, "clears the gradients that `backward()` has made before `step()` uses them")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
@@ -154,6 +166,14 @@ def _cleared(loop: TrainingLoop, step: Act) -> Act | None:
         return None
     earlier = [act.kind for act in before[1:] if act.kind != "clear"]
     return clear if earlier[:1] == ["backward"] else None
+
+
+def _refilled(script: Script, clear: Act, step: Act) -> bool:
+    """Whether gradients are written by hand between the two: `p.grad += buffer[p]`."""
+    events = (e for f in script.functions for e in f.events if e.kind in ("assign", "augment"))
+    written = (e.location for e in events if e.name.endswith((".grad", ".grad.data")) and e.value is not None)
+    start, end = clear.location, step.location
+    return any(p.path == start.path and (start.line or 0) < (p.line or 0) < (end.line or 0) for p in written)
 
 
 def _always(clear: Act, step: Act) -> bool:

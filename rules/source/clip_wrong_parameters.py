@@ -157,7 +157,8 @@ class ClipWrongParameters(SourceRule):
             for clip in loop.clips:
                 steps = list(_steps(loop, clip))
                 if clip.parameters and steps and all(s.parameters and not s.shares(clip.parameters) for s in steps):
-                    yield self.at(clip, "clips the gradients of other parameters than those that `step()` updates")
+                    message = "clips the gradients of other parameters than those that `step()` updates"
+                    yield self.at(clip, message, certain=not any(_same_text(script, clip, step) for step in steps))
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         clipped = {name for step in run.steps for clip in step.clips for name in clip.parameters}
@@ -169,6 +170,12 @@ class ClipWrongParameters(SourceRule):
             return None
         claim = "gradient norm of the parameters that no clip bounds"
         return Evidence(claim, max(series), bound, holds=max(series) > bound, series=series)
+
+
+def _same_text(script: Script, clip: Act, step: Act) -> bool:
+    """Whether both are given the parameters by the same words: it is by what binds them that they differ, if they do."""
+    given = [made.call.argument(0, "params") for made in script.trainers if made.made(step)]
+    return str(clip.call.argument(0, "parameters")) in map(str, given)
 
 
 def _steps(loop: TrainingLoop, clip: Act) -> Iterator[Act]:

@@ -261,7 +261,8 @@ class TrainEvalMode(SourceRule):
         if found.modal and set(found.modes) <= {"", "train"} and _is_evaluation(found):
             name = found.call.name
             message = f"evaluates `{name}` in training mode: its dropout or batch norm is at work, and `{name}.eval()` missing"
-            yield self.at(found, message, certain=found.whole)
+            sure = found.recorded == (False,) * len(found.recorded) or _is_named(found)
+            yield self.at(found, message, certain=found.whole and sure)
 
     def _trained(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
         for step in {step.subjects: step for step in loop.steps}.values():
@@ -295,6 +296,11 @@ def _is_evaluation(found: Evaluation) -> bool:
         return False
     names = [found.function.rpartition(".")[2], *(part.name for part in found.over.within())] if found.over else []
     return any(EVALUATES.fullmatch(name) for name in names) and not any(MEANT.search(name) for name in names)
+
+
+def _is_named(found: Evaluation) -> bool:
+    """Whether the function is called so, not only the data that it goes over."""
+    return EVALUATES.fullmatch(found.function.rpartition(".")[2]) is not None
 
 
 def _switched(loop: TrainingLoop) -> Iterator[Act]:

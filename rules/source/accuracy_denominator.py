@@ -40,6 +40,17 @@ class AccuracyDenominator(SourceRule):
                 hits += torch.sum(model(x).argmax(1).eq(y)).item()
             return 100.0 * hits / len(loader)
         """,
+        """
+        from torch.utils.data import DataLoader
+
+        testing = DataLoader(held_out, batch_size=64)
+
+        def report(model, writer, epoch):
+            right = 0
+            for x, y in testing:
+                right += np.sum(model(x).argmax(1).numpy() == y.numpy())
+            writer.add_scalar("accuracy", right / len(testing), epoch)
+        """,
     )
     good = (
         """
@@ -75,10 +86,12 @@ class AccuracyDenominator(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         if any(_single(loader.call) for loader in script.loaders):
             return
+        made = {e.name for f in script.functions for e in f.events if e.kind == "assign" and _is_loader(e.value)}
         for function in script.functions:
-            counted = dict(_counted(function))
+            counted, seen = dict(_counted(function, made)), set[int]()
             for event in function.events if counted else ():
-                for division in _divisions(event):
+                for division in (found for found in _divisions(event) if id(found) not in seen):
+                    seen.add(id(division))
                     names = {part.name for part in division.arguments[0].within() if part.kind == "name"}
                     divisor = str(division.arguments[1].arguments[0])
                     for name in names & counted.keys():
@@ -95,13 +108,18 @@ def _single(call: Value) -> bool:
     )
 
 
-def _counted(function: Function) -> Iterator[tuple[str, str]]:
+def _is_loader(value: Value | None) -> bool:
+    return value is not None and value.kind == "call" and value.method == "DataLoader"
+
+
+def _counted(function: Function, loaders: set[str]) -> Iterator[tuple[str, str]]:
     """The names to which correct samples are added in a loop over a loader, with the name of the loader."""
     for event in function.events:
         if event.kind == "augment" and event.value is not None and event.value.name == "+":
             loops = [function.blocks[b] for b in function.enclosing(event.block) if function.blocks[b].kind == "for"]
             over = _bare(loops[0].value) if loops and loops[0].value is not None else ""
-            if LOADER.search(over) and not over.endswith("dataset") and _counts(event.value.arguments[1]):
+            known = over in loaders or (LOADER.search(over) and not over.endswith("dataset"))
+            if known and _counts(event.value.arguments[1]):
                 yield event.name, over
 
 
@@ -118,8 +136,9 @@ def _counts(value: Value) -> bool:
         if inner is None:
             return False
         value = inner
-    summed = value.arguments[0] if value.name == "torch.sum" and len(value.arguments) == 1 else value.base
-    if value.method != "sum" or summed is None or (value.arguments and value.name != "torch.sum"):
+    of_library = value.name in ("torch.sum", "numpy.sum")
+    summed = value.arguments[0] if of_library and len(value.arguments) == 1 else value.base
+    if value.method != "sum" or summed is None or (value.arguments and not of_library):
         return False
     while (
         summed.kind == "call" and summed.method in ("float", "int", "cpu", "long", "double") and summed.base is not None
@@ -130,9 +149,7 @@ def _counts(value: Value) -> bool:
 
 def _divisions(event: Event) -> Iterator[Value]:
     """What is divided by a `len()`, and by nothing else."""
-    parts = list(event.value.within()) if event.value is not None and event.kind != "call" else []
-    if event.value is not None and event.kind == "call" and event.value.method == "print":
-        parts = list(event.value.within())
+    parts = list(event.value.within()) if event.value is not None else []
     operations = [part for part in parts if part.kind == "operation" and part.name == "/"]
     again = {id(inner) for part in operations for inner in part.arguments[0].within()}
     for part in operations:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.measure import examined
-from modellint.source import lookup, outputs
+from modellint.source import lookup, outputs, tensors
 from modellint.source.code import Event, Function, Value
 from modellint.source.facts import Loss, Operation
 
@@ -22,6 +22,8 @@ TURNS = frozenset(
     {"permute", "transpose", "t", "movedim", "T", "mT", "rearrange", "einsum", "stack", "squeeze", "select"}
 )
 RESHAPES = frozenset({"view", "reshape", "flatten"})
+CASTS = frozenset({"cpu", "cuda", "to", "detach", "numpy", "float", "double"})
+MEANS = frozenset({"mean", "accuracy_score"})
 AVERAGES = frozenset({"mean", "sum", "float", "double", "item", "type", "cpu", "to"})
 MODELS = pattern(r"(\w+_)?(model|net|network|classifier|mlp|cnn)")
 LOADER = pattern(r"loader|_dl\b|\bdl\b|batches", re.IGNORECASE)
@@ -46,7 +48,7 @@ class SoftmaxDimension(SourceRule):
         ("oftm", pattern(rb"oftm(?:ax|in)\((?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?(?:\b(?:dim|axis)\b|,\s*-?\d+\s*[,)]))")),
         *(f"max({axis})" for axis in ("0", "dim=0", "axis=0")),
         *((name, pattern(rb"torch\.(?:arg)?max\(.+, *(?:dim=)?0\)")) for name in ("torch.max(", "torch.argmax(")),
-        ("compute_metrics", "argmax("),
+        ("compute_metrics", "argmax("), ("argmax(", pattern(rb"\bnp\.argmax\(.+, *(?:axis=)?0\)")),
         ("cross_entropy", pattern(rb"\bcross_entropy\b")), "CrossEntropyLoss", ("nll_loss", pattern(rb"\bnll_loss\b")), "NLLLoss",
     )  # fmt: skip
     bad = (
@@ -97,6 +99,31 @@ class SoftmaxDimension(SourceRule):
 
         trainer = Trainer(model, args, compute_metrics=compute_metrics)
         """,
+        """
+        import numpy as np
+
+        def scores(prediction):
+            labels = prediction.label_ids
+            return {"accuracy": (prediction.predictions.argmax(0) == labels).mean()}
+
+        trainer = Trainer(model, args, compute_metrics=scores)
+        """,
+        """
+        def test(net, test_loader):
+            for x, y in test_loader:
+                out = net(x)
+                predicted = out.data.cpu().max(0, keepdim=True)[1]
+                correct += predicted.eq(y.view_as(predicted)).sum().item()
+        """,
+        """
+        import numpy as np
+        from sklearn.metrics import accuracy_score
+
+        def report(model, x, y):
+            outputs = model(x)
+            predicted = np.argmax(outputs.detach().cpu().numpy(), axis=0)
+            print(accuracy_score(y, predicted))
+        """,
         "probabilities = F.softmax(model(x))",
         "net = nn.Sequential(nn.Linear(784, 10), nn.LogSoftmax())",
     )
@@ -137,6 +164,8 @@ class SoftmaxDimension(SourceRule):
             correct += (scores.argmax(0) == y).sum().item()
             inside = (model(x[None])["out"][0].argmax(0) == mask).float().mean()
 
+            alone = (model(x[:1]).squeeze(0).cpu().argmax(0) == y[0]).float().mean()
+
         for x, y in loader:
             votes = torch.stack([net(x).argmax(1) for net in nets])
             agree = (votes.mode(0)[0] == y).float().mean()
@@ -151,9 +180,11 @@ class SoftmaxDimension(SourceRule):
         for loss in (loss for loss in script.losses if loss.kind in CLASS_LOSSES):
             yield from self._normalised(loss)
             yield from self._chosen(script, loss)
+        given = (call.argument(None, "compute_metrics") for call in script.calls)
+        metrics = {"compute_metrics", *(value.name for value in given if value is not None and value.name)}
         for function in script.functions:
             yield from self._compared(function)
-            if function.name.rpartition(".")[2] == "compute_metrics":
+            if function.name.rpartition(".")[2] in metrics:
                 yield from self._metric(function)
         for call in script.calls:
             if call.name in GUESSES and _axis(call) is None and not call.unpacks:
@@ -181,7 +212,7 @@ class SoftmaxDimension(SourceRule):
         """The classes that a model's own output is said to predict, compared with the labels and counted."""
         for at, event in enumerate(function.events):
             comparison = _counted(function, event)
-            for side in comparison.arguments if comparison is not None else ():
+            for side in _sides(comparison) if comparison is not None else ():
                 choice = _choice(side, function, at)
                 if choice is not None and _axis(choice) == 0 and _is_of_model(choice, function, at):
                     yield self.at(choice, f"takes the `{choice.method}` over axis 0, the batch, of the scores")
@@ -219,17 +250,27 @@ class SoftmaxDimension(SourceRule):
 def _counted(function: Function, event: Event) -> Value | None:
     """The comparison of which a call takes the mean, or, for each batch of a loader, the sum."""
     value = event.value if event.kind == "call" else None
-    if value is None or not (value.method == "mean" or (value.method == "sum" and _goes_over_loader(function, event))):
+    if value is None or not (value.method in MEANS or (value.method == "sum" and _goes_over_loader(function, event))):
         return None
-    inner = value.arguments[0] if value.name == "torch.sum" and value.arguments else value.receiver
+    of_library = value.name.startswith(("torch.", "numpy.", "sklearn."))
+    inner = next(iter(value.arguments), None) if of_library else value.receiver
     while inner is not None and inner.kind == "call" and inner.method in AVERAGES:
         inner = inner.receiver
-    return inner if inner is not None and inner.name == "==" else None
+    if value.method == "accuracy_score":
+        return value
+    return inner if inner is not None and (inner.name == "==" or inner.method in ("eq", "equal")) else None
+
+
+def _sides(comparison: Value) -> Iterator[Value]:
+    """What is compared: `a == b`, `a.eq(b)`, `torch.eq(a, b)`, `accuracy_score(a, b)`."""
+    receiver = comparison.receiver if comparison.method == "eq" and not comparison.name.startswith("torch.") else None
+    yield from (*comparison.arguments[:2], *((receiver,) if receiver is not None else ()))
 
 
 def _choice(side: Value, function: Function, at: int) -> Value | None:
     """The call that chose what is compared: `argmax`, or `max` whose positions are taken."""
-    value = _bound(side, function, at)
+    value = _bound(tensors.bare(side), function, at)
+    value = tensors.bare(value) if value is not None else None
     if value is not None and value.kind in ("item", "attribute"):
         value = value.base
         return value if value is not None and value.method == "max" else None
@@ -244,9 +285,18 @@ def _bound(value: Value, function: Function, at: int) -> Value | None:
 
 def _is_of_model(choice: Value, function: Function, at: int) -> bool:
     """Whether a choice is made of what a model returns, as it is."""
-    operand = choice.argument(0, "input") if choice.name.startswith("torch.") else choice.receiver
-    made = _bound(operand, function, at) if operand is not None else None
+    of_library = choice.name.startswith(("torch.", "numpy."))
+    operand = next(iter(choice.arguments), None) if of_library else choice.receiver
+    made = _bound(_uncast(operand), function, at) if operand is not None else None
+    made = _uncast(made) if made is not None else None
     return made is not None and made.kind == "call" and made.base is None and MODELS.fullmatch(made.method) is not None
+
+
+def _uncast(value: Value) -> Value:
+    """Without what changes neither its axes nor their order: `out` of `out.data.cpu().numpy()`."""
+    while value.kind == "call" and value.method in CASTS and value.receiver is not None:
+        value = value.receiver
+    return Value("name", value.name.removesuffix(".data")) if value.kind == "name" else value
 
 
 def _goes_over_loader(function: Function, event: Event) -> bool:

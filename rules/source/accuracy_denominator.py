@@ -41,6 +41,7 @@ class AccuracyDenominator(SourceRule):
             return 100.0 * hits / len(loader)
         """,
         """
+        import numpy as np
         from torch.utils.data import DataLoader
 
         testing = DataLoader(held_out, batch_size=64)

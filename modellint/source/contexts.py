@@ -1,4 +1,5 @@
-"""Context managers of a project: what a `with` does before its body, and what after it."""
+"""Context managers and decorators of a project: what a `with` does before its body and after it, and what a decorator does
+before and after a method."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from collections.abc import Iterator
 
 from modellint.core.record import dataclass
 
-from .code import Function
+from . import gradient
+from .code import Function, Value
 from .resolve import Resolver
 from .scope import Callee, Frame, Source
 
@@ -35,6 +37,37 @@ class Context:
 class Contexts:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
+
+    def around(self, method: Frame) -> Iterator[tuple[Span, Span]]:
+        """What the project's decorators of a method do before and after it, outermost first."""
+        for decorator in method.function.decorators if method.function.owner is not None else ():
+            for callee in self._decorating(decorator, method):
+                if callee.function is not None:
+                    yield from self._wrapping(callee, callee.function, method)
+
+    def veils(self, frame: Frame) -> Iterator[Value]:
+        """The decorators of a function of which nothing is known."""
+        for decorator in frame.function.decorators:
+            if gradient.is_veiled(decorator) and not any(c.function for c in self._decorating(decorator, frame)):
+                yield decorator
+
+    def _decorating(self, decorator: Value, frame: Frame) -> list[Callee]:
+        made = decorator if decorator.kind == "call" else Value("call", decorator.name, location=decorator.location)
+        return self.resolver.calls.callees(Source(made, self.resolver.module(frame.script))) if made.name else []
+
+    def _wrapping(self, callee: Callee, decorator: Function, method: Frame) -> Iterator[tuple[Span, Span]]:
+        """The function within a decorator that calls what is decorated, up to that call and from there on."""
+        assert callee.script is not None
+        inner = [f for f in callee.script.functions if f.name.startswith(f"{decorator.name}.")]
+        given = {parameter.name for f in (decorator, *inner) for parameter in f.parameters[:1]}
+        for function in inner:
+            calls = ((at, e.value) for at, e in enumerate(function.events) if e.kind == "call" and e.value is not None)
+            place = next((at for at, call in calls if call.name in given and call.arguments), None)
+            if place is not None and function.parameters:
+                itself = {function.parameters[0].name: method.receiver or Source(Value("name", "self"), method)}
+                outer = Frame(callee.script, decorator, outer=self.resolver.module(callee.script))
+                frame = Frame(callee.script, function, itself, outer=outer)
+                yield Span(frame, 0, place), Span(frame, place + 1)
 
     def of(self, source: Source) -> Context | None:
         """Of a call; None if no `with` enters it, or it is not the project's."""

@@ -39,6 +39,12 @@ def within(outer: bool | None, inner: bool | None) -> bool | None:
     return False if outer is False or inner is False else None if outer is None or inner is None else True
 
 
+def is_veiled(decorator: Value) -> bool:
+    """Whether nothing is known of what a decorator does."""
+    known = decorator.method in (*NO_GRADIENT, "set_grad_enabled", "enable_grad")
+    return not known and HARMLESS.fullmatch(decorator.method) is None
+
+
 def _of_decorators(function: Function) -> bool | None:
     return _first(function.decorators, True)
 

@@ -121,7 +121,7 @@ class Resolver:
         name, frame = source.value.name, source.frame
         found = self.bound(name, frame, source.at)
         head, _, attribute = name.rpartition(".")
-        if not found and head == "self":
+        if not found and head == "self" and frame.method is not None:
             found = self.members.of_self(frame, attribute)
         elif not found and head == "self.hparams":
             found = self.members.saved(frame, attribute)
@@ -133,19 +133,24 @@ class Resolver:
     def bound(self, name: str, frame: Frame, at: int | None = None) -> list[Source]:
         """What a dotted name is bound to as a whole: in the function, around it, in the module, in another file."""
         for scope in frame.around:
-            known = name in scope.arguments or any(p.name == name for p in scope.function.parameters)
+            given = name in scope.arguments
+            known = given or any(p.name == name for p in scope.function.parameters)
             indices = self.assignments(scope.function).get(name, [])
             places = reaching(scope.function, indices, at) or ([] if known else indices)
             found = [found for place in places for found in self.assigned(place, scope)]
             if scope.function.kind == "module":
                 found += self._set_elsewhere(name, scope)
-            if always(scope.function, places, at) or name == "self" or ((places or found) and not known):
+            if (
+                always(scope.function, places, at)
+                or (name == "self" and not given)
+                or ((places or found) and not known)
+            ):
                 return found
-            if name in scope.arguments:
+            if given:
                 return found + self.of(scope.arguments[name])
             if known:
-                given = self.callers.given(name, scope)
-                return found + given if given or not found else [*found, Source(Value("unknown", name), scope)]
+                passed = self.callers.given(name, scope)
+                return found + passed if passed or not found else [*found, Source(Value("unknown", name), scope)]
             at = None
         return self._imported(name, frame.script)
 

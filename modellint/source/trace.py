@@ -58,7 +58,7 @@ class Tracer:
         """
         self._left = LONGEST
         self.resolver.allow(MOST)
-        acts = tuple(self._run(Span(frame), Spot()))
+        acts = tuple(self._decorated(frame, Spot()))
         followed = self._left >= 0 and not self.resolver.exhausted
         self.resolver.allow(None)
         self.resolver.forget()
@@ -160,7 +160,20 @@ class Tracer:
     def _within(self, entered: Frame, source: Source, spot: Spot) -> Iterator[Act]:
         """What a function does that is called, unless it is being executed already."""
         if id(entered.function) not in spot.chain and len(spot.chain) < DEEPEST:
-            yield from self._run(Span(entered), self._inside(source, spot))
+            yield from self._decorated(entered, self._inside(source, spot))
+
+    def _decorated(self, frame: Frame, spot: Spot) -> Iterator[Act]:
+        """What a function does, and what its decorators do around it."""
+        around = list(self.contexts.around(frame))
+        veiled = self.contexts.veils(frame)  # they may set any mode
+        veils = [Act("mode", made, branches=spot.branches, loops=spot.loops) for made in veiled]
+        yield from veils
+        for before, _ in around:
+            yield from self._run(before, spot)
+        yield from self._run(Span(frame), spot)
+        for _, after in reversed(around):
+            yield from self._run(after, spot)
+        yield from veils
 
     def _placed(self, act: Act | None, source: Source, spot: Spot, stepped: Value | None = None) -> Iterator[Act]:
         if act is not None:

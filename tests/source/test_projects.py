@@ -1079,6 +1079,49 @@ PROJECTS |= {
             """,
         },
     ),
+    "mode that a decorator of another file sets around a method": (
+        "train-eval-mode",
+        {
+            "around.py": """
+                import functools
+
+                def evaluating(method):
+                    @functools.wraps(method)
+                    def wrapped(self, *args, **kwargs):
+                        self.net.eval()  # healthy
+                        result = method(self, *args, **kwargs)
+                        self.net.train()
+                        return result
+                    return wrapped
+            """,
+            "train.py": """
+                import torch
+                import torch.nn as nn
+                import torch.nn.functional as F
+                from around import evaluating
+
+                class Trainer:
+                    def __init__(self):
+                        self.net = nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4))
+                        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
+
+                    @evaluating
+                    def evaluate(self, batches):
+                        with torch.no_grad():
+                            return sum((self.net(x).argmax(1) == y).sum().item() for x, y in batches)  # found
+
+                    def fit(self, loader, held_out):
+                        for epoch in range(3):
+                            for x, y in loader:
+                                self.optimizer.zero_grad()
+                                F.cross_entropy(self.net(x), y).backward()
+                                self.optimizer.step()
+                            print(self.evaluate(held_out))
+
+                Trainer().fit(loader, held_out)
+            """,
+        },
+    ),
     "optimizer from a table of classes": (
         "large-learning-rate",
         {

@@ -46,7 +46,7 @@ class SoftmaxDimension(SourceRule):
     twins = ("batch-mixing",)
     words = (
         ("oftm", pattern(rb"oftm(?:ax|in)\((?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?(?:\b(?:dim|axis)\b|,\s*-?\d+\s*[,)]))")),
-        *(f"max({axis})" for axis in ("0", "dim=0", "axis=0")),
+        *(f"max({axis}{end}" for axis in ("0", "dim=0", "axis=0") for end in (")", ", keepdim")),
         *((name, pattern(rb"torch\.(?:arg)?max\(.+, *(?:dim=)?0\)")) for name in ("torch.max(", "torch.argmax(")),
         ("compute_metrics", "argmax("), ("argmax(", pattern(rb"\bnp\.argmax\(.+, *(?:axis=)?0\)")),
         ("cross_entropy", pattern(rb"\bcross_entropy\b")), "CrossEntropyLoss", ("nll_loss", pattern(rb"\bnll_loss\b")), "NLLLoss",

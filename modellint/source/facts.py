@@ -198,6 +198,7 @@ class Loss:
     certain: bool = True  # False: another loss or function may be called here
     batched: bool = False  # the target is surely that of a batch
     shapes: tuple[tuple[int | None, ...] | None, ...] = ()  # of input and target, of losses that compare item by item
+    given: tuple[int, str] | None = None  # the parameter of its function that is the target, where nothing is shifted
 
     @property
     def location(self) -> Location:

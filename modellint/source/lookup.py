@@ -25,10 +25,15 @@ def trained(script: Script, loss: Loss, call: Value) -> Model | None:
     for loop in script.training_loops:
         origins = {id(origin) for act in loop.of("backward") for origin in act.origins}
         if {id(loss.call), id(call)} <= origins:
-            makers = [made for made in script.trainers if any(map(made.made, loop.steps))]
-            models = {model.name: model for made in makers for model in made.models}
-            return next(iter(models.values())) if len(models) == 1 else None
+            return stepped(script, loop)
     return None
+
+
+def stepped(script: Script, loop: TrainingLoop) -> Model | None:
+    """The one model of the optimizers that a loop steps."""
+    makers = [made for made in script.trainers if any(map(made.made, loop.steps))]
+    models = {model.name: model for made in makers for model in made.models}
+    return next(iter(models.values())) if len(models) == 1 else None
 
 
 def share_function(script: Script, *places: Placed) -> bool:

@@ -8,6 +8,7 @@ from functools import cache
 
 from modellint.core.pattern import pattern
 
+from . import tensors
 from .batches import Batches
 from .code import Event, Value
 from .dataflow import Dataflow
@@ -86,7 +87,8 @@ class Losses:
             batched = target is not None and self.batches.hold(source.of(target))
             paths = self._paths(source, given), self._paths(source, target)
             shapes = tuple([self.shapes.of(source.of(v)) if v and kind in PAIRED else None for v in (given, target)])
-            yield Loss(kind, call, *paths, made.value if made else None, certain, batched, shapes)
+            handed = _handed(source, target) if target is not None else None
+            yield Loss(kind, call, *paths, made.value if made else None, certain, batched, shapes, handed)
 
     def _paths(self, source: Source, given: Value | None) -> tuple[tuple[Operation, ...], ...]:
         """What made an argument, on each path."""
@@ -97,6 +99,15 @@ class Losses:
 @cache
 def _sounds(name: str) -> bool:
     return SOUNDS.search(name) is not None
+
+
+def _handed(source: Source, target: Value) -> tuple[int, str] | None:
+    """The parameter that is the target, by place and name, if its function takes nothing without a first or last item."""
+    function, name = source.frame.function, tensors.followed(source.frame.function, target, source.at).name
+    names = [parameter.name for parameter in function.parameters[int(function.owner is not None) :]]
+    if name not in names or tensors.shifts(function):
+        return None
+    return names.index(name), name
 
 
 def _compared(call: Value) -> tuple[Value, ...]:

@@ -59,3 +59,9 @@ def shifted(value: Value, by: int) -> Value | None:
         return None
     given = list(steps(value.arguments[0]))
     return value.base if len(given) == 1 and given[0].constant == by else None
+
+
+def shifts(function: Function) -> bool:
+    """Whether a function takes anything without its first or its last item."""
+    parts = (part for event in function.events if event.value is not None for part in event.value.within())
+    return any(shifted(part, by) is not None for part in parts for by in (-1, 1))

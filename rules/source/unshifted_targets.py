@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source import lookup, tensors
 from modellint.source.code import Function, Value
 from modellint.source.facts import Layer, Loss, Model
@@ -30,10 +31,14 @@ class UnshiftedTargets(SourceRule):
 
     code, severity, certain, topic = "ML166", Severity.ERROR, True, "sequences"
     twins = ("labels-are-inputs",)
-    words = tuple(
-        (word, ".backward(", "Embedding(")
-        for word in ("is_causal", "subsequent_mask", "triu", "tril", "LSTM(", "GRU(", "RNN(")
-    ) + tuple((name, "_entropy", "logits") for name in ("ForCausalLM", "LMHead"))
+    words = (
+        *(
+            (word, ".backward(", "Embedding(")
+            for word in ("is_causal", "subsequent_mask", "triu", "tril", "LSTM(", "GRU(", "RNN(")
+        ),
+        *((name, "_entropy", "logits") for name in ("ForCausalLM", "LMHead")),
+        (".backward(", pattern(rb"\w\((\w+), *(?:\w+=)?\1\)")),
+    )
     bad = (
         """
         class Decoder(nn.Module):
@@ -86,6 +91,28 @@ class UnshiftedTargets(SourceRule):
             logits = model(ids).logits
             loss = F.cross_entropy(logits.view(-1, logits.size(-1)), ids.view(-1))
             loss.backward()
+        """,
+        """
+        class Gpt(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding, self.qkv, self.head = nn.Embedding(500, 64), nn.Linear(64, 192), nn.Linear(64, 500)
+
+            def forward(self, idx, targets=None):
+                q, k, v = self.qkv(self.embedding(idx)).chunk(3, -1)
+                logits = self.head(F.scaled_dot_product_attention(q, k, v, is_causal=True))
+                if targets is None:
+                    return logits, None
+                loss = F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
+                return logits, loss
+
+        gpt = Gpt()
+        optimizer = torch.optim.AdamW(gpt.parameters())
+        for tokens in loader:
+            _, loss = gpt(tokens, tokens)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         """,
     )
     good = (
@@ -152,6 +179,26 @@ class UnshiftedTargets(SourceRule):
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
         """,
+        """
+        class Gpt(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding, self.qkv, self.head = nn.Embedding(500, 64), nn.Linear(64, 192), nn.Linear(64, 500)
+
+            def forward(self, idx, labels):
+                q, k, v = self.qkv(self.embedding(idx)).chunk(3, -1)
+                logits = self.head(F.scaled_dot_product_attention(q, k, v, is_causal=True))
+                logits, labels = logits[:, :-1].contiguous(), labels[:, 1:].contiguous()
+                return F.cross_entropy(logits.view(-1, logits.size(-1)), labels.view(-1))
+
+        gpt = Gpt()
+        optimizer = torch.optim.AdamW(gpt.parameters())
+        for tokens in loader:
+            loss = gpt(tokens, tokens)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
@@ -165,6 +212,25 @@ class UnshiftedTargets(SourceRule):
                     yield self.at(
                         loss, f"compares the scores for `{target}` with `{target}` itself, not with the next tokens"
                     )
+        yield from self._inside(script)
+
+    def _inside(self, script: Script) -> Iterator[Diagnostic]:
+        """A loss that a model computes by itself, of what it is given twice: `model(x, x)`."""
+        for loop in script.training_loops:
+            minimised = {id(part.value) for act in loop.of("backward") for part in act.summands}
+            for loss in (o for o in script.objectives if o.kind in CLASS_LOSSES and id(o.call) in minimised):
+                for act in loop.of("model") if loss.given is not None else ():
+                    twice = _given_twice(act.call, *loss.given) if loss.given is not None else ""
+                    model = lookup.stepped(script, loop) if twice else None
+                    if model is not None and _computes(script, model, loss):
+                        yield self.at(
+                            act, f"gives `{model.name}` `{twice}` as tokens and as targets, and it shifts neither"
+                        )
+
+
+def _computes(script: Script, model: Model, loss: Loss) -> bool:
+    """Whether the loss lies in the file of the model, which sees no later tokens."""
+    return model.location.path == loss.location.path and _sees_no_later(script, model)
 
 
 def _copied(function: Function, loss: Loss) -> Value | None:
@@ -208,24 +274,32 @@ def _is_causal(script: Script, loss: Loss, call: Value) -> bool:
     return model is not None and _looks_back(script, model)
 
 
+def _given_twice(call: Value, place: int, name: str) -> str:
+    """The name that a call gives as the parameter, and as another one besides."""
+    given = call.argument(place, name)
+    target = tensors.bare(given).name if given is not None and call.base is None else ""
+    others = (value for value in (*call.arguments, *dict(call.keywords).values()) if value is not given)
+    return target if target and any(tensors.bare(other).name == target for other in others) else ""
+
+
 def _looks_back(script: Script, model: Model) -> bool:
     forward = next((f for f in script.functions if f.name == f"{model.name}.forward"), None)
-    if forward is None or any(layer.short in SHIFTS for layer in model.layers) or _slices(forward):
+    return forward is not None and not tensors.shifts(forward) and _sees_no_later(script, model)
+
+
+def _sees_no_later(script: Script, model: Model) -> bool:
+    if any(layer.short in SHIFTS for layer in model.layers):
         return False
-    return _masked(script, model.layers) or _recurs(model.layers)
+    return _masked(script, model) or _recurs(model.layers)
 
 
-def _slices(forward: Function) -> bool:
-    """Whether a forward takes anything without its first or its last item."""
-    parts = (part for event in forward.events if event.value is not None for part in event.value.within())
-    return any(tensors.shifted(part, by) is not None for part in parts for by in (-1, 1))
-
-
-def _masked(script: Script, layers: Sequence[Layer]) -> bool:
+def _masked(script: Script, model: Model) -> bool:
+    layers, elsewhere = model.layers, model.location.path != script.path
     calls = [layer.call for layer in layers if layer.call is not None]
     told = any((given := call.argument(None, "is_causal")) is not None and given.constant is True for call in calls)
     built = any(layer.short in MASKS for layer in layers)
-    kept = any(layer.short in MASKING for layer in layers) and any(call.method in MASKS for call in script.calls)
+    kept = any(layer.short in MASKING for layer in layers)
+    kept = kept and (elsewhere or any(call.method in MASKS for call in script.calls))
     return told or built or kept
 
 

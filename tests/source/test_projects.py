@@ -1122,6 +1122,53 @@ PROJECTS |= {
             """,
         },
     ),
+    "loss that the model of another file computes of unshifted targets": (
+        "unshifted-targets",
+        {
+            "gpt.py": """
+                import torch.nn as nn
+                import torch.nn.functional as F
+
+                class Block(nn.Module):
+                    def __init__(self, d):
+                        super().__init__()
+                        self.norm, self.qkv = nn.LayerNorm(d), nn.Linear(d, 3 * d)
+
+                    def forward(self, x):
+                        q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
+                        return x + F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+                class Gpt(nn.Module):
+                    def __init__(self, words, d):
+                        super().__init__()
+                        self.embedding, self.head = nn.Embedding(words, d), nn.Linear(d, words)
+                        self.blocks = nn.ModuleList([Block(d) for _ in range(4)])
+                        self.norm = nn.LayerNorm(d)
+
+                    def forward(self, idx, targets=None):
+                        x = self.embedding(idx)
+                        for block in self.blocks:
+                            x = block(x)
+                        logits = self.head(self.norm(x))
+                        if targets is None:
+                            return logits[:, [-1]], None
+                        return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+            """,
+            "train.py": """
+                import torch
+                from gpt import Gpt
+
+                gpt = Gpt(500, 64)
+                optimizer = torch.optim.AdamW(gpt.parameters())
+                for x, y in batches():
+                    _, loss = gpt(x, targets=x)  # sick found
+                    _, loss = gpt(x, targets=y)  # healthy
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()
+                    optimizer.step()
+            """,
+        },
+    ),
     "optimizer from a table of classes": (
         "large-learning-rate",
         {

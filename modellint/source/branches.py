@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from .code import Function, Value
 
@@ -10,21 +11,25 @@ Branches = tuple[tuple[str, str], ...]
 OPPOSITE = {"if": "else", "else": "if"}
 READABLE = ("name", "constant", "operation")
 NOT = "not "
+MOST_KNOWN = 20_000  # blocks whose arms are kept
 DENIALS = {"is not": "is", "!=": "==", "not in": "in"}
 
 
+@lru_cache(MOST_KNOWN)
 def arms(function: Function, block: int) -> Branches:
     """The arms of the branchings around a block, outermost first; branchings over the same plain test are the same one."""
-    return tuple(reversed(list(_arms(function, block))))
+    parent = function.blocks[block].parent
+    around = arms(function, parent) if parent >= 0 else ()
+    own = tuple(_arms(function, block))
+    return around + own[::-1] if own else around
 
 
 def _arms(function: Function, block: int) -> Iterator[tuple[str, str]]:
-    for index in function.enclosing(block):
-        around = function.blocks[index]
-        if around.kind in OPPOSITE and around.value is not None:
-            yield from _of_block(function, index, around.kind)
-        elif around.kind in ("case", "except"):
-            yield f"{function.name}#{index if around.sibling is None else around.sibling}", f"{around.kind}#{index}"
+    own = function.blocks[block]
+    if own.kind in OPPOSITE and own.value is not None:
+        yield from _of_block(function, block, own.kind)
+    elif own.kind in ("case", "except"):
+        yield f"{function.name}#{block if own.sibling is None else own.sibling}", f"{own.kind}#{block}"
 
 
 def _of_block(function: Function, index: int, arm: str) -> Iterator[tuple[str, str]]:
@@ -63,6 +68,7 @@ def _name(test: Value) -> str:
     return str(test) if all(part.kind in READABLE for part in test.within()) else ""
 
 
+@lru_cache(MOST_KNOWN)
 def contradict(one: Branches, other: Branches) -> bool:
     """Whether no pass of the code goes through both arms."""
     first, second = dict(one), dict(other)

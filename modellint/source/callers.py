@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from heapq import merge
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from .code import Function, Value
@@ -13,6 +15,7 @@ from .script import Script
 if TYPE_CHECKING:
     from .resolve import Resolver
 
+Site = tuple[int, Script, Function, int, Value]
 MOST_CALLERS = 8  # whose arguments a parameter may have
 MOST_SITES = 40  # calls of the right name that are looked at
 
@@ -20,7 +23,8 @@ MOST_SITES = 40  # calls of the right name that are looked at
 class Callers:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
-        self._sites: dict[str, list[tuple[Script, Function, int, Value]]] = defaultdict(list)
+        self._sites: dict[tuple[str, int | None], list[Site]] = defaultdict(list)  # by name and, of a bare one, script
+        self._count = 0
         self._read = 0  # scripts whose calls are known
 
     def given(self, parameter: str, frame: Frame) -> list[Source]:
@@ -37,31 +41,33 @@ class Callers:
         function = frame.function
         made = function.name.rpartition(".")[2] == "__init__"
         name = (function.owner or "").rpartition(".")[2] if made else function.name.rpartition(".")[2]
-        sites = (site for site in self._calls_of(name) if self._may_reach(site, frame))
-        for place, _ in zip(sites, range(MOST_SITES), strict=False):
+        places = (place for place in self._calls_of(name, frame.script) if place.frame.function is not function)
+        for place, _ in zip(places, range(MOST_SITES), strict=False):
             for callee in self.resolver.calls.callees(place):
                 if made and callee.class_ is not None and callee.class_.name == function.owner:
                     yield self.resolver.members.method(frame.script, function, place)
                 elif callee.function is function and (entered := self.resolver.calls.enter(callee, place)) is not None:
                     yield entered
 
-    def _may_reach(self, site: Source, frame: Frame) -> bool:
-        """Whether a call of the right name may call the function: by its bare name only in its file or where imported."""
-        script, call = site.frame.script, site.value
-        if site.frame.function is frame.function:
-            return False
-        if script is frame.script or "." in call.name or call.base is not None:
-            return True
-        return self.resolver.project.imported(script, call.name) or any(name.startswith("*") for name in script.imports)
+    def _calls_of(self, name: str, script: Script) -> Iterator[Source]:
+        """The calls of the right name that may call what the script holds."""
+        self._catch_up()
+        wide, own = self._sites[name, None], self._sites[name, id(script)]
+        for _, other, function, index, call in merge(wide, own, key=itemgetter(0)):
+            yield Source(call, self.resolver.frame(other, function), index)
 
-    def _calls_of(self, name: str) -> list[Source]:
+    def _catch_up(self) -> None:
         scripts = self.resolver.project.scripts
-        for script in scripts[self._read :]:
+        new, self._read = scripts[self._read :], len(scripts)
+        for script in new:
+            stars = any(name.startswith("*") for name in script.imports)
             for function in script.functions:
                 for index, event in enumerate(function.events):
-                    if event.kind == "call" and event.value is not None:
-                        self._sites[event.value.method].append((script, function, index, event.value))
-        self._read = len(scripts)
-        return [
-            Source(call, self.resolver.frame(script, function), i) for script, function, i, call in self._sites[name]
-        ]
+                    if event.kind == "call" and (call := event.value) is not None:
+                        key = call.method, None if stars or self._is_wide(call, script) else id(script)
+                        self._sites[key].append((self._count, script, function, index, call))
+                        self._count += 1
+
+    def _is_wide(self, call: Value, script: Script) -> bool:
+        """Whether it may call what is in other files: a bare name does so only where it is imported."""
+        return "." in call.name or call.base is not None or self.resolver.project.imported(script, call.name)

@@ -123,7 +123,7 @@ class Parameter:
     annotation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Function:
     """A function, a lambda, or the body of a module (`name` is "") or class; `name` is dotted: `Net.forward`, `main.closure`."""
 
@@ -140,6 +140,12 @@ class Function:
     @property
     def calls(self) -> Iterator[Value]:
         return (event.value for event in self.events if event.kind == "call" and event.value is not None)
+
+    def inside(self, block: int) -> Iterator[tuple[int, Event]]:
+        """The events in a block and in those within it, with their indices."""
+        later = range(block + 1, len(self.blocks))
+        end = next((index for index in later if self.blocks[index].parent < block), len(self.blocks))
+        return ((at, event) for at, event in enumerate(self.events) if block <= event.block < end)
 
     def enclosing(self, block: int) -> Iterator[int]:
         """The block and those around it, innermost first."""

@@ -134,17 +134,16 @@ class TrainingLoop:
     def steps(self) -> tuple[Act, ...]:
         return tuple(self.of("step"))
 
-    def before(self, act: Act) -> tuple[Act, ...]:
+    def before(self, act: Act) -> Iterator[Act]:
         """The acts that may come before `act` in one pass, nearest first."""
-        place = self._place(act)
-        return tuple(a for a in reversed(self.acts[:place]) if not a.excludes(act))
+        return (a for a in reversed(self.acts[: self.place(act)]) if not a.excludes(act))
 
-    def after(self, act: Act) -> tuple[Act, ...]:
+    def after(self, act: Act) -> Iterator[Act]:
         """The acts that may come after `act` in one pass, nearest first."""
-        place = self._place(act)
-        return tuple(a for a in self.acts[place + 1 :] if not a.excludes(act))
+        return (a for a in self.acts[self.place(act) + 1 :] if not a.excludes(act))
 
-    def _place(self, act: Act) -> int:
+    def place(self, act: Act) -> int:
+        """Which of the acts it is."""
         return next(i for i, a in enumerate(self.acts) if a is act)
 
 
@@ -282,8 +281,12 @@ class Optimizer:
 
     def made(self, act: Act) -> bool:
         """Whether `act` concerns this optimizer."""
-        place = self.location
-        return any(subject.endswith(f">{place.path}:{place.line}:{place.column}") for subject in act.subjects)
+        return any(subject.endswith(f">{self.spot}") for subject in act.subjects)
+
+    @property
+    def spot(self) -> str:
+        """Where it is made, as the subjects of acts tell."""
+        return f"{self.location.path}:{self.location.line}:{self.location.column}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .branches import arms
-from .code import Event, Value
+from .code import Event, Function, Value
 from .scope import Frame, Source
 from .vocabulary import PASSES_TUPLE
 
@@ -130,18 +133,17 @@ class Items:
                 frames = (self.resolver.members.method(method.script, f, method.receiver) for f in others)
                 scopes += [frame for frame in frames if frame.function is not made.frame.function]
             for scope in scopes:
-                for at, event in enumerate(scope.function.events):
-                    inside = start < at < end or scope is not made.frame
-                    if inside and event.kind == "call" and event.value is not None and _grows(event) == name:
-                        yield from self._grown(Source(event.value, scope, at))
+                for at, call in _growing(scope.function).get(name, ()):
+                    if start < at < end or scope is not made.frame:
+                        yield from self._grown(Source(call, scope, at))
 
     def _lives(self, made: Source) -> Iterator[tuple[str, int, int]]:
         """The names that a value is bound to, and between which events."""
         function = made.frame.function
-        for name, places in self.resolver.assignments(function).items():
-            for start, end in zip(places, [*places[1:], len(function.events)], strict=True):
-                if function.events[start].value is made.value:
-                    yield name, start, end
+        for name, start in _bound(function).get(id(made.value), ()):
+            places = self.resolver.assignments(function)[name]
+            later = bisect_right(places, start)
+            yield name, start, places[later] if later < len(places) else len(function.events)
 
     def _grown(self, source: Source) -> Iterator[Source]:
         position = GROWING.get(source.value.method)
@@ -156,6 +158,26 @@ class Items:
         names |= {part.name for argument in made.value.arguments for part in argument.within() if part.kind == "name"}
         changes = (e for e in function.events if _grows(e) in names and e.value is not made.value)
         return any(arms(function, event.block) for event in changes)
+
+
+@lru_cache(1000)
+def _bound(function: Function) -> Mapping[int, list[tuple[str, int]]]:
+    """The names that each value is bound to, and where."""
+    found: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for at, event in enumerate(function.events):
+        if event.kind in ("assign", "augment"):
+            found[id(event.value)].append((event.name, at))
+    return found
+
+
+@lru_cache(1000)
+def _growing(function: Function) -> Mapping[str, list[tuple[int, Value]]]:
+    """The calls that give a collection items, by its name."""
+    found: dict[str, list[tuple[int, Value]]] = defaultdict(list)
+    for at, event in enumerate(function.events):
+        if event.kind == "call" and event.value is not None and event.value.method in GROWING:
+            found[_grows(event)].append((at, event.value))
+    return found
 
 
 def _grows(event: Event) -> str:

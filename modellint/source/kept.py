@@ -106,10 +106,9 @@ def _loops(function: Function, at: int) -> list[int]:
 
 def _begins(function: Function, at: int, name: str, around: list[int]) -> list[int] | None:
     """The innermost loop in each of whose passes a sum or list begins anew; none: with each call of the function."""
-    others = (e for i, e in enumerate(function.events) if e.kind == "assign" and e.name == name and i != at)
-    where = [set(function.enclosing(event.block)) for event in others]
-    inside = [block for block in around if any(block in blocks for blocks in where)]
-    return inside[:1] if where else None
+    others = {e.block for i, e in enumerate(function.events) if e.kind == "assign" and e.name == name and i != at}
+    where = {block for other in others for block in function.enclosing(other)}
+    return [block for block in around if block in where][:1] if others else None
 
 
 def _goes_on(function: Function, at: int, name: str) -> bool:
@@ -117,7 +116,7 @@ def _goes_on(function: Function, at: int, name: str) -> bool:
     around = _loops(function, at)
     if not around:
         return False
-    inside = [e for i, e in enumerate(function.events) if i != at and around[0] in function.enclosing(e.block)]
+    inside = [event for place, event in function.inside(around[0]) if place != at]
     bound = any(e.kind in ("assign", "augment", "delete") and e.name.partition("[")[0] == name for e in inside)
     cut = any(e.kind == "call" and e.value is not None and e.value.method == "detach_" for e in inside)
     return not bound and not cut

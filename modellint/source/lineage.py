@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
-from .code import Value
+from .code import Function, Value
 from .gradient import recorded
 from .resolve import Resolver
 from .scope import Frame, Source, reaching
@@ -201,7 +203,14 @@ def _holds(value: Value, index: int) -> bool:
 
 def _grown(scope: Frame, name: str) -> Iterator[Source]:
     """What is appended to the list of this name."""
-    growing = {f"{name}.{method}" for method in GROWING}
-    for at, event in enumerate(scope.function.events):
-        if event.kind == "call" and event.value is not None and event.value.name in growing:
-            yield Source(event.value, scope, at)
+    yield from (Source(call, scope, at) for at, call in _growing(scope.function).get(name, ()))
+
+
+@lru_cache(1000)
+def _growing(function: Function) -> Mapping[str, list[tuple[int, Value]]]:
+    """The calls that may grow a list, by its name."""
+    found: dict[str, list[tuple[int, Value]]] = defaultdict(list)
+    for at, event in enumerate(function.events):
+        if event.kind == "call" and event.value is not None and event.value.method in GROWING:
+            found[event.value.name.rpartition(".")[0]].append((at, event.value))
+    return found

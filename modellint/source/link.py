@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from .evaluation import Evaluations
 from .facts import Evaluation, Loss, Optimizer, TrainingLoop, path_of
@@ -21,6 +23,7 @@ from .script import Script
 from .trace import Tracer
 from .training import traces, trained, training_loops
 
+Placed = TypeVar("Placed", TrainingLoop, Evaluation)
 DEEPEST = 4000  # calls within calls, of values through functions, attributes and files
 
 
@@ -60,8 +63,9 @@ class _Facts:
         evaluations: Sequence[Evaluation],
     ) -> None:
         self.resolver = resolver
-        self.loops = loops
-        self.evaluations = evaluations
+        self.loops = _by_path(loops)
+        self.evaluations = _by_path(evaluations)
+        self.steps = _steps(loops)
         self.models = models
         self.optimizers = Optimizers(resolver, self.models)
         self.losses = Losses(resolver)
@@ -72,11 +76,11 @@ class _Facts:
 
     def added(self, script: Script) -> Script:
         self.resolver.forget()
-        loops = tuple([loop for loop in self.loops if loop.location.path == script.path])
+        loops = tuple(self.loops[script.path])
         return replace(
             script,
             training_loops=loops,
-            evaluations=tuple(found for found in self.evaluations if found.location.path == script.path),
+            evaluations=tuple(self.evaluations[script.path]),
             models=tuple(self.models.of(script)),
             optimizers=self._optimizers(script),
             trainers=tuple(self._trainers(loops)),
@@ -88,9 +92,8 @@ class _Facts:
 
     def _optimizers(self, script: Script) -> tuple[Optimizer, ...]:
         if id(script) not in self._made:
-            steps = [step for loop in self.loops for step in loop.steps]
             found = self.optimizers.of(script)
-            self._made[id(script)] = tuple([replace(o, looped=any(map(o.made, steps))) for o in found])
+            self._made[id(script)] = tuple([replace(o, looped=o.spot in self.steps) for o in found])
         return self._made[id(script)]
 
     def _losses(self, script: Script) -> tuple[Loss, ...]:
@@ -99,15 +102,24 @@ class _Facts:
         return self._called[id(script)]
 
     def _trainers(self, loops: Iterable[TrainingLoop]) -> Iterator[Optimizer]:
-        steps = [step for loop in loops for step in loop.steps]
-        paths: set[str | None] = {path_of(subject) for step in steps for subject in step.subjects}
-        for script in self._scripts(paths):
-            yield from (made for made in self._optimizers(script) if any(map(made.made, steps)))
+        steps = _steps(loops)
+        for script in self.resolver.project.at(map(path_of, steps)):
+            yield from (made for made in self._optimizers(script) if made.spot in steps)
 
     def _objectives(self, loops: Iterable[TrainingLoop]) -> Iterator[Loss]:
-        values = [part.value for loop in loops for act in loop.of("backward") for part in act.summands]
-        for script in self._scripts({value.location.path for value in values}):
-            yield from (loss for loss in self._losses(script) if any(loss.call is value for value in values))
+        backwards = (act for loop in loops for act in loop.of("backward"))
+        values = {id(part.value): part.value for act in backwards for part in act.summands}
+        for script in self.resolver.project.at(value.location.path for value in values.values()):
+            yield from (loss for loss in self._losses(script) if id(loss.call) in values)
 
-    def _scripts(self, paths: Collection[str | None]) -> Iterator[Script]:
-        return (script for script in self.resolver.project.scripts if script.path in paths)
+
+def _by_path(found: Iterable[Placed]) -> Mapping[str | None, list[Placed]]:
+    table: dict[str | None, list[Placed]] = defaultdict(list)
+    for each in found:
+        table[each.location.path].append(each)
+    return table
+
+
+def _steps(loops: Iterable[TrainingLoop]) -> frozenset[str]:
+    """Where what the loops step is made."""
+    return frozenset(subject.rpartition(">")[2] for loop in loops for step in loop.steps for subject in step.subjects)

@@ -47,9 +47,9 @@ class Loaders:
 
     def _over(self, loop: TrainingLoop) -> Iterator[Source]:
         """What the loop goes over."""
-        for script in self.resolver.project.scripts:
+        for script in self.resolver.project.at([loop.location.path]):
             function = self.resolver.project.function(script, loop.function)
-            if script.path == loop.location.path and function is not None:
+            if function is not None:
                 frame = self.resolver.frame(script, function)
                 for index, block in enumerate(function.blocks):
                     if block.kind == "for" and block.location == loop.location and block.value is not None:

@@ -15,7 +15,7 @@ from .replacements import Replacements
 from .resolve import Resolver
 from .scope import Source
 from .script import Script
-from .usage import usage
+from .usage import Usages
 from .vocabulary import is_optimizer, is_scheduler
 
 PARAMETERS = ("parameters", "named_parameters")
@@ -29,7 +29,7 @@ class Optimizers:
         self.numbers = Numbers(resolver)
         self.parameters = Parameters(resolver)
         self.replacements = Replacements(resolver)
-        self.relations = Relations(resolver.project)
+        self.usages = Usages(Relations(resolver.project))
 
     def of(self, script: Script) -> Iterator[Optimizer]:
         made = [(source, source.value.name) for source in self._calls(script) if is_optimizer(source.value.name)]
@@ -69,7 +69,7 @@ class Optimizers:
         given = source.value.argument(0, "params")
         values = self.resolver.of(source.of(given)) if given is not None else []
         script, function = source.frame.script, source.frame.function
-        used = usage(self.relations.of(script), script, function, source.value)
+        used = self.usages.of(script, function, source.value)
         held = self.parameters.of(source.of(given)) if given is not None else ()
         return Optimizer(
             name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from modellint.core.diagnostic import Location
 
@@ -32,12 +33,12 @@ def function_of(loop: str) -> str:
 def block_of(loop: str, project: Project) -> Block:
     """The loop that an act names so."""
     _, path, name, line, block = loop.split("\0")
-    script = next(script for script in project.scripts if script.path == path)
-    named = (function for function in script.functions if function.name == name)
+    named = (function for function in project.at([path])[0].functions if function.name == name)
     function = next((function for function in named if str(function.location.line) == line), None)
     return function.blocks[int(block)] if function else Block("for", -1, None, location=Location(path))
 
 
+@lru_cache(1000)
 def _targets(function: Function, block: int) -> set[str]:
     """The names that a loop over values binds."""
     elements = (e for e in function.events if e.block == block and e.kind == "assign" and e.value is not None)

@@ -24,6 +24,8 @@ class Project:
         self.scripts = list(self.given)  # all that are loaded by now
         self._scripts: dict[str, Script | None] = {os.path.abspath(script.path): script for script in self.scripts}
         self._given = frozenset(self._scripts)
+        self._places: dict[str | None, list[int]] = {}  # of the scripts, by the paths that are shown
+        self._shown = 0  # scripts whose places are known
         self._paths: dict[int, list[str]] = {}
         self._sought: set[str] = set()
         self._load = load
@@ -39,6 +41,13 @@ class Project:
     def used(self) -> frozenset[str]:
         """The files that were looked for, there or not, besides those that were given."""
         return frozenset(self._sought - self._given)
+
+    def at(self, paths: Iterable[str | None]) -> list[Script]:
+        """Those of the loaded scripts that are shown by one of some paths, in the order in which they were loaded."""
+        for place in range(self._shown, len(self.scripts)):
+            self._places.setdefault(self.scripts[place].path, []).append(place)
+        self._shown = len(self.scripts)
+        return [self.scripts[place] for place in sorted(p for path in set(paths) for p in self._places.get(path, ()))]
 
     def load_caller(self, path: Path) -> None:
         script = self._script(os.path.abspath(path))

@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from pathlib import PurePath
 
 from modellint.core.pattern import pattern
 
@@ -14,13 +13,14 @@ from .code import Function, Value
 from .evaluating import Evaluating
 from .project import LIBRARIES, Project
 from .script import Script
+from .sight import Holders, Namesakes, Sight
 from .vocabulary import TENSOR_METHODS
 
 CHANGES = pattern(r"zero_grad|zero_|unscale_|\w*clip\w*grad\w*|\.grad|eval")
 OTHER_STEPS = pattern(r"sched|env|prof|timer|bar\b|meter", re.IGNORECASE)
 # Methods of lists, strings and tensors: such a call of an unknown object says nothing of a project's own method.
 COMMON = frozenset((*dir(list), *dir(str), *TENSOR_METHODS))
-NAMESAKES = 3  # methods of one name that a file can see; of more than these, a call of an unknown object tells nothing
+PLAIN = ("local", "own", "method")  # ways to call a function that no import tells
 
 Node = tuple[int, str, str]  # a script, a function's name, and what it comes to
 
@@ -29,13 +29,14 @@ class Reach:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._read = 0  # scripts that are known
-        # What each script imports, and from which packages; its own name and that of its package, which may hand it on.
-        self._known: list[tuple[frozenset[str], frozenset[str], str, str]] = []
-        self._stars: list[bool] = []  # whether it imports all names of some file
-        self._callers: dict[str, set[tuple[int, str, str]]] = defaultdict(set)
-        self._defined: dict[str, list[int]] = defaultdict(list)  # by a function's name: where
-        self._vague: dict[tuple[int, str], bool] = {}
-        self._reached: dict[str, set[tuple[int, str]]] = defaultdict(set)  # by a function's name: where, and what
+        self._sight = Sight()
+        self._stars: list[bool] = []  # whether each script imports all names of some file
+        # By a name that is called: in which scripts, by which functions, and how; the same of imports, by their words too.
+        self._callers: dict[str, dict[int, set[tuple[str, str]]]] = defaultdict(dict)
+        self._importers: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._namesakes = Namesakes(self._sight)
+        self._reached: dict[str, dict[str, Holders]] = defaultdict(dict)  # by a function's name and what it comes to
+        self._nodes: set[Node] = set()
         self._called: dict[tuple[int, str], set[str]] = defaultdict(set)
         self._uses: dict[tuple[int, str], set[tuple[str, str]]] = defaultdict(set)
         self._index: dict[int, int] = {}
@@ -54,78 +55,62 @@ class Reach:
 
     def _catch_up(self) -> None:
         new = self.project.scripts[self._read :]
-        if not new:
-            return
-        self._vague.clear()
         waiting = [node for script in new for node in self._add(script)]
-        self._read = len(self.project.scripts)
+        self._read += len(new)
         while waiting:
-            owner, name, kind = node = waiting.pop()
-            if (owner, kind) not in self._reached[name]:
-                self._reached[name].add((owner, kind))
+            node = waiting.pop()
+            if node not in self._nodes:
+                self._nodes.add(node)
                 waiting.extend(self._above(node))
 
     def _add(self, script: Script) -> Iterator[Node]:
-        place = self._index[id(script)] = len(self._known)
-        parts = frozenset(part for full in script.imports.values() for part in full.split("."))
-        packages = frozenset(full.rpartition(".")[0].rpartition(".")[2] for full in script.imports.values())
+        place = self._index[id(script)] = self._sight.add(script)
         self._stars.append(any(name.startswith("*") for name in script.imports))
-        path = PurePath(script.path)
         self._evaluating.append(Evaluating(script))
-        name = path.parent.name if path.stem == "__init__" else path.stem
-        self._known.append((parts, packages, name, path.parent.name))
         for function in script.functions:
-            self._defined[_called_as(function)].append(place)
+            self._namesakes.add(_called_as(function), place)
         for function in script.functions:
             name = _called_as(function)
             direct, used = self._read_of(function, script)
             for other, way in used:
-                self._callers[other].add((place, name, way))
-                yield from self._below(place, name, other, way)
+                self._callers[other].setdefault(place, set()).add((name, way))
+                for word in () if way in PLAIN else way.split("."):
+                    self._importers[other, word].add(place)
+                for kind in self._reached.get(other, ()):
+                    yield from self._through(place, other, kind, name, way)
             yield from ((place, name, kind) for kind in direct)
 
-    def _below(self, place: int, name: str, called: str, way: str) -> Iterator[Node]:
-        """What a function of a new script comes to through functions that are known to come to it."""
-        for owner, kind in self._reached.get(called, ()):
-            if self._calls(place, owner, called, way, kind):
-                self._note(place, kind, called, way)
-                yield place, name, kind
-
     def _above(self, node: Node) -> Iterator[Node]:
+        """What comes to the same through a function, by the callers that may see it as the first one of its name."""
         owner, name, kind = node
-        for place, caller, way in self._callers[name]:
-            if self._calls(place, owner, name, way, kind):
-                self._note(place, kind, name, way)
-                yield place, caller, kind
+        callers = self._callers[name]
+        held = self._reached[name].setdefault(kind, Holders())
+        for word, seeing in self._sight.hold(held, owner):
+            for place in callers.keys() & seeing | self._importers.get((name, word), set()):
+                for caller, way in callers[place]:
+                    yield from self._through(place, name, kind, caller, way)
 
-    def _calls(self, place: int, owner: int, name: str, way: str, kind: str) -> bool:
-        """Whether a call in one script may be of a function in another, as far as its name tells."""
-        if kind == "change" or (way != "method" and place == owner):
-            return self._sees(place, owner)
+    def _through(self, place: int, name: str, kind: str, caller: str, way: str) -> Iterator[Node]:
+        if (name, way) in self._uses[place, kind]:
+            yield place, caller, kind
+        elif self._calls(place, name, kind, way):
+            self._called[place, kind].add(name)
+            self._uses[place, kind].add((name, way))
+            yield place, caller, kind
+
+    def _calls(self, place: int, name: str, kind: str, way: str) -> bool:
+        """Whether a call in a script may be of one of the functions that come to `kind`, as far as its name tells."""
+        held = self._reached[name][kind]
+        if kind == "change":
+            return self._sight.sees(place, held)
+        if way != "method" and place in held.scripts:
+            return True
         if way == "local":
-            return self._stars[place] and self._sees(place, owner)
-        if way in ("own", "method"):
-            return name not in COMMON and self._sees(place, owner) and not self._is_vague(place, name)
-        _, _, module, package = self._known[owner]
+            return self._stars[place] and self._sight.sees(place, held)
+        if way in PLAIN:
+            return name not in COMMON and self._sight.sees(place, held) and not self._namesakes.are_many(place, name)
         around = way.split(".")
-        return around[0] not in LIBRARIES and not {module, package}.isdisjoint(around)
-
-    def _note(self, place: int, kind: str, name: str, way: str) -> None:
-        self._called[place, kind].add(name)
-        self._uses[place, kind].add((name, way))
-
-    def _sees(self, place: int, owner: int) -> bool:
-        """Whether a script can call what another one holds: it imports something of that name."""
-        parts, packages, _, _ = self._known[place]
-        _, _, name, package = self._known[owner]
-        return place == owner or name in parts or package in packages
-
-    def _is_vague(self, place: int, name: str) -> bool:
-        """Whether a method's name is too common among what a script can see to tell which one it calls."""
-        if (place, name) not in self._vague:
-            seen = sum(self._sees(place, owner) for owner in self._defined[name])
-            self._vague[place, name] = seen > NAMESAKES
-        return self._vague[place, name]
+        return around[0] not in LIBRARIES and held.named(around)
 
     def _used(self, function: Function, script: Script) -> Iterator[tuple[str, str]]:
         """The names that it calls, and those of the functions that it defines, perhaps to hand them on; with how each is called."""

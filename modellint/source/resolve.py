@@ -18,6 +18,9 @@ from .script import Script
 
 DEEPEST = 25  # values followed one through another
 LONGEST = 3000  # values looked at for one question
+MOST_STARS = (
+    40  # files whose names one file may import all: each is parsed for a name; a list of all models has hundreds
+)
 MOST_KNOWN = 20_000  # answers that are kept; each function that is followed has its own
 
 Key = tuple[object, Frame, int | None]
@@ -38,6 +41,7 @@ class Resolver:
         self.members = Members(self)
         self._bindings: dict[int, dict[str, list[int]]] = {}
         self._frames: dict[int, Frame] = {}
+        self._stars: dict[int, tuple[str, ...]] = {}
         self._globals: dict[int, list[Frame]] = {}
         self._known: dict[Key, list[Source]] = {}
         self._active: dict[Key, int] = {}
@@ -185,7 +189,10 @@ class Resolver:
     def _imported(self, name: str, script: Script) -> list[Source]:
         if self.project.imported(script, name):
             return self._from(script, name)
-        stars = (module for key, module in script.imports.items() if key.startswith("*"))
+        stars = self._stars.get(id(script))
+        if stars is None:
+            found = tuple([module for key, module in script.imports.items() if key.startswith("*")])
+            stars = self._stars[id(script)] = found if len(found) <= MOST_STARS else ()
         return next(filter(None, (self._from(script, f"{star}.{name}") for star in stars)), [])
 
     def _from(self, script: Script, name: str) -> list[Source]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
 from modellint.core.record import dataclass, field
@@ -9,6 +10,8 @@ from modellint.core.record import dataclass, field
 from .branches import is_not_evaluation
 from .code import Class, Function, Value
 from .script import Script
+
+ARMS = ("if", "else", "case")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +82,15 @@ def reaching(function: Function, indices: list[int], at: int | None) -> list[int
     """
     if at is None or at >= len(function.events):
         return indices
-    around, found = set(function.enclosing(function.events[at].block)), []
-    for index in reversed([i for i in indices if i < at]):
+    found: list[int] = []
+    around = set(function.enclosing(function.events[at].block))
+    branchings = {_branching(function, block) for block in around} - {None}
+    for index in reversed(indices[: bisect_left(indices, at)]):
         block = function.events[index].block
-        if not _other_arm(function, block, around) and (block in around or is_not_evaluation(function, block)):
+        if block in around:
+            return [*found, index]
+        if not _excluded(function, block, around, branchings) and is_not_evaluation(function, block):
             found.append(index)
-            if block in around:
-                return found
     loops = {block for block in around if function.blocks[block].is_loop}
     return found or [i for i in indices if not loops.isdisjoint(function.enclosing(function.events[i].block))]
 
@@ -98,14 +103,14 @@ def always(function: Function, indices: list[int], at: int | None) -> bool:
     return any(i < at and function.events[i].block in around for i in indices)
 
 
-def _other_arm(function: Function, block: int, around: set[int]) -> bool:
-    """Whether a block lies in the arm of a branching of which `around` holds the other arm."""
-    for inner in function.enclosing(block):
-        kind, sibling = function.blocks[inner].kind, function.blocks[inner].sibling
-        if kind == "else" and sibling in around:
-            return True
-        if kind == "if" and any(
-            function.blocks[b].kind == "else" and function.blocks[b].sibling == inner for b in around
-        ):
-            return True
-    return False
+def _excluded(function: Function, block: int, around: set[int], branchings: set[int | None]) -> bool:
+    """Whether a block lies in an arm of one of the branchings of which `around` holds another arm."""
+    while (parent := function.blocks[block].parent) not in around:
+        block = parent
+    return _branching(function, block) in branchings
+
+
+def _branching(function: Function, block: int) -> int | None:
+    """What the arms of one branching have in common."""
+    own = function.blocks[block]
+    return (block if own.sibling is None else own.sibling) if own.kind in ARMS else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
 from modellint.core.record import dataclass
 
-from .code import Event, Function, Value
+from .code import Function, Value
+from .relations import Relations
 from .script import Script
 from .vocabulary import HARMLESS, is_scheduler
 
@@ -20,36 +22,51 @@ class Usage:
     clears: tuple[Value, ...] = ()  # the calls that clear its gradients in functions that make them
 
 
-def usage(related: Iterable[Script], script: Script, function: Function, call: Value) -> Usage:
-    """Of the object that `call` makes in a function, as far as `related` scripts may see it."""
-    names = {event.name for event in function.events if event.kind == "assign" and event.value is call}
-    name = next(iter(names), "")
-    if len(names) != 1 or "[" in name or script.attributes & GRADIENT:
-        return Usage()
-    attribute = name.startswith("self.")
-    last = name.rpartition(".")[2]
-    scripts = [s for s in related if s is script or (attribute and last in s.attributes)]
-    functions = [f for s in scripts for f in s.functions]
-    stepped = any(_may_step(event, last, call) for f in functions for event in f.events)
-    return Usage(stepped, tuple(_clears(functions, last)))
+class Usages:
+    def __init__(self, relations: Relations) -> None:
+        self.relations = relations
+        self._handed: dict[int, Mapping[str, list[Value]]] = {}
+
+    def of(self, script: Script, function: Function, call: Value) -> Usage:
+        """Of the object that `call` makes in a function, as far as related scripts may see it."""
+        names = {event.name for event in function.events if event.kind == "assign" and event.value is call}
+        name = next(iter(names), "")
+        if len(names) != 1 or "[" in name or script.attributes & GRADIENT:
+            return Usage()
+        attribute = name.startswith("self.")
+        last = name.rpartition(".")[2]
+        related = self.relations.of(script) if attribute else (script,)
+        scripts = [s for s in related if s is script or last in s.attributes]
+        stepped = any(value is not call for s in scripts for value in self._stepping(s).get(last, ()))
+        return Usage(stepped, tuple(_clears((f for s in scripts for f in s.functions), last)))
+
+    def _stepping(self, script: Script) -> Mapping[str, list[Value]]:
+        """By the name of what they are: the values that step it, or hand it to where that cannot be seen."""
+        known = self._handed.get(id(script))
+        if known is None:
+            known = self._handed[id(script)] = defaultdict(list)
+            for value in (event.value for f in script.functions for event in f.events if event.value is not None):
+                for name in _stepped(value):
+                    known[name].append(value)
+        return known
 
 
-def _may_step(event: Event, name: str, made: Value) -> bool:
-    """Whether an event steps what is called so, or hands it to where that cannot be seen."""
-    value = event.value
-    if value is None or value is made or (event.kind == "call" and value.method == "zero_grad"):
-        return False
-    if event.kind == "call" and "step" in value.method and _is(value.receiver, name):
-        return True
-    return any(_is(part, name) for part in _handed(value))
+def _stepped(value: Value) -> set[str]:
+    if value.kind == "call" and value.method == "zero_grad":
+        return set()
+    receiver = value.receiver if value.kind == "call" and "step" in value.method else None
+    parts = (*_handed(value), *((receiver,) if receiver is not None else ()))
+    return {part.method for part in parts if part.kind in ("name", "attribute")}
 
 
 def _handed(value: Value) -> Iterator[Value]:
     """The values inside another, without what is only looked at."""
-    yield value
-    parts: Iterable[Value] = (*value.arguments, *(item for _, item in value.keywords))
-    for part in (*(() if _looks(value) else parts), *((value.base,) if value.base is not None else ())):
-        yield from _handed(part)
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting += () if _looks(part) else (*part.arguments, *(item for _, item in part.keywords))
+        waiting += (part.base,) if part.base is not None else ()
 
 
 def _looks(value: Value) -> bool:

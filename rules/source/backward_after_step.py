@@ -165,7 +165,9 @@ class BackwardAfterStep(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
             for backward in loop.of("backward"):
-                if any(_changes(loop, step, backward) for step in loop.before(backward) if step.kind == "step"):
+                steps = [act for act in loop.before(backward) if act.kind == "step"]
+                called = _behind(loop, backward) if steps else []
+                if any(_changes(loop, step, model, backward) for step in steps for model in called):
                     yield self.at(backward, "goes back through a model that `step()` has changed since it was called")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
@@ -175,13 +177,17 @@ class BackwardAfterStep(SourceRule):
         return Evidence("backward() met weights that were changed in place")
 
 
-def _changes(loop: TrainingLoop, step: Act, backward: Act) -> bool:
-    """Whether a model of the step's optimizer was called before the step, not since, and the loss came through it."""
-    since = {id(act.call) for act in loop.after(step) if act in loop.before(backward)}
-    called = (act for act in loop.before(step) if act.kind == "model" and act.parameters)
-    return any(
-        id(act.call) not in since
-        and any(call is act.call for call in backward.origins)
-        and all(any(within(part, whole) for whole in step.parameters) for part in act.parameters)
-        for act in called
-    )
+def _behind(loop: TrainingLoop, backward: Act) -> list[Act]:
+    """The calls of models that the loss came through."""
+    origins = {id(call) for call in backward.origins}
+    return [act for act in loop.of("model") if act.parameters and id(act.call) in origins]
+
+
+def _changes(loop: TrainingLoop, step: Act, model: Act, backward: Act) -> bool:
+    """Whether a model of the step's optimizer was called before the step, and not since."""
+    held = all(any(within(part, whole) for whole in step.parameters) for part in model.parameters)
+    place = loop.place(step)
+    if not held or loop.place(model) > place or model.excludes(step):
+        return False
+    since = (act for act in loop.acts[place + 1 : loop.place(backward)] if act.call is model.call)
+    return all(act.excludes(step) or act.excludes(backward) for act in since)

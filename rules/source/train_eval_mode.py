@@ -265,9 +265,10 @@ class TrainEvalMode(SourceRule):
             yield self.at(found, message, certain=found.whole and sure)
 
     def _trained(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
-        for step in {step.subjects: step for step in loop.steps}.values():
+        left = list(_switched(loop))
+        for step in {step.subjects: step for step in loop.steps}.values() if left else ():
             modal = [a for a in loop.of("model") if a.modal and a.shares(step.parameters)]
-            switched = next((a for a in _switched(loop) if a.shares(step.parameters)), None)
+            switched = next((a for a in left if a.shares(step.parameters)), None)
             if switched is not None and (modal or not step.parameters):
                 message = "is left in evaluation mode by this call when the next epoch trains it: `train()` is never called again"
                 yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=_comes(switched, step))
@@ -307,14 +308,14 @@ def _switched(loop: TrainingLoop) -> Iterator[Act]:
     """The calls of eval() in a loop around the training that no train() undoes before the next pass."""
     inside = [(act, (*loop.nest, *act.loops)) for act in loop.acts]
     acts = [*((act, act.loops) for act in loop.outer), *inside]
-    for act, loops in acts:
+    for act, loops in ((act, loops) for act, loops in acts if act.kind == "eval" and act.parameters):
         shared = [own for own, other in zip(loop.nest, loops, strict=False) if own == other]
         undone = any(
             other.kind in ("train", "mode") and other.concerns(act) and around[: len(shared)] == tuple(shared)
             for other, around in acts
         )
         fresh = shared and any(_made_in(place, loop.places[len(shared) - 1]) for place in act.parameters)
-        if act.kind == "eval" and act.parameters and shared and not undone and not fresh:
+        if shared and not undone and not fresh:
             yield act
 
 

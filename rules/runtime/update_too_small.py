@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Optimizer
+from modellint.measure.run import Clip, Optimizer
 from modellint.measure.statistics import entropy, median, shares
 from modellint.measure.trajectory import LAST, no_better_than_guessing
 from modellint.measure.updates import largest
 
 
-def _run(ratios: Sequence[Mapping[str, float]], losses: Sequence[float], rates: Sequence[float] = (1e-8,)) -> Run:
+def _run(
+    ratios: Sequence[Mapping[str, float]],
+    losses: Sequence[float],
+    rates: Sequence[float] = (1e-8,),
+    clips: tuple[Clip, ...] = (),
+) -> Run:
     """A step for each loss; the last of the given ratios and rates go on."""
     return Run(
         steps=tuple(
@@ -20,6 +25,7 @@ def _run(ratios: Sequence[Mapping[str, float]], losses: Sequence[float], rates: 
                 loss=loss,
                 updates=ratios[min(index, len(ratios) - 1)],
                 gradients={"a": 0.1, "b": 0.1},
+                clips=clips,
                 learning_rate=rates[min(index, len(rates) - 1)],
             )
             for index, loss in enumerate(losses)
@@ -43,7 +49,8 @@ class UpdateTooSmall(RuntimeRule):
         that what lies nearer to guessing is chance.
     Thresholds: `ratio` = in every step the largest (norm of the update) / (norm of the weight) over all tensors that
         have a gradient and did not begin at zero is below 1e-4 (0 of 129 healthy runs; 3e-4 alarms on some). While the
-        rate rises the bound is `warmup` = a thousand times lower: no warm-up rises by more.
+        rate rises the bound is `warmup` = a thousand times lower: no warm-up rises by more; unless each gradient is clipped
+        to less than that part of itself, which is then the reason.
     Reported: https://github.com/torch/torch7/issues/1092
     """
 
@@ -56,10 +63,13 @@ class UpdateTooSmall(RuntimeRule):
         _run([{"a": 1e-8, "b": 4e-7}], _FLAT),
         _run([{"a": 1e-5}], _FALLING),
         _run([{"a": 1e-11}, {"a": 2e-11}, {"a": 3e-11}], _FLAT, rates=[1e-8, 2e-8, 3e-8]),
+        _run([{"a": 1e-6}, {"a": 2e-6}], _FLAT, rates=[1e-2, 2e-2], clips=(Clip(bound=1e-7, norm=0.5),)),
     )
     good = (
         _run([{"a": 1e-6, "b": 5e-3}], _FLAT),
         _run([{"a": 1e-6}, {"a": 2e-6}, {"a": 3e-6}], _FLAT, rates=[1e-8, 2e-8, 3e-8]),  # warms up
+        _run([{"a": 1e-6}, {"a": 2e-6}], _FLAT, rates=[1e-8, 2e-8], clips=(Clip(bound=0.1, norm=0.5),)),
+        _run([{"a": 1e-3}], _FALLING, clips=(Clip(bound=1e-7, norm=0.5),)),  # Adam makes up for it
         _run([{"a": 0.0, "b": 0.0}], _FLAT),  # frozen-weights
         _run([{"a": 1e-8}], _FLAT[:3]),
     )
@@ -72,7 +82,8 @@ class UpdateTooSmall(RuntimeRule):
             measured = [ratio for ratio in series if ratio is not None]
             if len(measured) < self.steps or not any(measured):
                 continue
-            bound = self.ratio * (self.warmup if _warms_up(steps) else 1.0)
+            waits = _warms_up(steps) and not self._is_throttled(steps)
+            bound = self.ratio * (self.warmup if waits else 1.0)
             if max(measured) < bound:
                 evidence = Evidence(
                     "largest norm of an update / norm of the weight", max(measured), bound, series=series
@@ -86,6 +97,12 @@ class UpdateTooSmall(RuntimeRule):
         message = f"the learning rate{rate} changes no weight by more than {evidence.value:.1g} of itself in a step"
         severity = Severity.NOTE if self._is_trained(run, steps) else None
         return self.convict(made.location, message, evidence, severity=severity)
+
+    def _is_throttled(self, steps: Sequence[Step]) -> bool:
+        """Whether a clip leaves next to nothing of every gradient."""
+        seen = [(clip.norm, clip.bound) for step in steps for clip in step.clips]
+        pairs = [(norm, bound) for norm, bound in seen if norm and bound is not None]
+        return bool(pairs) and all(bound < self.warmup * norm for norm, bound in pairs)
 
     def _is_trained(self, run: Run, steps: Sequence[Step]) -> bool:
         classed = [step.class_loss for step in steps if step.class_loss is not None]

@@ -45,8 +45,8 @@ class UpdateTooSmall(RuntimeRule):
     Fix: raise the learning rate, by 10 at first; look for a schedule that has been stepped too often, for a loss that
         is divided twice, and for gradients that are clipped to far less than their norm.
     Ignore: a polishing of trained weights may be this gentle: only noted where the loss over classes is below `trained` =
-        0.9 times the entropy of the labels, or another loss falls. Nothing at all is learned within steps this small, so
-        that what lies nearer to guessing is chance.
+        0.9 times the entropy of the labels, or where another loss falls and the updates are at least `gentle` = a tenth of
+        the bound: what a loss falls by within smaller ones is chance.
     Thresholds: `ratio` = in every step the largest (norm of the update) / (norm of the weight) over all tensors that
         have a gradient and did not begin at zero is below 1e-4 (0 of 129 healthy runs; 3e-4 alarms on some). While the
         rate rises the bound is `warmup` = a thousand times lower: no warm-up rises by more; unless each gradient is clipped
@@ -58,10 +58,10 @@ class UpdateTooSmall(RuntimeRule):
     explains = ("loss-not-falling",)
     remedy = "raise-lr"
     needs = "the updates of five steps"
-    ratio, steps, warmup, trained = 1e-4, 5, 1e-3, 0.9
+    ratio, steps, warmup, trained, gentle = 1e-4, 5, 1e-3, 0.9, 0.1
     bad = (
         _run([{"a": 1e-8, "b": 4e-7}], _FLAT),
-        _run([{"a": 1e-5}], _FALLING),
+        _run([{"a": 1e-6}], _FALLING),
         _run([{"a": 1e-11}, {"a": 2e-11}, {"a": 3e-11}], _FLAT, rates=[1e-8, 2e-8, 3e-8]),
         _run([{"a": 1e-6}, {"a": 2e-6}], _FLAT, rates=[1e-2, 2e-2], clips=(Clip(bound=1e-7, norm=0.5),)),
     )
@@ -95,7 +95,8 @@ class UpdateTooSmall(RuntimeRule):
     def _finding(self, run: Run, made: Optimizer, steps: Sequence[Step], evidence: Evidence) -> Diagnostic:
         rate = "" if made.learning_rate is None else f" of {made.learning_rate:g}"
         message = f"the learning rate{rate} changes no weight by more than {evidence.value:.1g} of itself in a step"
-        severity = Severity.NOTE if self._is_trained(run, steps) else None
+        is_gentle = (evidence.value or 0.0) >= self.gentle * (evidence.bound or 0.0)
+        severity = Severity.NOTE if self._is_trained(run, steps, is_gentle) else None
         return self.convict(made.location, message, evidence, severity=severity)
 
     def _is_throttled(self, steps: Sequence[Step]) -> bool:
@@ -104,10 +105,10 @@ class UpdateTooSmall(RuntimeRule):
         pairs = [(norm, bound) for norm, bound in seen if norm and bound is not None]
         return bool(pairs) and all(bound < self.warmup * norm for norm, bound in pairs)
 
-    def _is_trained(self, run: Run, steps: Sequence[Step]) -> bool:
+    def _is_trained(self, run: Run, steps: Sequence[Step], is_gentle: bool) -> bool:
         classed = [step.class_loss for step in steps if step.class_loss is not None]
         if not classed or not run.label_counts:
-            return not no_better_than_guessing(run, steps)
+            return is_gentle and not no_better_than_guessing(run, steps)
         return median(classed[-LAST:]) < self.trained * entropy(shares(run.label_counts))
 
 

@@ -24,6 +24,10 @@ def copying(run: Run) -> Evidence | None:
     return _evidence(run.examined("copying"), "change of a prediction with the token after it", 0.0)
 
 
+def filling(run: Run) -> Evidence | None:
+    return _evidence(run.examined("padding"), "labels of the last batch that are padding", 0.0)
+
+
 def stubbornness(run: Run) -> Evidence | None:
     return _evidence(run.examined("capacity"), "lowest loss of one batch in 100 steps / loss of guessing", 0.98)
 

@@ -216,7 +216,7 @@ class Draw:
 class Examination:
     """What a copy of the model did with its last inputs, in evaluation mode, after the last watched step."""
 
-    name: str  # "batch-mixing", "causality", "copying", "determinism" or "capacity"
+    name: str  # "batch-mixing", "causality", "copying", "padding", "determinism" or "capacity"
     found: bool | None = None  # whether the fault shows; None: it was not made, and `reason` says why
     reason: str = ""
     value: float | None = None  # mixing: part of the other samples that change; capacity: loss / guessing; else: change

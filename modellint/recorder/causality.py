@@ -19,19 +19,13 @@ def examine(specimen: Specimen, labels: Optional[Tensor]) -> Dict[str, Any]:
 
     Where the text is given twice, as to an encoder and a decoder, one that is not seen early is enough.
     """
-    asked = texts.find(specimen, labels, _is_shifted)
+    asked = texts.find(specimen, labels, texts.is_shifted)
     if not asked:
         raise CannotExamineError("the labels are not the next tokens of an input")
     values = [seen(specimen, text) for text in asked]
     found = min(values) > 0
     result = {"found": found, "value": min(values), "sure": not _may_summarise(specimen)}
     return {**result, "origin": _origin(specimen, asked[0])} if found else result
-
-
-def _is_shifted(tokens: Tensor, labels: Tensor) -> bool:
-    """Whether the labels are the next tokens; not if they are as well those of the same place."""
-    count, here, following = texts.agreement(tokens, labels)
-    return count >= texts.FEWEST and following >= 0.95 * count and here < 0.8 * count
 
 
 def seen(specimen: Specimen, text: texts.Text, ahead: int = 1) -> float:

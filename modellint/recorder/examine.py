@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable, Dict, Iterator
 
-from . import capacity, causality, chance, copying, determinism, independence, models
+from . import capacity, causality, chance, copying, determinism, independence, models, padding
 from .given import GivenWatch
 from .specimen import CannotExamineError, Specimen
 
@@ -28,18 +28,18 @@ def examine(watch: GivenWatch, optimizers: int, goes_on: bool) -> Iterator[Resul
 
 def _examinations(watch: GivenWatch, optimizers: int) -> Dict[str, Callable[[Specimen], Result]]:
     labels = watch.labels
-    rows = None if labels is None else len(labels)
 
     def batch_mixing(specimen: Specimen) -> Result:
         if optimizers > 1:
             raise CannotExamineError("one of several networks may compare the samples of a batch by design")
-        return independence.examine(specimen, rows)
+        return independence.examine(specimen, labels)
 
     return {
         "determinism": determinism.examine,
         "batch-mixing": batch_mixing,
         "causality": lambda specimen: causality.examine(specimen, labels),
         "copying": lambda specimen: copying.examine(specimen, labels),
+        "padding": lambda specimen: padding.examine(specimen, labels),
         "capacity": lambda specimen: capacity.examine(specimen, labels),  # the last: it changes the weights of the copy
     }
 

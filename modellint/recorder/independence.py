@@ -10,30 +10,34 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from . import origin
+from . import origin, texts
 from .specimen import CannotExamineError, Specimen
 
 FEWEST = 4  # samples
 
 
-def examine(specimen: Specimen, rows: Optional[int]) -> Dict[str, Any]:
+def examine(specimen: Specimen, labels: Optional[Tensor]) -> Dict[str, Any]:
     """`found`: more than half of the results along axis 0 change with another sample, and no axis is independent.
 
-    The batch may lie along axis 0 or 1 (time first): where one of them is independent, that is the batch. `sure`: axis 0 is
-    as long as a data loader's batches, or there is a class label (`rows` of them) for each of its items, which are
-    more than vectors. Otherwise one sample may be a graph, a set or a sequence along axis 0.
+    The batch may lie along axis 0 or 1 (time first): where one of them is independent, that is the batch, unless the labels
+    are the next tokens along axis 1. `sure`: they are; or axis 0 is as long as a data loader's batches; or there is a class
+    label for each of its items, which are more than vectors. Otherwise one sample may be a graph, a set or a sequence
+    along axis 0.
     """
     _refuse_statistics(specimen.model)
     first, sizes = _first(specimen.inputs()), _batch_sizes()
     axes = [axis for axis in range(min(2, first.dim())) if first.shape[axis] >= FEWEST]
     axes = [axis for axis in axes if not sizes or first.shape[axis] in sizes]
+    reads = any(text.input is first and not text.time_first for text in texts.find(specimen, labels, texts.is_shifted))
+    axes = axes[:1] if reads else axes
     if 0 not in axes:
         raise CannotExamineError("which axis is the batch is not known")
     shares = [_share_of_others(specimen, axis) for axis in axes]
     if None in shares:
         return {"found": False, "value": 0.0}
     vectors = 2 if first.is_floating_point() else 1
-    sure = bool(sizes) or (rows == first.shape[0] and first.dim() > vectors and specimen.steady)
+    labelled = labels is not None and len(labels) == first.shape[0] and first.dim() > vectors
+    sure = reads or bool(sizes) or (labelled and specimen.steady)
     if not shares[0]:
         raise CannotExamineError("the results do not change with the sample that is replaced")
     if shares[0] <= 0.5:

@@ -64,3 +64,9 @@ def agreement(tokens: Tensor, labels: Tensor) -> Tuple[int, int, int]:
     known = labels >= 0
     own, next_one = (int(((labels == other) & known).sum()) for other in (here, following))
     return int(known.sum()), own, next_one
+
+
+def is_shifted(tokens: Tensor, labels: Tensor) -> bool:
+    """Whether the labels are the next tokens; not if they are as well those of the same place."""
+    count, here, following = agreement(tokens, labels)
+    return count >= FEWEST and following >= 0.95 * count and here < 0.8 * count

@@ -88,15 +88,14 @@ class UpdateTooSmall(RuntimeRule):
                 evidence = Evidence(
                     "largest norm of an update / norm of the weight", max(measured), bound, series=series
                 )
-                yield self._finding(run, optimizer, steps, evidence)
+                severity = Severity.NOTE if self._is_trained(run, steps, max(measured) / bound) else None
+                yield self._finding(optimizer, evidence, severity)
             elif max(measured) >= self.ratio:
                 yield self.passed("the weights move (largest update / weight)", max(measured), self.ratio)
 
-    def _finding(self, run: Run, made: Optimizer, steps: Sequence[Step], evidence: Evidence) -> Diagnostic:
+    def _finding(self, made: Optimizer, evidence: Evidence, severity: Severity | None) -> Diagnostic:
         rate = "" if made.learning_rate is None else f" of {made.learning_rate:g}"
         message = f"the learning rate{rate} changes no weight by more than {evidence.value:.1g} of itself in a step"
-        is_gentle = (evidence.value or 0.0) >= self.gentle * (evidence.bound or 0.0)
-        severity = Severity.NOTE if self._is_trained(run, steps, is_gentle) else None
         return self.convict(made.location, message, evidence, severity=severity)
 
     def _is_throttled(self, steps: Sequence[Step]) -> bool:
@@ -105,10 +104,10 @@ class UpdateTooSmall(RuntimeRule):
         pairs = [(norm, bound) for norm, bound in seen if norm and bound is not None]
         return bool(pairs) and all(bound < self.warmup * norm for norm, bound in pairs)
 
-    def _is_trained(self, run: Run, steps: Sequence[Step], is_gentle: bool) -> bool:
+    def _is_trained(self, run: Run, steps: Sequence[Step], part: float) -> bool:
         classed = [step.class_loss for step in steps if step.class_loss is not None]
         if not classed or not run.label_counts:
-            return is_gentle and not no_better_than_guessing(run, steps)
+            return part >= self.gentle and not no_better_than_guessing(run, steps)
         return median(classed[-LAST:]) < self.trained * entropy(shares(run.label_counts))
 
 

@@ -31,6 +31,7 @@ class PaddingInLoss(SourceRule):
     """
 
     code, severity, topic = "ML167", Severity.WARNING, "sequences"
+    twins = ("padding-counts",)
     words = (
         (".backward(", "ntropy"), (".backward(", "NLLLoss"), ("pad_sequence", "collate_fn"),
         *(("labels=", "padding", name) for name in ("ForCausalLM", "LMHead")),

@@ -416,6 +416,52 @@ def test_a_model_that_is_asked_for_the_token_it_reads():
     assert copying(True, 0) is False  # an autoencoder may see all of it
 
 
+def test_padding_among_the_labels():
+    def padding(fill, lengths=(5, 7, 9, 11), shift=1, other=0):
+        text = torch.randint(2, 20, (24, 13))
+        ends = torch.arange(13) >= torch.tensor(lengths).repeat(24 // len(lengths))[:, None]
+        x, y = text.masked_fill(ends, 0), text.masked_fill(ends, fill)
+        y[-1, 0] = other or y[-1, 0]
+        model = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 20))
+        loss = lambda scores, y: F.cross_entropy(scores.flatten(0, 1), y.flatten(), ignore_index=-7)  # noqa: E731
+        return classify(model, x[:, : 13 - shift], y[:, shift:], loss=loss).examined("padding")
+
+    assert padding(0).value == pytest.approx((7 + 5 + 3 + 1) * 2 / 96)
+    assert padding(1, shift=0).found is True  # tags of words, with one for the padding
+    assert padding(-7).found is None  # it is ignored
+    assert padding(0, lengths=(12, 13)).found is None  # the sign that a text ends
+    assert padding(1, shift=0, other=1).found is None  # a tag that words have too
+
+
+def test_a_recurrent_net_that_takes_the_samples_for_time():
+    class Language(nn.Module):
+        def __init__(self, batch_first):
+            super().__init__()
+            self.embedding, self.reader = nn.Embedding(20, 8), nn.GRU(8, 8, batch_first=batch_first)
+            self.head = nn.Linear(8, 20)
+
+        def forward(self, x):
+            return self.head(self.reader(self.embedding(x))[0])
+
+    def mixing(batch_first, by_sample=True):
+        text = torch.randint(0, 20, (16, 13))
+        x, y = (text[:, :-1], text[:, 1:]) if by_sample else (text[:-1], text[1:])
+        model = Language(batch_first)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+        def train():
+            for _ in range(3):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x).flatten(0, 1), y.flatten()).backward()
+                optimizer.step()
+
+        return record(train).examined("batch-mixing")
+
+    assert (mixing(False).found, mixing(False).sure) == (True, True)
+    assert mixing(True).found is False
+    assert mixing(False, by_sample=False).found is False  # time first
+
+
 def test_labels_that_a_model_is_given_for_its_loss_are_not_what_it_reads():
     class Language(nn.Module):
         def __init__(self):

@@ -166,6 +166,7 @@ class Parameter:
     requires_grad: bool = True
     zero_initialised: bool = False
     weight_decay: float = 0.0
+    fresh: bool = False  # frozen, and its values are those that it was made with, as their distribution tells
     loose: bool = False  # a loss gives it a gradient, and no optimizer holds it
     location: Location = Location()  # where the class of the owning (user) module is written, and its module path
 

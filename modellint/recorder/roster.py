@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import models, walk
+from .fresh import is_fresh
 from .models import Models, Parameters
 from .tensors import Norms
 from .track import Track
@@ -24,6 +25,8 @@ class Roster:
         self.number, self.renew = self._parameters.number, self._parameters.renew
         self.forget_calls, self.owns = self._models.forget, self._models.owns
         self._loose: Set[int] = set()
+        self._fresh: Dict[int, bool] = {}
+        self.loads = False  # anything was loaded
 
     def note(self, module: torch.nn.Module, tracks: List[Track]) -> bool:
         return self._models.note(module, {id(p) for track in tracks for p in track.parameters()})
@@ -74,10 +77,18 @@ class Roster:
                 found = {"optimizer": track.index, "weight_decay": decays.get(id(parameter), 0.0)}
                 trained = {"requires_grad": True}  # torch.func differentiates what does not ask for it
                 self._known[self.number(parameter)].update(trained if track.is_bare() else found)
+        for number, parameter in self._parameters.alive():
+            if self._known[number]["requires_grad"] is False and parameter.dim() > 1:
+                self._known[number]["fresh"] = self._is_fresh(number, parameter)
         for number in self._loose:
             self._known.get(number, {})["loose"] = "optimizer" not in self._known.get(number, {})
         for number, zero in self._parameters.zero.items():
             self._known.get(number, {})["zero_initialised"] = zero
+
+    def _is_fresh(self, number: int, frozen: Tensor) -> bool:
+        if number not in self._fresh:
+            self._fresh[number] = is_fresh(frozen)
+        return self._fresh[number] and not self.loads and "optimizer" not in self._known[number]
 
     def _owners(self, tracks: List[Track]) -> List[torch.nn.Module]:
         found = [self._models.owner(track.parameters()) for track in tracks if track.is_alive()]

@@ -15,6 +15,7 @@ from .calls import CallWatch
 from .clips import ClipWatch
 from .evaluation import EvaluationWatch
 from .examine import examine
+from .fresh import LoadWatch
 from .given import GivenWatch
 from .graphs import GraphWatch
 from .losses import LossWatch
@@ -47,7 +48,7 @@ class Recorder:
         self._graph, self._calls, self._given = GraphWatch(self), CallWatch(self), GivenWatch(self)
         self.phases = Phases(self, windows)
         self._is_watching = False
-        self._others: List[Watch] = [AskWatch(self), ClipWatch(self), LossWatch(self)]
+        self._others: List[Watch] = [AskWatch(self), ClipWatch(self), LoadWatch(self), LossWatch(self)]
         self.forget()
 
     def forget(self) -> None:

@@ -49,8 +49,8 @@ class UpdateTooSmall(RuntimeRule):
         the bound: what a loss falls by within smaller ones is chance.
     Thresholds: `ratio` = in every step the largest (norm of the update) / (norm of the weight) over all tensors that
         have a gradient and did not begin at zero is below 1e-4 (0 of 129 healthy runs; 3e-4 alarms on some). While the
-        rate rises the bound is `warmup` = a thousand times lower: no warm-up rises by more; unless each gradient is clipped
-        to less than that part of itself, which is then the reason.
+        rate still rises in the second half of the steps the bound is `warmup` = a thousand times lower: no warm-up rises by
+        more; unless each gradient is clipped to less than that part of itself, which is then the reason.
     Reported: https://github.com/torch/torch7/issues/1092
     """
 
@@ -62,13 +62,14 @@ class UpdateTooSmall(RuntimeRule):
     bad = (
         _run([{"a": 1e-8, "b": 4e-7}], _FLAT),
         _run([{"a": 1e-6}], _FALLING),
-        _run([{"a": 1e-11}, {"a": 2e-11}, {"a": 3e-11}], _FLAT, rates=[1e-8, 2e-8, 3e-8]),
-        _run([{"a": 1e-6}, {"a": 2e-6}], _FLAT, rates=[1e-2, 2e-2], clips=(Clip(bound=1e-7, norm=0.5),)),
+        _run([{"a": 1e-11}], _FLAT, rates=[1e-8, 2e-8, 3e-8, 4e-8, 5e-8, 6e-8]),
+        _run([{"a": 1e-6}], _FLAT, rates=[1e-9, 1e-8, 9e-9, 8e-9, 7e-9, 6e-9]),  # its warm-up is over
+        _run([{"a": 1e-6}], _FLAT, rates=[0.01, 0.02, 0.03, 0.04, 0.05, 0.06], clips=(Clip(bound=1e-7, norm=0.5),)),
     )
     good = (
         _run([{"a": 1e-6, "b": 5e-3}], _FLAT),
-        _run([{"a": 1e-6}, {"a": 2e-6}, {"a": 3e-6}], _FLAT, rates=[1e-8, 2e-8, 3e-8]),  # warms up
-        _run([{"a": 1e-6}, {"a": 2e-6}], _FLAT, rates=[1e-8, 2e-8], clips=(Clip(bound=0.1, norm=0.5),)),
+        _run([{"a": 1e-6}], _FLAT, rates=[1e-8, 2e-8, 3e-8, 4e-8, 5e-8, 6e-8]),  # warms up
+        _run([{"a": 1e-6}], _FLAT, rates=[1e-8, 2e-8, 2e-8, 2e-8, 2e-8, 3e-8], clips=(Clip(bound=0.1, norm=0.5),)),
         _run([{"a": 1e-3}], _FALLING, clips=(Clip(bound=1e-7, norm=0.5),)),  # Adam makes up for it
         _run([{"a": 0.0, "b": 0.0}], _FLAT),  # frozen-weights
         _run([{"a": 1e-8}], _FLAT[:3]),
@@ -112,5 +113,6 @@ class UpdateTooSmall(RuntimeRule):
 
 
 def _warms_up(steps: Sequence[Step]) -> bool:
+    """Whether the rate still rises in the second half of the steps."""
     rates = [step.learning_rate for step in steps if step.learning_rate is not None]
-    return bool(rates) and max(rates) > rates[0]
+    return bool(rates) and 2 * rates.index(max(rates)) >= len(rates)

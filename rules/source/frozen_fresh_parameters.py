@@ -32,7 +32,7 @@ class FrozenFreshParameters(SourceRule):
     """
 
     code, severity, certain, topic = "ML138", Severity.WARNING, True, "structure"
-    remedy = "unfreeze"
+    remedy, twins = "unfreeze", ("frozen-at-random",)
     words = (
         ("requires_grad = False", "parameters(", "nn."),
         ("requires_grad=False", "parameters()"),

@@ -1,0 +1,84 @@
+"""ML338."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+
+from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
+from modellint.core.pattern import pattern
+from modellint.measure.run import Parameter
+
+# Networks that are meant to stay as they were made, or that follow another one.
+MEANT = pattern(
+    r"rand|target|teacher|ema|momentum|copy|ref|prior|shadow|old|prev|loss|crit|disc|pos|fourier|reservoir", re.I
+)
+
+
+def _run(*parameters: Parameter) -> Run:
+    return Run(steps=(Step(), Step(1)), parameters=parameters)
+
+
+def _frozen(name: str, *shape: int, fresh: bool = True) -> Parameter:
+    return Parameter(name, shape or (64, 64), name.rpartition(".")[0], "Linear", requires_grad=False, fresh=fresh)
+
+
+_HEAD = Parameter("head.weight", (10, 64), "head", "Linear", optimizer=0)
+
+
+class FrozenAtRandom(RuntimeRule):
+    """Most of the model is frozen at the random values that it was made with.
+
+    Why: freezing is for weights that were trained before. What is frozen at random never learns, and what is trained on top of
+        it has to make do with random features.
+    Fix: load the pretrained weights before freezing; look at the condition that chooses what is frozen, and at the names that it
+        compares.
+    Ignore: when random features are what is studied. Networks whose names say that they are meant to stay (target, teacher,
+        random, ...) or that have a trained twin of the same shapes are left out.
+    Thresholds: the frozen matrices have never been in an optimizer, nothing was loaded in the process, and their values are
+        spread as torch's initialisations spread them (kurtosis within 4 standard errors of a uniform or a normal one); a
+        warning from `share` = half of all weights on.
+    Reported: https://github.com/pytorch/vision/issues/2164
+    """
+
+    code, severity, topic = "ML338", Severity.WARNING, "structure"
+    explains = ("loss-not-falling", "cannot-overfit")
+    remedy = ("unfreeze",)
+    needs = "weights that are frozen"
+    share = 0.5
+    bad = _run(_HEAD, _frozen("body.0.weight"), _frozen("body.2.weight"))
+    good = (
+        _run(_HEAD, _frozen("body.0.weight", fresh=False), _frozen("body.2.weight", fresh=False)),  # pretrained
+        _run(_HEAD, _frozen("teacher.0.weight"), _frozen("teacher.2.weight")),
+        _run(_HEAD, _frozen("key.head.weight", 10, 64)),  # follows the trained one
+        _run(_HEAD, Parameter("body.weight", (64, 64), "body", "Linear", optimizer=0)),
+    )
+
+    def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
+        frozen = [each for each in run.parameters if each.is_weight and not each.requires_grad]
+        if not frozen or not run.steps:
+            return
+        trained = {(_last(each), each.shape) for each in run.parameters if each.optimizer is not None}
+        stuck = [each for each in frozen if each.fresh and (_last(each), each.shape) not in trained]
+        stuck = [each for each in stuck if not MEANT.search(each.name)]
+        if stuck:
+            yield self._finding(run, stuck)
+        else:
+            yield self.passed("what is frozen is not as it was made")
+
+    def _finding(self, run: Run, stuck: Sequence[Parameter]) -> Diagnostic:
+        part = _count(stuck) / _count(run.parameters)
+        message = f"{part:.0%} of the weights are frozen at random values, from `{stuck[0].name}` on"
+        evidence = Evidence("part of the weights that is frozen and as it was made", part, self.share)
+        return self.convict(
+            stuck[0].location, message, evidence, severity=None if part >= self.share else Severity.NOTE
+        )
+
+
+def _last(parameter: Parameter) -> tuple[str, ...]:
+    return tuple(parameter.name.split(".")[-2:])
+
+
+def _count(parameters: Sequence[Parameter]) -> int:
+    return sum(math.prod(each.shape) for each in parameters)

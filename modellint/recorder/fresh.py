@@ -15,7 +15,7 @@ FEWEST = 1000  # elements, for the shape of their distribution to show
 SAMPLED = 1 << 16
 SURE = 4.0  # standard errors
 UNIFORM, NORMAL = (1.8, 2.4), (3.0, math.sqrt(24.0))  # the kurtosis, and its standard error for one element
-EDGE = 1.8  # standard deviations: nothing uniform lies beyond 1.73
+EDGE = math.sqrt(3.0)  # standard deviations: nothing uniform lies beyond, but for the errors of both mean and deviation
 
 
 class LoadWatch(Watch):
@@ -43,5 +43,5 @@ def is_fresh(weight: Tensor) -> bool:
     tails, edge = float(scores.pow(4).mean()), float(scores.abs().max())
     error = SURE / math.sqrt(len(values))
     is_centred = abs(float(centre / spread)) < error
-    is_uniform = abs(tails - UNIFORM[0]) < error * UNIFORM[1] and edge < EDGE
+    is_uniform = abs(tails - UNIFORM[0]) < error * UNIFORM[1] and edge < EDGE + 2 * error
     return is_centred and (is_uniform or abs(tails - NORMAL[0]) < error * NORMAL[1])

@@ -1,0 +1,162 @@
+"""ML193."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Function, Value
+from modellint.source.schedules import TORCH, WARMUP
+
+READING = frozenset({"state_dict", "load_state_dict", "get_lr", "get_last_lr", "last_epoch", "base_lrs"})
+
+
+class SchedulerNeverStepped(SourceRule):
+    """A learning rate scheduler is made for the optimizer that trains, and it is never stepped.
+
+    Why: a scheduler changes the rate in its `step()` only. Without it the rate stays where the scheduler has put it at the
+        start: there is no decay, and a warm-up that begins at nothing never ends.
+    Fix: call `scheduler.step()` once for each epoch, or for each batch if its horizon counts batches.
+    Ignore: when the scheduler is kept to try it out; remove it otherwise.
+    Reported: https://github.com/tumurzakov/AnimateDiff/issues/11
+    """
+
+    code, severity, certain, topic = "ML193", Severity.WARNING, True, "optimizer"
+    words = (("lr_scheduler", ".backward("), ("_schedule", ".backward("))
+    bad = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+        for epoch in range(30):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            print(epoch, scheduler.get_last_lr())
+        """,
+        """
+        from accelerate import Accelerator
+        from transformers import get_linear_schedule_with_warmup
+
+        accelerator = Accelerator()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+        scheduler = get_linear_schedule_with_warmup(optimizer, 100, 1000)
+        model, optimizer, loader, scheduler = accelerator.prepare(model, optimizer, loader, scheduler)
+        for x, y in loader:
+            optimizer.zero_grad()
+            accelerator.backward(F.cross_entropy(model(x), y))
+            optimizer.step()
+        """,
+        """
+        class Trainer:
+            def __init__(self, model):
+                self.model = model
+                self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+                self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, 0.9)
+
+            def train(self, loader):
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    F.cross_entropy(self.model(x), y).backward()
+                    self.optimizer.step()
+        """,
+    )
+    good = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+
+        def epoch():
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            scheduler.step()
+        """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        warmup = torch.optim.lr_scheduler.LinearLR(optimizer)
+        decay = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+        scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, decay], [5])
+        for epoch in range(30):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            scheduler.step()
+        """,
+        """
+        def train(model, loader, kept):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            kept.scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            return scheduler
+        """,
+        """
+        class Trainer:
+            def __init__(self, model):
+                self.model = model
+                self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+                self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, 0.9)
+
+            def train(self, loader):
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    F.cross_entropy(self.model(x), y).backward()
+                    self.optimizer.step()
+
+        trainer = Trainer(model)
+        for epoch in range(10):
+            trainer.train(loader)
+            trainer.scheduler.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        if not any(loop.steps for loop in script.training_loops):
+            return
+        for function in script.functions:
+            for event in function.events:
+                if event.kind == "assign" and event.value is not None and _is_scheduler(event.value):
+                    own = event.name.startswith("self.")
+                    known = _is_alone(script, function) if own else "." not in event.name and "[]" not in event.name
+                    if known and not _is_used(script, function, event.name):
+                        yield self.at(event.value, f"makes `{event.name}`, and nothing ever steps it", certain=not own)
+
+
+def _is_scheduler(made: Value) -> bool:
+    known = made.name.startswith(TORCH) or (made.name.startswith("transformers.") and WARMUP.fullmatch(made.method))
+    return made.kind == "call" and bool(known)
+
+
+def _is_alone(script: Script, function: Function) -> bool:
+    """Whether nothing that lies in another file is a base of the class."""
+    own = {class_.name for class_ in script.classes} | {"object"}
+    return any(class_.name == function.owner and own.issuperset(map(str, class_.bases)) for class_ in script.classes)
+
+
+def _is_used(script: Script, function: Function, name: str) -> bool:
+    """Whether anything is done with a scheduler but to read its rate."""
+    own = name.startswith("self.")
+    used = re.compile((r"(?:\S*\.)?" if own else "") + re.escape(name.removeprefix("self.")) + r"(?:\.(\w+).*)?")
+    seen = (f for f in script.functions if own or function.kind == "module" or f"{f.name}.".startswith(f"{function.name}."))
+    names = (used.fullmatch(part.name) for f in seen for value in _values(f, name) for part in value.within())
+    return any(match is not None and match[1] not in READING for match in names)
+
+
+def _values(function: Function, name: str) -> Iterator[Value]:
+    """Without a `prepare()` of a framework that gives the scheduler back."""
+    given_back = any(e.kind == "assign" and e.name == name and _prepares(e.value) for e in function.events)
+    for value in (*(event.value for event in function.events), *(block.value for block in function.blocks)):
+        if value is not None and not (given_back and _prepares(value)):
+            yield value
+
+
+def _prepares(value: Value | None) -> bool:
+    call = value.base if value is not None and value.kind == "item" else value
+    return call is not None and call.kind == "call" and call.method == "prepare"

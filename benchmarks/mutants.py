@@ -125,14 +125,15 @@ Key = tuple[str, bool, str]
 def findings(case: Case, changed: dict[str, bytes]) -> Counter[Key]:
     """What the rules that name the fault say, each finding with its line of code; other lines may have moved."""
     os.chdir(case.repository)
-    known = {rule.name for rule in pipeline.reading(Settings())}
-    rules = tuple(known & FAULTS[case.mutant.fault][0])
-    report = pipeline.check(readers(case.repository, case.path), Settings(root=case.repository, select=rules), changed)
+    settings, every = Settings(root=case.repository), pipeline.reading(Settings())
+    rules = [rule for rule in every if rule.name in FAULTS[case.mutant.fault][0]]
+    scripts = pipeline.read(readers(case.repository, case.path), every, changed)
+    report = pipeline.report(list(pipeline.noted_in_tests(scripts, rules, settings)), scripts, None, rules, settings)
     lines = cache(lambda path: (changed.get(path) or Path(path).read_bytes()).decode(errors="replace").split("\n"))
     return Counter(
         (finding.rule, loud(finding), f"{place.path}: {lines(place.path)[(place.line or 1) - 1].strip()}")
-        for finding in (report.diagnostics if rules else ())
-        if (place := finding.location).path and finding.rule in rules
+        for finding in report.diagnostics
+        if (place := finding.location).path
     )
 
 

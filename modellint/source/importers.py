@@ -8,8 +8,9 @@ from pathlib import Path
 
 
 def calling(paths: Iterable[Path], data: Callable[[Path], bytes], modules: Mapping[str, str]) -> Iterator[Path]:
-    """Those of `paths` that call one of some names and mention its module."""
-    call = re.compile(rb"\b(%s)\(" % b"|".join(re.escape(name.encode()) for name in modules))
+    """Those of `paths` that call one of some names, or name a class, and mention its module."""
+    names = (re.escape(name.encode()) + (rb"\b" if name[0].isupper() else rb"(?=\()") for name in modules)
+    call = re.compile(rb"\b(%s)" % b"|".join(names))
     for path in paths if modules else ():
         content = data(path)
         if any(modules[name.decode()].encode() in content for name in set(call.findall(content))):

@@ -124,6 +124,32 @@ class Items:
         else:
             yield from self._listed(made, index)
 
+    def inherited(self, made: Source) -> Source | None:
+        """For an object of a class that derives from Sequential: the call that gives Sequential its modules."""
+        for callee in self.resolver.calls.callees(made) if made.value.kind == "call" else ():
+            if (
+                callee.class_ is None
+                or callee.script is None
+                or "torch.nn.Sequential" not in map(str, callee.class_.bases)
+            ):
+                continue
+            for init in self.resolver.members.member(callee.script, callee.class_, "__init__", made):
+                function = self.resolver.project.function(init.frame.script, init.value.name)
+                frame = (
+                    self.resolver.members.method(init.frame.script, function, made) if function is not None else None
+                )
+                for at, event in enumerate(frame.function.events if frame is not None else ()):
+                    call = event.value if event.kind == "call" else None
+                    if (
+                        frame is not None
+                        and call is not None
+                        and call.method == "__init__"
+                        and "super" in str(call.base)
+                    ):
+                        given = Value("call", "torch.nn.Sequential", arguments=call.arguments, location=call.location)
+                        return Source(given, frame, at)
+        return None
+
     def _added(self, made: Source) -> Iterator[Source]:
         """What is appended to a list that was bound to a name, until the name is bound anew."""
         for name, start, end in self._lives(made):

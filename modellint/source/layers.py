@@ -101,8 +101,10 @@ class Layers:
     def _module(self, made: Source, call: Value, nest: Nest, callee: Callee, source: Source) -> Iterator[Layer]:
         if callee.function is not None:
             yield from self._enter(callee, source, nest)
-        elif callee.name in CONTAINERS and self._left > 0 and nest.path.count(".") < NESTED:
-            for index, item in enumerate(self.resolver.items.all(made)):
+            return
+        container = made if callee.name in CONTAINERS else self.resolver.items.inherited(made)
+        if container is not None and self._left > 0 and nest.path.count(".") < NESTED:
+            for index, item in enumerate(self.resolver.items.all(container)):
                 yield from self._item(
                     item, call, nest.inside(str(index), item.frame.function is not made.frame.function)
                 )

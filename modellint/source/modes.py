@@ -18,6 +18,7 @@ TELLING = pattern(
     r"torch\.nn\.(\w*Dropout\w*|(Lazy|Sync)?BatchNorm\w*|Transformer\w*|RReLU)|torchvision\.models\.\w+(\.\w+)?"
 )
 RECURRENT = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN", "torch.nn.MultiheadAttention")
+DROPS = ("dropout", "drop_rate", "dropout_rate", "dropout_p", "p_dropout")  # how layers of other libraries are told it
 FUNCTIONS = pattern(r"torch\.nn\.functional\.\w*dropout\w*")
 
 
@@ -76,7 +77,10 @@ def _named(name: str, made: Value | None, none: Collection[str] = ()) -> bool | 
     if name in RECURRENT:
         given = made.argument(None, "dropout") if made is not None else None
         return given is not None and not _is_off(given, none)
-    return False if name.startswith("torch.nn.") else None
+    if name.startswith("torch.nn."):
+        return False
+    rates = (made.argument(None, word) for word in DROPS) if made is not None and "." in name else ()
+    return True if any(isinstance(rate.constant, float) and 0 < rate.constant < 1 for rate in rates if rate) else None
 
 
 def _is_off(probability: Value | None, none: Collection[str]) -> bool:

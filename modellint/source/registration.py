@@ -20,6 +20,11 @@ WEIGHTED = pattern(
     r"torch\.nn\.(Parameter|parameter\.Parameter|(Lazy)?(Linear|Bilinear|Conv\w+|BatchNorm\w+)|LayerNorm|GroupNorm|RMSNorm|"
     r"SyncBatchNorm|Embedding\w*|LSTM\w*|GRU\w*|RNN\w*|Transformer\w*|MultiheadAttention|PReLU)"
 )
+# Layers of other libraries that no file here defines, by what layers with weights are called.
+FOREIGN = pattern(
+    r"(timm|torchvision|transformers|torch_geometric|fairseq|mmcv|mmengine|monai|einops|diffusers|flash_attn)\.[\w.]*"
+    r"(Block|Layer|Conv|Linear|Attention|Mlp|MLP|Embedding|Encoder|Decoder)(\d[dD])?"
+)
 # Calls that register what they are given, and methods that hand parameters on.
 REGISTERING = frozenset({"add_module", "register_module", "register_parameter", "setattr", "__setattr__", "parameters"})
 READING = frozenset({"enumerate", "zip", "len", "reversed", "range", "isinstance", "print", "iter", "append", "list"})
@@ -78,7 +83,7 @@ class Registration:
         for callee in self.resolver.calls.callees(made):
             if callee.made is not None:
                 return ""
-            if WEIGHTED.fullmatch(callee.name):
+            if WEIGHTED.fullmatch(callee.name) or (callee.class_ is None and FOREIGN.fullmatch(callee.name)):
                 return callee.name
             if callee.name in CONTAINERS:
                 parts = (part for item in self.resolver.items.all(made) for part in self.resolver.of(item))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source import parts
 from modellint.source.code import Event, Function, Value
 
 HOOKS = ("val_dataloader", "test_dataloader")
+EVALUATES = pattern(r"(?:\w+_)?(?:val|valid|validate|validation|eval|evaluate|evaluation|test)(?:_\w+)?", re.IGNORECASE)
 
 
 class EvaluationOnTrainingData(SourceRule):
@@ -28,6 +31,15 @@ class EvaluationOnTrainingData(SourceRule):
     code, severity, topic = "ML172", Severity.WARNING, "data"
     words = (("DataLoader", "train"), ("Trainer(", "eval_dataset"))
     bad = (
+        """
+        from torch.utils.data import DataLoader
+
+        def main(model, train_set, val_set):
+            train_loader, val_loader = DataLoader(train_set, shuffle=True), DataLoader(val_set)
+            for epoch in range(10):
+                train(model, train_loader)
+                print(evaluate(model, train_loader))
+        """,
         """
         from torch.utils.data import DataLoader
 
@@ -67,6 +79,14 @@ class EvaluationOnTrainingData(SourceRule):
         """,
     )
     good = (
+        """
+        from torch.utils.data import DataLoader
+
+        def main(model, train_set, val_set):
+            train_loader, val_loader = DataLoader(train_set, shuffle=True), DataLoader(val_set)
+            train(model, train_loader)
+            print(evaluate(model, train_loader), evaluate(model, val_loader))
+        """,
         """
         from torch.utils.data import DataLoader, SubsetRandomSampler
 
@@ -125,6 +145,7 @@ class EvaluationOnTrainingData(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
+            yield from self._asked(script, function)
             bound = Counter(event.name for event in function.events if event.kind == "assign")
             for event in function.events:
                 data = parts.loaded(event)
@@ -140,6 +161,18 @@ class EvaluationOnTrainingData(SourceRule):
                     yield from self._hooked(script, function, event.value)
         for call in script.calls if any(name.endswith("Trainer") for name in script.called) else ():
             yield from self._trainer(call)
+
+    def _asked(self, script: Script, function: Function) -> Iterator[Diagnostic]:
+        """An evaluation that is given the training loader, where nothing is given the loader that was made for it."""
+        made = [e.name for e in function.events if e.kind == "assign" and e.value is not None and _loads(e.value)]
+        held = [name for name in made if parts.evaluates(name)]
+        for call in function.calls if held else ():
+            given = [value.name for value in (*call.arguments, *(v for _, v in call.keywords)) if value.kind == "name"]
+            trained = next((name for name in given if name in made and parts.trains(name)), "")
+            if trained and EVALUATES.fullmatch(call.method) and not any(map(parts.evaluates, given)):
+                for left in held if not any(_is_read(script, function, name) for name in held) else ():
+                    yield self.at(call, f"gives `{trained}` to `{call.method}`, and `{left}` to nothing", certain=True)
+                    break
 
     def _twice(self, function: Function, returned: Value) -> Iterator[Diagnostic]:
         """Of loaders that are returned together, the second one over the same data, where what is held out gets none."""
@@ -165,6 +198,17 @@ class EvaluationOnTrainingData(SourceRule):
         same = learned is not None and learned.kind != "constant" and str(learned) == str(judged)
         if same and call.method.endswith("Trainer"):
             yield self.at(call, f"trains on `{learned}` and evaluates on it", certain=False)
+
+
+def _loads(value: Value) -> bool:
+    return value.kind == "call" and value.method == "DataLoader"
+
+
+def _is_read(script: Script, function: Function, name: str) -> bool:
+    """Whether the function, or one that sees its names, does anything with what a name is bound to."""
+    seen = (f for f in script.functions if function.kind == "module" or f"{f.name}.".startswith(f"{function.name}."))
+    values = (value for f in seen for value in (*(e.value for e in f.events), *(b.value for b in f.blocks)) if value)
+    return any(part.name == name or part.name.startswith(f"{name}.") for value in values for part in value.within())
 
 
 def _unused(training: Value, functions: Iterable[Function]) -> Iterator[str]:

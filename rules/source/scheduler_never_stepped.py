@@ -144,7 +144,9 @@ def _is_used(script: Script, function: Function, name: str) -> bool:
     """Whether anything is done with a scheduler but to read its rate."""
     own = name.startswith("self.")
     used = re.compile((r"(?:\S*\.)?" if own else "") + re.escape(name.removeprefix("self.")) + r"(?:\.(\w+).*)?")
-    seen = (f for f in script.functions if own or function.kind == "module" or f"{f.name}.".startswith(f"{function.name}."))
+    seen = (
+        f for f in script.functions if own or function.kind == "module" or f"{f.name}.".startswith(f"{function.name}.")
+    )
     names = (used.fullmatch(part.name) for f in seen for value in _values(f, name) for part in value.within())
     return any(match is not None and match[1] not in READING for match in names)
 

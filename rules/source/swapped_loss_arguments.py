@@ -11,12 +11,16 @@ from modellint.core.pattern import pattern
 from modellint.source.code import Value
 
 ONE_SIDED = frozenset({"CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss"})
-LABELS = pattern(r"(self\.)?(\w+_)?(targets?|labels?|y|y_true|gts?|ground_truths?|gold)(_(b|batch|ids?|var|onehot|tensor))?")
+LABELS = pattern(
+    r"(self\.)?(\w+_)?(targets?|labels?|y|y_true|gts?|ground_truths?|gold)(_(b|batch|ids?|var|onehot|tensor))?"
+)
 SCORES = pattern(
     r"(self\.)?(\w+_)?(preds?|predictions?|outputs?|logits?|scores?|y_?hat|y_?preds?|y_?prob\w*)(_(b|batch|flat|var))?"
 )
 MODEL = pattern(r"(self\.)?(\w+_)?(model|net|network|classifier|discriminator)")
-SAME = frozenset("long float to cuda cpu view reshape squeeze unsqueeze flatten contiguous type_as type int detach".split())
+SAME = frozenset(
+    "long float to cuda cpu view reshape squeeze unsqueeze flatten contiguous type_as type int detach".split()
+)
 
 
 class SwappedLossArguments(SourceRule):

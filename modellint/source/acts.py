@@ -109,8 +109,8 @@ class Acts:
         loss = call.argument(0, "loss") if of_argument else call.receiver
         origins = self.lineage.of(source.of(loss)) if loss is not None else ()
         scaled = any(self._is_scaling(made) and _always(made, source) for made in origins)
-        terms = self.lineage.terms(source.of(loss)) if loss is not None else ()
-        learned = tuple(f"{made.place}{part}" for made, part in terms if self._is_learned(made))
+        terms = list(self.lineage.terms(source.of(loss))) if loss is not None else []
+        learned = tuple(f"{made.place}{part}" for made, part in terms if len(terms) == 1 or self._is_learned(made))
         act = self._act("backward", source, owner=owner, scaled=scaled)
         summands = tuple(self.objective.of(source.of(loss))) if loss is not None else ()
         cut = any(part.cut is not None for part in summands)

@@ -54,9 +54,10 @@ class Registration:
 
     def _is_plain(self, script: Script, place: Attribute) -> bool:
         """A collection in a method; one item alone is the usual way to hide a module on purpose."""
-        function = script.functions[place.function]
+        function, name = script.functions[place.function], f"self.{place.name}"
         made = self.resolver.assigned(place.event, self.resolver.members.method(script, function, None))
-        alone = any(s.value.kind in ("list", "tuple") and len(s.value.arguments) == 1 for s in made)
+        grows = any(call.name in (f"{name}.append", f"{name}.extend") for call in function.calls)
+        alone = not grows and any(s.value.kind in ("list", "tuple") and len(s.value.arguments) == 1 for s in made)
         return function.kind == "function" and bool(made) and all(s.value.kind in PLAIN for s in made) and not alone
 
     def _escapes(self, name: str, script: Script, own: list[Function], places: list[Attribute]) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
-from modellint import Diagnostic, Graph, GraphRule, Passed, Severity
+from modellint import Diagnostic, Graph, GraphRule, Passed, Script, Severity
 from modellint.graph.node import Node, Role
 from modellint.graph.stream import end, keeps_order
 from modellint.graph.words import name, trail
+from modellint.source.code import Value
+
+IDLE = ("torch.nn.Identity", "torch.nn.Dropout", "torch.nn.Flatten")
 
 
 class LinearWithoutNonlinearity(GraphRule):
@@ -23,6 +27,7 @@ class LinearWithoutNonlinearity(GraphRule):
     """
 
     code, severity, certain, topic = "ML203", Severity.WARNING, True, "structure"
+    words = (("Sequential(", "Linear("),)
     bad = (
         Graph.of(
             "input x shape=4x64",
@@ -70,6 +75,19 @@ class LinearWithoutNonlinearity(GraphRule):
         if not found and len(graph.of_role(Role.LINEAR)) > 1:
             yield self.passed("no two linear layers follow each other without a nonlinearity")
 
+    def suspect(self, script: Script) -> Iterator[Diagnostic]:
+        """Two linear layers that follow each other in a Sequential, where it is written that the middle is no bottleneck."""
+        for call in script.calls:
+            if call.name == "torch.nn.Sequential" and not call.unpacks:
+                layers = [layer for layer in call.arguments if layer.name not in IDLE]
+                for first, second in pairwise(layers):
+                    if first.name == second.name == "torch.nn.Linear" and not _is_narrow(first, second):
+                        yield self.at(
+                            second,
+                            f"`Linear` comes right after the `Linear` of line {first.location.line}",
+                            certain=False,
+                        )
+
     def _way(self, graph: Graph, second: Node) -> tuple[Node, ...]:
         """From the second of two linear layers back to the first, where the two could be one."""
         way = (second, *end(graph, second, _is_affine)) if second.gradient else ()
@@ -81,6 +99,13 @@ class LinearWithoutNonlinearity(GraphRule):
     def _finding(self, way: tuple[Node, ...]) -> Diagnostic:
         first, second = name(way[-1]), name(way[0])
         return self.at(way[0], f"`{first}` feeds `{second}` with nothing nonlinear between them ({trail(way)})")
+
+
+def _is_narrow(first: Value, second: Value) -> bool:
+    """Whether fewer numbers pass between two layers than go in or come out, or that cannot be read."""
+    given, middle, out = first.argument(0), first.argument(1), second.argument(1)
+    sizes = [size.constant for size in (given, middle, out) if size is not None and isinstance(size.constant, int)]
+    return len(sizes) < 3 or sizes[1] < min(sizes[0], sizes[2])
 
 
 def _is_affine(node: Node) -> bool:

@@ -27,6 +27,16 @@ class DdpBypassed(SourceRule):
     words = ((".backward(", "DistributedDataParallel("), (".backward(", "DDP("))
     bad = (
         """
+        model = nn.parallel.DistributedDataParallel(Net().cuda(rank), device_ids=[rank])
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model.module(x), y).backward()
+            optimizer.step()
+        with torch.no_grad():
+            correct = (model(test_x).argmax(1) == test_y).sum()
+        """,
+        """
         from torch.nn.parallel import DistributedDataParallel as DDP
 
         net = Net().cuda(rank)
@@ -47,6 +57,16 @@ class DdpBypassed(SourceRule):
         """,
     )
     good = (
+        """
+        model = nn.parallel.DistributedDataParallel(Net().cuda(rank), device_ids=[rank])
+
+        def train(model, loader):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y) + penalty(model.module(x, only_features=True))
+                loss.backward()
+                optimizer.step()
+        """,
         """
         from torch.nn.parallel import DistributedDataParallel as DDP
 
@@ -91,7 +111,9 @@ class DdpBypassed(SourceRule):
                 past = [
                     c for c in calls if c.name in (inside, f"{name}.module") or c.name.startswith(f"{name}.module.")
                 ]
-                if past and not _is_called(script, name):
+                # what is inside is named in training itself, and the model that is wrapped is called for other ends
+                direct = any(c.name == f"{name}.module" for c in past) and not any(c.name == name for c in calls)
+                if past and (direct or not _is_called(script, name)):
                     yield self.at(past[0], f"calls `{past[0].name}` past `{name}`, which brings the gradients together")
 
 

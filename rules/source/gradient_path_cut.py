@@ -14,6 +14,7 @@ from modellint.source.facts import Act, Model, TrainingLoop
 from modellint.source.registration import WEIGHTED
 
 # Parts of a model that are not to be trained by its loss.
+TERM = pattern(r"loss|penalty|(?<![a-z])(reg|kld?|nll|err)(?![a-z])", re.IGNORECASE)
 MEANT = pattern(r"teacher|target|momentum|ema|frozen|random|fixed|prior|_k\b|key|old|reference", re.IGNORECASE)
 
 
@@ -39,6 +40,14 @@ class GradientPathCut(SourceRule):
     twins = ("cut-gradient",)
     words = (".backward(",)
     bad = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            reg_loss = regularise(model, strength)
+            loss = F.cross_entropy(model(x), y) + reg_loss.item()
+            loss.backward()
+            optimizer.step()
+        """,
         """
         for x, y in loader:
             optimizer.zero_grad()
@@ -128,6 +137,14 @@ class GradientPathCut(SourceRule):
         """,
     )
     fixed = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            reg_loss = regularise(model, strength)
+            loss = F.cross_entropy(model(x), y) + reg_loss
+            loss.backward()
+            optimizer.step()
+        """,
         None,
         """
         for x, y in loader:
@@ -275,6 +292,10 @@ class GradientPathCut(SourceRule):
             if part.cut is not None and (computed or _is_loss(script, part.value)):
                 effect = "no gradient passes it" if alone else "it has no effect on the training"
                 yield self.at(part.cut, f"cuts the loss off from how it was computed: {effect}", certain=True)
+            elif not alone and part.cut is not None and part.cut.method == "item" and _sounds(part.cut.receiver):
+                yield self.at(
+                    part.cut, "adds a number to what is minimised: it has no effect on the training", certain=False
+                )
 
     def _judge_modules(self, script: Script, loop: TrainingLoop, backward: Act) -> Iterator[Diagnostic]:
         """Modules that the optimizer holds, and of which no call comes to any loss but behind a cut."""
@@ -318,6 +339,10 @@ def _reaching(loop: TrainingLoop) -> Iterator[Act]:
     """The calls of models from which a backward() starts."""
     origins = {id(origin) for act in (*loop.of("backward"), *loop.outer) for origin in act.origins}
     return (act for act in (*loop.of("model"), *loop.outer) if act.kind == "model" and id(act.call) in origins)
+
+
+def _sounds(term: Value | None) -> bool:
+    return term is not None and TERM.search(str(term)) is not None
 
 
 def _is_loss(script: Script, value: Value) -> bool:

@@ -25,6 +25,16 @@ class LossKeepsGraph(SourceRule):
     words = (".backward(",)
     bad = (
         """
+        def train(model, config, loader, optimizer):
+            running = 0.0
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = config.loss(model(x), y)
+                loss.backward()
+                optimizer.step()
+                running += loss
+        """,
+        """
         total = 0.0
         for x, y in loader:
             optimizer.zero_grad()
@@ -87,6 +97,17 @@ class LossKeepsGraph(SourceRule):
         """,
     )
     good = (
+        """
+        def train(step_of, penalty, epochs):
+            total = 0.0
+            for x, y in loader:
+                optimizer.zero_grad()
+                weight = penalty(x)
+                loss = config.loss(model(x), y) + weight
+                loss.backward()
+                optimizer.step()
+                total += weight
+        """,
         """
         total, losses = 0.0, []
         for x, y in loader:

@@ -48,6 +48,13 @@ class LossSign(SourceRule):
     )
     bad = (
         """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = model.compute_loss(x, y)
+            (-loss).backward()
+            optimizer.step()
+        """,
+        """
         optimizer = torch.optim.Adam(model.parameters())
         for x, y in loader:
             optimizer.zero_grad()
@@ -132,6 +139,13 @@ class LossSign(SourceRule):
         """,
     )
     fixed = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = model.compute_loss(x, y)
+            loss.backward()
+            optimizer.step()
+        """,
         """
         optimizer = torch.optim.Adam(model.parameters())
         for x, y in loader:
@@ -258,6 +272,8 @@ class LossSign(SourceRule):
             yield self.at(
                 place, f"{what}: the sign of what is minimised is reversed", certain=known and (losses or labels)
             )
+        elif signs == {0} and not raises and (turned := _negated(act.call)) is not None:
+            yield self.at(turned, f"starts from the negative of `{turned}`: a loss is to fall", certain=False)
         elif signs == {1, -1} and not raises:
             for part in act.summands:
                 if part.sign * divergence.sign(part.value) < 0:
@@ -280,6 +296,14 @@ class LossSign(SourceRule):
             return None
         claim = "d (what backward() starts from) / d (loss)"
         return Evidence(claim, max(series), 0.0, holds=max(series) < 0, series=series)
+
+
+def _negated(backward: Value) -> Value | None:
+    """The loss of `(-loss).backward()`."""
+    start = backward.receiver
+    negative = start is not None and start.kind == "operation" and start.name == "-" and len(start.arguments) == 1
+    named = negative and start is not None and COSTS.search(str(start.arguments[0])) is not None
+    return start.arguments[0] if named and start is not None else None
 
 
 def _turned(summands: tuple[Summand, ...]) -> Value:

@@ -31,6 +31,31 @@ class UnregisteredModules(SourceRule):
     )
     bad = (
         """
+        from timm.models.vision_transformer import Block
+
+        class Vit(nn.Module):
+            def __init__(self, depth):
+                super().__init__()
+                self.blocks = [Block(64, 4) for _ in range(depth)]
+
+            def forward(self, x):
+                for block in self.blocks:
+                    x = block(x)
+                return x
+        """,
+        """
+        class Mlp(nn.Module):
+            def __init__(self, width, widths):
+                super().__init__()
+                self.hidden = [nn.Linear(width, widths[0])]
+                self.hidden.extend([nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:])])
+
+            def forward(self, x):
+                for layer in self.hidden:
+                    x = torch.relu(layer(x))
+                return x
+        """,
+        """
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -79,6 +104,20 @@ class UnregisteredModules(SourceRule):
         """,
     )
     good = (
+        """
+        from timm.models.vision_transformer import Block
+
+        class Vit(nn.Module):
+            def __init__(self, depth):
+                super().__init__()
+                self.blocks = nn.ModuleList([Block(64, 4) for _ in range(depth)])
+                self.drops = [nn.Dropout(0.1) for _ in range(depth)]
+
+            def forward(self, x):
+                for block, drop in zip(self.blocks, self.drops):
+                    x = drop(block(x))
+                return x
+        """,
         """
         class Adds(nn.Module):
             def __init__(self, embed, width):

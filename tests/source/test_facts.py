@@ -153,24 +153,23 @@ def test_an_arm_that_is_never_executed_is_not_read(read: Read) -> None:
     assert [call.name for call in script.calls] == ["first", "fourth"]
 
 
-def test_a_class_that_derives_from_sequential_holds_what_it_hands_on():
-    script = parse.script(
-        "net.py",
-        "from torch import nn\n"
-        "class Double(nn.Sequential):\n"
-        "    def __init__(self, a, b):\n"
-        "        layers = [nn.Conv2d(a, b, 3), nn.BatchNorm2d(b)]\n"
-        "        super().__init__(*layers, nn.ReLU())\n"
-        "class Net(nn.Module):\n"
-        "    def __init__(self):\n"
-        "        super().__init__()\n"
-        "        self.body = Double(3, 8)\n"
-        "    def forward(self, x):\n"
-        "        return self.body(x)\n",
-    )
+def test_a_class_that_derives_from_sequential_holds_what_it_hands_on(read: Read) -> None:
+    script = read("""
+        from torch import nn
+
+        class Double(nn.Sequential):
+            def __init__(self, a, b):
+                layers = [nn.Conv2d(a, b, 3), nn.BatchNorm2d(b)]
+                super().__init__(*layers, nn.ReLU())
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = Double(3, 8)
+
+            def forward(self, x):
+                return self.body(x)
+    """)
     model = next(model for model in script.models if model.name == "Net")
-    assert [(layer.short, layer.path) for layer in model.layers] == [
-        ("Conv2d", "body.0"),
-        ("BatchNorm2d", "body.1"),
-        ("ReLU", "body.2"),
-    ]
+    layers = [(layer.short, layer.path) for layer in model.layers]
+    assert layers == [("Conv2d", "body.0"), ("BatchNorm2d", "body.1"), ("ReLU", "body.2")]

@@ -31,7 +31,7 @@ def loaded(event: Event) -> Value | None:
 
 def dataset(call: Value) -> Value | None:
     """What a loader is given, if it is a name, all of it."""
-    if call.method != "DataLoader" or call.unpacks:
+    if call.method != "DataLoader" or any(a.kind == "starred" for a in call.arguments):
         return None
     given = call.argument(0, "dataset")
     named = given is not None and given.kind in ("name", "attribute") and not any(call.argument(None, n) for n in SOME)

@@ -30,6 +30,12 @@ class AccuracyDenominator(SourceRule):
         """
         correct = 0
         for x, y in test_loader:
+            correct += torch.sum(model(x).argmax(1) == y)
+        accuracy = correct.double() / len(test_loader)
+        """,
+        """
+        correct = 0
+        for x, y in test_loader:
             correct += (model(x).argmax(1) == y).sum().item()
         accuracy = correct / len(test_loader)
         """,
@@ -93,13 +99,18 @@ class AccuracyDenominator(SourceRule):
             for event in function.events if counted else ():
                 for division in (found for found in _divisions(event) if id(found) not in seen):
                     seen.add(id(division))
-                    names = {part.name for part in division.arguments[0].within() if part.kind == "name"}
+                    parts = list(division.arguments[0].within())
+                    names = {part.name for part in parts if part.kind == "name"}
+                    names |= {part.name.removesuffix(f".{part.method}") for part in parts if part.method in NUMBERS}
                     divisor = str(division.arguments[1].arguments[0])
                     for name in names & counted.keys():
                         if counted[name] == divisor:
                             yield self.at(
                                 division, f"divides the samples in `{name}` by the number of batches of `{divisor}`"
                             )
+
+
+NUMBERS = ("item", "float", "double", "cpu")  # `correct.double()`
 
 
 def _single(call: Value) -> bool:

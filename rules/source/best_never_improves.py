@@ -41,6 +41,15 @@ class BestNeverImproves(SourceRule):
     )
     bad = (
         """
+        best_accuracy = -1
+        for epoch in range(20):
+            train(net)
+            accuracy = validate(net, held_out)
+            if accuracy < best_accuracy:
+                best_accuracy = accuracy
+                torch.save(net.state_dict(), "best.pt")
+        """,
+        """
         best = 0
         for epoch in range(20):
             train(net)
@@ -216,8 +225,9 @@ def _judge(best: str, value: str, sign: int, first: list[float | None]) -> str:
         return (
             f"begins at {known[0]:g}, and only what is {'above' if sign > 0 else 'below'} replaces it: it never changes"
         )
-    if sign < 0 and direction(value) and all(number == 0 for number in known):
-        return "begins at 0, and only what is below replaces it: it never changes"
+    scored = direction(value) > 0  # a score is never negative, a loss may be
+    if sign < 0 and direction(value) and all(number == 0 or (scored and number < 0) for number in known):
+        return f"begins at {known[0]:g}, and only what is below replaces it: it never changes"
     measured = MEASURED.search(value) is not None or any(math.isinf(number) for number in known)
     if measured and "best" in best.lower() and direction(value) == -sign and direction(best) in (0, -sign):
         return f"keeps the {'highest' if sign > 0 else 'lowest'} `{value}`: that of the worst model"

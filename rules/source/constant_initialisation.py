@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.measure.run import Parameter
+from modellint.source.branches import arms
 from modellint.source.code import Block, Event, Function, Value
 from modellint.source.facts import Layer
 
@@ -45,6 +46,20 @@ class ConstantInitialisation(SourceRule):
     )  # fmt: skip
     share = 0.5
     bad = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv, self.norm, self.head = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 2)
+                for m in self.modules():
+                    if isinstance(m, (nn.Conv2d, nn.Linear)):
+                        nn.init.constant_(m.weight, 0.0)
+                    elif isinstance(m, nn.BatchNorm2d):
+                        nn.init.constant_(m.weight, 1)
+
+            def forward(self, x):
+                return self.head(self.norm(self.conv(x)).mean((2, 3)))
+        """,
         """
         def init_weights(m):
             if isinstance(m, nn.Linear):
@@ -160,7 +175,9 @@ class ConstantInitialisation(SourceRule):
         whole = _walked(function, event, target) if not layer else ""
         if whole and f"{whole}.parameters" in _optimized(script) and _depth(script, whole) > 1:
             yield self.at(call, f"sets all parameters of `{whole}` to {value:g}: the units of a layer stay alike")
-        elif attribute == "weight" and _is_applied(script, function, event, layer) and _is_last(function, call, target):
+        elif (
+            attribute == "weight" and _is_applied(script, function, event, layer) and _is_last(function, event, target)
+        ):
             depth = max((len(_weights(model.layers)) for model in script.models), default=None)
             message = f"sets the weights of all layers to {value:g}: the units of a layer stay alike"
             if depth is None or depth > 1:
@@ -192,10 +209,12 @@ def _target(call: Value) -> str:
     return given.name.removesuffix(".data") if given is not None and given.kind == "name" else ""
 
 
-def _is_last(function: Function, call: Value, target: str) -> bool:
-    """Whether nothing else in the function touches the weights."""
-    calls = (e.value for e in function.events if e.kind == "call" and e.value is not None and e.value is not call)
-    return not any(part.name.startswith(target) for other in calls for part in other.within())
+def _is_last(function: Function, event: Event, target: str) -> bool:
+    """Whether nothing else in the function touches the weights, but for layers of another kind, in another arm."""
+    own = dict(arms(function, event.block))
+    others = (e for e in function.events if e.kind == "call" and e.value is not event.value)
+    shared = (e.value for e in others if all(own.get(place, arm) == arm for place, arm in arms(function, e.block)))
+    return not any(part.name.startswith(target) for value in shared if value is not None for part in value.within())
 
 
 def _walked(function: Function, event: Event, name: str) -> str:

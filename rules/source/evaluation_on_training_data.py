@@ -32,6 +32,13 @@ class EvaluationOnTrainingData(SourceRule):
     words = (("DataLoader", "train"), ("Trainer(", "eval_dataset"))
     bad = (
         """
+        from torch.utils.data import DataLoader, random_split
+
+        train_set, val_set = random_split(data, [800, 200])
+        train_loader = DataLoader(train_set, shuffle=True, **options)
+        val_loader = DataLoader(train_set, shuffle=False, **options)
+        """,
+        """
         from torch.utils.data import DataLoader
 
         def main(model, train_set, val_set):
@@ -79,6 +86,12 @@ class EvaluationOnTrainingData(SourceRule):
         """,
     )
     good = (
+        """
+        from torch.utils.data import DataLoader
+
+        train_loader = DataLoader(train_set, **{"sampler": SubsetRandomSampler(kept)})
+        val_loader = DataLoader(val_set, **options)
+        """,
         """
         from torch.utils.data import DataLoader
 

@@ -28,6 +28,13 @@ class LightningTrainingStep(SourceRule):
         """
         import lightning as L
 
+        class Byol(L.LightningModule):
+            def training_step(self, images, index):
+                loss = self.learner(images)
+        """,
+        """
+        import lightning as L
+
         class Classifier(L.LightningModule):
             def training_step(self, batch, index):
                 x, y = batch
@@ -93,7 +100,8 @@ class LightningTrainingStep(SourceRule):
         returned = [e.value for e in step.events if e.kind in ("return", "yield") and e.value is not None]
         given = [value for value in returned if value.kind != "constant" or value.constant is not None]
         open_ = any(e.kind == "leave" and e.name == "raise" for e in step.events)
-        computes = any(
+        named = any(e.kind == "assign" and "loss" in e.name.lower() for e in step.events)
+        computes = named or any(
             call.method in ("log", "log_dict")
             or "loss" in call.method.lower()
             or call.name.startswith("torch.nn.functional.")

@@ -15,7 +15,7 @@ LABELS = pattern(
     r"(self\.)?(\w+_)?(targets?|labels?|y|y_true|gts?|ground_truths?|gold)(_(b|batch|ids?|var|onehot|tensor))?"
 )
 SCORES = pattern(
-    r"(self\.)?(\w+_)?(preds?|predictions?|outputs?|logits?|scores?|y_?hat|y_?preds?|y_?prob\w*)(_(b|batch|flat|var))?"
+    r"(self\.)?(\w+_)?(preds?|predictions?|outputs?|outs?|logits?|scores?|y_?hat|y_?preds?|y_?prob\w*)(_(b|batch|flat|var))?"
 )
 MODEL = pattern(r"(self\.)?(\w+_)?(model|net|network|classifier|discriminator)")
 SAME = frozenset(
@@ -68,6 +68,20 @@ class SwappedLossArguments(SourceRule):
     )
     good = (
         """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 2)
+
+            def forward(self, x):
+                return self.fc(x)
+
+        net = Net()
+        for x, output in loader:
+            y = net(x)
+            loss = F.cross_entropy(y, output)
+        """,
+        """
         criterion = nn.MSELoss()  # of both alike
         for x, y in loader:
             loss = criterion(y, model(x))
@@ -87,7 +101,8 @@ class SwappedLossArguments(SourceRule):
             given, target = loss.call.argument(0), loss.call.argument(1)
             if loss.kind in ONE_SIDED and loss.certain and given is not None and target is not None:
                 first, second = _plain(given), _plain(target)
-                if _is(LABELS, SCORES, first) and (_is(SCORES, LABELS, second) or _is_of_model(second)):
+                made = any(layer.name.startswith("torch.nn.") for path in loss.inputs for layer in path)
+                if not made and _is(LABELS, SCORES, first) and (_is(SCORES, LABELS, second) or _is_of_model(second)):
                     yield self.at(loss, f"is given the labels `{first}` first, and what is predicted as their target")
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:

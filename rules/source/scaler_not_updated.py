@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.core.pattern import pattern
+from modellint.source import lookup
 from modellint.source.code import Value
 from modellint.source.facts import Act
 
@@ -24,8 +25,7 @@ class ScalerNotUpdated(SourceRule):
     """
 
     code, severity, certain, topic = "ML141", Severity.ERROR, True, "gradients"
-    calls = ("GradScaler",)
-    words = (("GradScaler(", ".step("),)
+    words = (("GradScaler(", ".step("), ("scaler.step(", ".scale("))
     bad = (
         """
         scaler = torch.amp.GradScaler("cuda")
@@ -50,6 +50,13 @@ class ScalerNotUpdated(SourceRule):
                     torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
                     self.grad_scaler.step(self.optimizer)
                     self.bar.update(1)
+        """,
+        """
+        def train_one_epoch(model, optimizer, scaler, loader):
+            for x, y in loader:
+                optimizer.zero_grad()
+                scaler.scale(F.cross_entropy(model(x), y)).backward()
+                scaler.step(optimizer)
         """,
     )
     fixed = (
@@ -78,6 +85,14 @@ class ScalerNotUpdated(SourceRule):
                     self.grad_scaler.step(self.optimizer)
                     self.grad_scaler.update()
                     self.bar.update(1)
+        """,
+        """
+        def train_one_epoch(model, optimizer, scaler, loader):
+            for x, y in loader:
+                optimizer.zero_grad()
+                scaler.scale(F.cross_entropy(model(x), y)).backward()
+                scaler.step(optimizer)
+                scaler.update()
         """,
     )
     good = (
@@ -111,6 +126,12 @@ class ScalerNotUpdated(SourceRule):
             scaler.step(optimizer)
         """,
         """
+        def step(model, optimizer, scaler, x, y):  # whoever calls it may update
+            optimizer.zero_grad()
+            scaler.scale(F.cross_entropy(model(x), y)).backward()
+            scaler.step(optimizer)
+        """,
+        """
         scaler = torch.amp.GradScaler("cuda", enabled=False)
         for x, y in loader:
             optimizer.zero_grad()
@@ -120,13 +141,15 @@ class ScalerNotUpdated(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for step in _stepped(script):
-            if not any(map(_may_update, script.calls)):
+        if not any(map(_may_update, script.calls)):
+            for step in _stepped(script):
                 yield self.at(step, f"steps `{step.call.receiver}` and never updates it")
+            for step in _given(script):
+                yield self.at(step, f"steps `{step.call.receiver}` and never updates it", certain=False)
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """After the last step of the scaler in the loop."""
-        steps = [step.call for step in _stepped(script)]
+        steps = [step.call for step in (*_stepped(script), *_given(script))]
         last = max(steps, key=lambda call: call.location.line or 0, default=None)
         if last is None or len({str(call.receiver) for call in steps}) > 1:
             return None
@@ -138,10 +161,19 @@ def _stepped(script: Script) -> Iterator[Act]:
     made = {e.name: e.location for f in script.functions for e in f.events if _is_scaler(e.value) and e.name}
     own = {function.name.rpartition(".")[2] for function in script.functions}
     handed = {str(given) for call in script.calls if call.method not in own for given in _arguments(call)}
-    for loop in script.training_loops if made.keys().isdisjoint(handed) else ():
+    for loop in script.training_loops if made and made.keys().isdisjoint(handed) else ():
         around = range(loop.location.line or 0, (loop.location.end_line or 0) + 1)
         inside = any(place.line in around for place in made.values())
         yield from (s for s in loop.steps if s.scaled and s.location.path == script.path and not inside)
+
+
+def _given(script: Script) -> Iterator[Act]:
+    """The steps of the file's loops through what their function is given, where the loss is scaled by it."""
+    for loop in script.training_loops if "GradScaler" not in script.called else ():
+        function = lookup.function(script, loop.location)
+        names = {parameter.name for parameter in function.parameters} if function is not None else set()
+        scaled = any(act.scaled for act in loop.of("backward"))
+        yield from (s for s in loop.steps if scaled and loop.over and s.scaled and str(s.call.receiver) in names)
 
 
 def _is_scaler(value: Value | None) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import parts, tensors
 from modellint.source.code import Event, Function, Value
+from modellint.source.spans import spans
 
 JOINS = frozenset({"cat", "concat", "concatenate", "vstack", "hstack", "append"})
 FITTED = frozenset(
@@ -39,7 +41,7 @@ class TestDataInTraining(SourceRule):
     code, severity, certain, topic = "ML130", Severity.WARNING, True, "data"
     words = (
         ("train_test_split", "torch", ".std("), ("train_test_split", "torch", ".fit("),
-        *((word, "train", "test", "torch") for word in (".std(", ".fit(")),
+        *((word, "train", part, "torch") for word in (".std(", ".fit(") for part in ("test", "_val", "val_")),
         ("fit_transform", "torch"), (".extend(test", "train"), ("DataLoader(", "train", "+", "test"),
         *((f"{listing}(", "test", FOR_TRAINING) for listing in ("glob", "listdir", "scandir")),
         *((split, LIBRARY) for split in ("train=False", "split=\"test\"", "split='test'")),
@@ -61,6 +63,13 @@ class TestDataInTraining(SourceRule):
 
         x = (x - x.mean(axis=0)) / x.std(axis=0)
         train_x, test_x, train_y, test_y = train_test_split(x, y, test_size=0.2)
+        """,
+        """
+        import torch
+
+        mean, std = x.mean(0), x.std(0)
+        x = (x - mean) / (std + 1e-6)
+        train_x, test_x = x[:800], x[800:]
         """,
         """
         import torch
@@ -163,6 +172,13 @@ class TestDataInTraining(SourceRule):
         """
         import torch
 
+        mean, std = x[:800].mean(0), x[:800].std(0)
+        x = (x - mean) / std
+        train_x, test_x = x[:800], x[800:]
+        """,
+        """
+        import torch
+
         train_total = train_loss + test_loss
         all_files = train_files + test_files
         files = {"train": train_files, "test": test_files}
@@ -224,8 +240,11 @@ class TestDataInTraining(SourceRule):
                     yield self.at(
                         call, f"fits a `{kind}` on all the data before it is split: it has seen the test part"
                     )
-            elif call is not None and event.kind == "assign" and _standardised(call) and _is_split(function, event):
-                yield self.at(call, f"takes mean and deviation of all of `{event.name}` before it is split")
+            elif call is not None and event.kind == "assign" and _standardised(function, call):
+                random = _is_split(function, event)
+                if random or _is_cut(function, event):
+                    message = f"takes mean and deviation of all of `{event.name}` before it is split"
+                    yield self.at(call, message, certain=random)
 
     def _fitted_on_both(self, script: Script, function: Function) -> Iterator[Diagnostic]:
         """Statistics of training and test data that are put together for them."""
@@ -303,13 +322,26 @@ def _transforms(event: Event, fit: Value, whole: Value) -> bool:
     return made and value is not None and bool(value.arguments) and value.arguments[0].name == whole.name
 
 
-def _standardised(value: Value) -> bool:
-    """`(x - x.mean(0)) / x.std(0)`."""
+def _is_cut(function: Function, fitted: Event) -> bool:
+    """Whether what was fitted is later cut into a part that trains and one that evaluates."""
+    start = fitted.location.line or 0
+    later = [
+        name
+        for name, value, part, _ in spans(function)
+        if part.base == fitted.name and (value.location.line or 0) > start
+    ]
+    return any(map(parts.trains, later)) and any(map(parts.evaluates, later))
+
+
+def _standardised(function: Function, value: Value) -> bool:
+    """`(x - x.mean(0)) / x.std(0)`, or with both under names."""
     if value.kind != "operation" or value.name != "/" or value.arguments[0].name != "-":
         return False
     whole, mean = value.arguments[0].arguments[0], next(iter(value.arguments[0].arguments[1:]), None)
-    parts = [*(mean.within() if mean is not None else ()), *value.arguments[1].within()]
-    taken = {part.method for part in parts if part.kind == "call" and whole.name and (_of(part) == whole.name)}
+    inside = [*(mean.within() if mean is not None else ()), *value.arguments[1].within()]
+    named = (tensors.bound(function, part.name) for part in inside if part.kind == "name")
+    everything = [*inside, *(part for made in named if made is not None for part in made.within())]
+    taken = {part.method for part in everything if part.kind == "call" and whole.name and (_of(part) == whole.name)}
     return {"mean", "std"} <= taken
 
 

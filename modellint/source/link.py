@@ -17,7 +17,7 @@ from .losses import Losses
 from .models import Models
 from .optimizers import Optimizers
 from .options import Options
-from .project import Project
+from .project import Load, Project
 from .resolve import Resolver
 from .script import Script
 from .trace import Tracer
@@ -29,7 +29,7 @@ DEEPEST = 4000  # calls within calls, of values through functions, attributes an
 
 def together(
     scripts: Iterable[Script],
-    load: Callable[[Path], Script | None],
+    load: Load,
     calling: Callable[[Mapping[str, str]], Iterable[Path]] = lambda _: (),
 ) -> Iterator[Script]:
     """Each of `scripts` with its linked facts; files that they import are loaded when a name in them is needed.

@@ -36,17 +36,18 @@ def read(
     `edited` holds what some files (by the path that is shown) contain instead of what is on the disk.
     """
     data = partial(_data, edited=edited)
-    found = {path: _load(path, data, words) for path in paths}
+    load = partial(_load, data=data)
+    found = {path: load(path, words) for path in paths}
     given, unread = (script for script in found.values() if script), [path for path in found if not found[path]]
     with _uncollected():
-        linked = list(link.together(given, partial(_load, data=data), partial(importers.calling, unread, data)))
+        linked = list(link.together(given, load, partial(importers.calling, unread, data)))
     yield from linked
 
 
 def script(path: str, source: str | bytes) -> Script:
     """The facts of one source, linked with no other file."""
     data = source.encode() if isinstance(source, str) else source
-    return next(link.together([_parsed(path, data)], lambda _: None))
+    return next(link.together([_parsed(path, data)], lambda *_: None))
 
 
 def _data(path: Path, edited: Mapping[str, bytes]) -> bytes:
@@ -54,7 +55,7 @@ def _data(path: Path, edited: Mapping[str, bytes]) -> bytes:
     return edited[shown] if shown in edited else path.read_bytes()
 
 
-def _load(path: Path, data: Callable[[Path], bytes], words: Words | None = None) -> Script | None:
+def _load(path: Path, words: Words | None, data: Callable[[Path], bytes]) -> Script | None:
     shown = shown_path(path)
     try:
         content = data(path)

@@ -9,16 +9,19 @@ from pathlib import Path
 
 from .code import Class, Function, Value
 from .script import Script
+from .words import Words
 
 DEEPEST = 8  # folders above a script in which its absolute imports are looked for
 # Never looked for beside a script: their meaning is known, and a checkout of them may lie there.
 LIBRARIES = frozenset(
     {"torch", "numpy", "os", "sys", "math", "time", "random", "argparse", "json", "functools", "logging"}
 )
+STEPPING = Words(["step("])
+Load = Callable[[Path, Words | None], Script | None]
 
 
 class Project:
-    def __init__(self, scripts: Iterable[Script], load: Callable[[Path], Script | None]) -> None:
+    def __init__(self, scripts: Iterable[Script], load: Load) -> None:
         self.given = list(scripts)
         self.callers: list[Script] = []  # not given, but they call what is
         self.scripts = list(self.given)  # all that are loaded by now
@@ -29,6 +32,7 @@ class Project:
         self._paths: dict[int, list[str]] = {}
         self._sought: set[str] = set()
         self._load = load
+        self._without: set[str] = set()  # files in which no word of a step is
         self._files: dict[tuple[str, str], str | None] = {}
         self._folders = cache(_folders)
         self._heads: dict[tuple[str, str], bool] = {}  # whether a name may start in a folder
@@ -72,8 +76,11 @@ class Project:
             full = self._imports[id(script)] = frozenset(script.imports.values())
         return name in full or any(name[:i] in full for i, letter in enumerate(name) if letter == "." and i)
 
-    def locate(self, script: Script, name: str) -> tuple[Script, str] | None:
-        """The script that an imported dotted name lives in, and the rest of the name within that script."""
+    def locate(self, script: Script, name: str, words: Words | None = None) -> tuple[Script, str] | None:
+        """The script that an imported dotted name lives in, and the rest of the name within that script.
+
+        With `words`, files that hold none of them are not loaded for it.
+        """
         relative = name.lstrip(".")
         level, parts = len(name) - len(relative), relative.split(".")
         if not level and parts[0] in LIBRARIES:
@@ -84,7 +91,7 @@ class Project:
             if level or self._exists(folder, parts[0]):
                 if not level and _is_installed(folder) and not start.startswith(os.path.join(folder, parts[0])):
                     return None
-                found = self._longest(folder, parts)
+                found = self._longest(folder, parts, words)
                 if found is not None and found[0] is not script:
                     return found
         return None
@@ -102,16 +109,16 @@ class Project:
         return self._paths[id(script)]
 
     def load_imports(self, script: Script) -> None:
-        """Load the files that a script imports, whether or not a name in them was asked for."""
+        """Load the files that a script imports and that may step an optimizer, whether or not a name in them was asked for."""
         if id(script) not in self._complete:
             self._complete.add(id(script))
             for name in dict.fromkeys(script.imports.values()):
-                self.locate(script, name)
+                self.locate(script, name, STEPPING)
 
-    def _longest(self, folder: str, parts: list[str]) -> tuple[Script, str] | None:
+    def _longest(self, folder: str, parts: list[str], words: Words | None) -> tuple[Script, str] | None:
         for count in range(len(parts), -1, -1):
             path = self._file(folder, "/".join(parts[:count]))
-            script = self._script(path) if path else None
+            script = self._script(path, words) if path else None
             if script is not None and count < len(parts):
                 return script, ".".join(parts[count:])
         return None
@@ -135,12 +142,15 @@ class Project:
             )
         return self._files[key]
 
-    def _script(self, path: str) -> Script | None:
-        if path not in self._scripts:
-            script = self._load(Path(path))
+    def _script(self, path: str, words: Words | None = None) -> Script | None:
+        if path not in self._scripts and not (words is not None and path in self._without):
+            script = self._load(Path(path), words)
+            if script is None and words is not None:
+                self._without.add(path)
+                return None
             self._scripts[path] = None if script is None or script.problem else script
             self.scripts += filter(None, [self._scripts[path]])
-        return self._scripts[path]
+        return self._scripts.get(path)
 
 
 def _folders(start: str, level: int) -> list[str]:

@@ -78,11 +78,13 @@ class Walker:
 
     def dotted(self, node: ast.expr) -> str | None:
         """`a.b.c` with `a` in full, None if the node is more than names and dots."""
+        if type(node) is ast.Name:
+            return self.full(node.id)
         parts = []
-        while isinstance(node, ast.Attribute):
+        while type(node) is ast.Attribute:
             parts.append(node.attr)
             node = node.value
-        if not isinstance(node, ast.Name):
+        if type(node) is not ast.Name:
             return None
         self.attributes.update(parts)
         parts.append(self.full(node.id))
@@ -97,14 +99,11 @@ class Walker:
         if end_line == line:
             end_line = line
         column, end = node.col_offset + 1, (node.end_col_offset or node.col_offset) + 1
-        if self.wide:
-            column, end = self._column(line, column), self._column(end_line, end)
+        if line in self.wide:
+            column = _shown(column, self.wide[line])
+        if end_line in self.wide:
+            end = _shown(end, self.wide[end_line])
         return Location(self.path, line, column, end_line, end)
-
-    def _column(self, line: int, column: int) -> int:
-        """From bytes, in which the parser counts, to characters, which an editor shows."""
-        text = self.wide.get(line)
-        return column if text is None else len(text[: column - 1].decode(errors="replace")) + 1
 
     def emit(self, kind: str, value: Value | None, location: Location, name: str = "") -> None:
         body = self.body
@@ -135,6 +134,11 @@ class Walker:
 
     def qualified(self, name: str) -> str:
         return f"{self.body.name}.{name}" if self.body.name else name
+
+
+def _shown(column: int, text: bytes) -> int:
+    """From bytes, in which the parser counts, to characters, which an editor shows."""
+    return len(text[: column - 1].decode(errors="replace")) + 1
 
 
 class Inside:

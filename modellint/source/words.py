@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from modellint.core.pattern import pattern
 from modellint.core.rule import Word
@@ -27,21 +27,43 @@ class Words:
         for word in words:
             first, *rest = map(_part, word if isinstance(word, tuple) else (word,))
             self._rests[first].append(tuple(rest))
-        # Few places hold a point or a capital: whether one of all the words that begin so is there is asked first.
-        self._rare = [part for part in self._rests if isinstance(part, bytes) and not part[:1].islower()]
-        self._often = [part for part in self._rests if part not in self._rare]
-        self._any_rare = re.compile(b"|".join(map(re.escape, sorted(self._rare))))
+        plain = [part for part in self._rests if isinstance(part, bytes)]
+        patterns: list[Part] = [part for part in self._rests if not isinstance(part, bytes)]
+        self._groups = [*_grouped(plain), *((part, [part]) for part in patterns)]
 
     def within(self, data: bytes, *, plain: bool = True) -> bool:
         """Whether one of them is there, and if it is `plain` Python, not only in comments and docstrings."""
         return OURS in data or (self._held(data) and (not plain or self._held(code(data))))
 
     def _held(self, data: bytes) -> bool:
-        rare = self._rare if self._rare and self._any_rare.search(data) else []
-        return any(_is_in(data, first) and self._completed(first, data) for first in (*rare, *self._often))
+        return any(
+            _is_in(data, asked) and any(_is_in(data, first) and self._completed(first, data) for first in words)
+            for asked, words in self._groups
+        )
 
     def _completed(self, first: Part, data: bytes) -> bool:
         return any(all(_is_in(data, part) for part in rest) for rest in self._rests[first])
+
+
+def _grouped(words: Iterable[bytes]) -> Iterator[tuple[Part, Sequence[Part]]]:
+    """The words, with what is asked first of all of a group: a word that is a part of the others, or a pattern of all."""
+    begun: dict[bytes, list[bytes]] = defaultdict(list)
+    for word in sorted(words, key=lambda word: (len(word), word)):
+        begun[_beginning(word)].append(word)
+    left = begun.pop(b"", [])
+    for alike in begun.values():
+        yield re.compile(b"|".join(map(re.escape, alike))), alike
+    while left:
+        shortest = left[0]
+        yield shortest, [word for word in left if shortest in word]
+        left = [word for word in left if shortest not in word]
+
+
+def _beginning(word: bytes) -> bytes:
+    """Of words that begin with what few places hold, where a pattern of all of them is fast; else empty."""
+    if word.startswith(b"torch."):
+        return b"torch."
+    return b"A" if word[:1].isupper() else b"" if word[:1].islower() else word[:1]
 
 
 def code(data: bytes) -> bytes:

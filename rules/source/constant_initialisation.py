@@ -41,7 +41,8 @@ class ConstantInitialisation(SourceRule):
     explains = ("zero-gradients",)
     remedy = "re-initialise"
     words = (
-        ("weight.", WEIGHTS_FILLED), ("weight", WEIGHTS_SET), ("init.", "_(", ".parameters()"),
+        ("weight.", WEIGHTS_FILLED), ("init.", "_(", ".parameters()"),
+        *((call, WEIGHTS_SET) for call in ("constant_(", "zeros_(", "ones_(", "constant(")),
         (".fill_(", ".parameters()"), (".zero_(", ".parameters()", "optim"),
     )  # fmt: skip
     share = 0.5

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
+from modellint.core.pattern import pattern
+
+CALLED = pattern(rb"(?<!def )\bbackward\(|\.backward\(|_backward\(")
 
 
 class FunctionalTargetShape(SourceRule):
@@ -20,13 +23,12 @@ class FunctionalTargetShape(SourceRule):
 
     code, severity, certain, topic = "ML132", Severity.ERROR, True, "structure"
     explains = ("loss-not-falling",)
-    words = (
-        ("backward(", "mse_loss"),
-        ("backward(", "MSELoss"),
-        ("backward(", "l1_loss"),
-        ("backward(", "L1Loss"),
-        ("backward(", "uber"),
-        *(("backward(", square) for square in ("** 2", "**2", "pow(2)", "square(", "abs(")),
+    words = tuple(
+        ("backward(", CALLED, squared)
+        for squared in (
+            *("mse_loss", "MSELoss", "l1_loss", "L1Loss", "uber"),
+            *("** 2", "**2", "pow(2)", "square(", "abs("),
+        )
     )
     bad = (
         """

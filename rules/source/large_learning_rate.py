@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
 from modellint.core.diagnostic import Location
+from modellint.core.pattern import pattern
 from modellint.measure.run import Optimizer, Parameter
 from modellint.measure.statistics import median
 from modellint.measure.trajectory import no_better_than_guessing
 
 ADAM = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "AMSGrad", "FusedAdam", "Lamb", "LAMB", "FusedLAMB")
 SETTING = frozenset({"LambdaLR", "OneCycleLR", "CyclicLR"})  # what the optimizer is given is no rate of theirs
+MADE = pattern(rb"(?<!class )\b\w*(?:Adam|AdamW|SGD|RMSprop|Adagrad|LAMB|Lamb)\(")
 USUAL = {"SGD": "0.1", "ASGD": "0.1", "Adagrad": "1e-2"}  # others 1e-3
 
 
@@ -42,7 +44,10 @@ class LargeLearningRate(SourceRule):
     code, severity = "ML140", Severity.WARNING
     explains = ("update-too-large", "exploding-gradients", "loss-not-falling", "cannot-overfit")
     remedy = ("lower-lr", "warm-up")
-    words = ("Adam(", "AdamW(", "SGD(", "RMSprop(", "Adagrad(", "LAMB(", "Lamb(", "torch.optim, ")
+    words = (
+        *((name, MADE) for name in ("Adam(", "AdamW(", "SGD(", "RMSprop(", "Adagrad(", "LAMB(", "Lamb(")),
+        "torch.optim, ",
+    )
     adam, rmsprop, sgd, adagrad = 0.03, 0.03, 3.0, 0.3
     ratio = 0.1
     bad = (

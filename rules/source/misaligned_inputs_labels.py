@@ -20,6 +20,7 @@ INPUT = pattern("|".join(INPUTS), re.IGNORECASE)
 SHUFFLES = ("random.shuffle", "numpy.random.shuffle")
 GENERATORS = ("default_rng", "RandomState", "Random")
 PERMUTATIONS = ("randperm", "permutation")
+DRAWN = pattern(rb"(?<!\w)(?<!def )(?:randperm|permutation)\(")
 INDEXED = pattern(
     rb"^[ \t]*(?:[\w.]+, *)*?([\w.]+)(?:, *[\w.]+)* *=[^\n]*(?<![\w.])\1\[", re.MULTILINE
 )  # `x = x[order]`
@@ -49,7 +50,7 @@ class MisalignedInputsLabels(SourceRule):
     calls = ("shuffle", *PERMUTATIONS)
     words = (
         ("shuffle(", pattern(rb"\.shuffle\(\s*[\w.]+\s*\)|import [^\n]*\bshuffle\b")),
-        *((drawn, INDEXED) for drawn in ("randperm(", "permutation(")),
+        *((drawn, DRAWN, INDEXED) for drawn in ("randperm(", "permutation(")),
     )
     bad = (
         """

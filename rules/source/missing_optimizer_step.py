@@ -21,7 +21,7 @@ class MissingOptimizerStep(SourceRule):
     code, severity, certain, topic = "ML103", Severity.ERROR, True, "gradients"
     explains = ("loss-not-falling",)
     twins = ("step-skipped",)
-    words = ("zero_grad",)
+    words = (("zero_grad(", "ptim"),)
     bad = (
         """
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)

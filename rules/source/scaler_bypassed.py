@@ -34,7 +34,7 @@ class ScalerBypassed(SourceRule):
     code, severity, certain, topic = "ML110", Severity.ERROR, True, "gradients"
     explains = ("update-too-large", "exploding-gradients", "loss-not-falling", "non-finite")
     remedy = "unscale"
-    words = (("scale", ".step("), ("Scaler", ".step("))
+    words = tuple((scaling, ".step(") for scaling in ("scale(", "scale_loss", "scaler", "Scaler"))
     share = 0.5
     bad = (
         """

@@ -14,7 +14,10 @@ from modellint.source.facts import Act, Evaluation, TrainingLoop
 EVALUATES = pattern(
     r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev|accuracy|perplexity)([^a-z].*)?", re.I
 )
-NAMED = pattern(rb"(?<![a-z])(?:test|val|valid(?:ation|ate)?|evaluat(?:e|ion)|dev|(?<!\.)eval)(?![a-z])", re.IGNORECASE)
+NAMED = pattern(  # a function, or what is looped over
+    rb"\b(?:def\s+\w*?|for\s[^:]*?\sin\s[^:]*?)(?<![a-z])(?:test|val|valid(?:ation|ate)?|evaluat(?:e|ion)|dev|accuracy|perplexity|(?<!\.)eval)(?![a-z])",
+    re.IGNORECASE,
+)
 MEANT = pattern(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|adapt", re.I)
 
 

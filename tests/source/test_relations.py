@@ -32,5 +32,5 @@ LOADER = Script("b/loader.py", imports={"nets": "nets", "importlib": "importlib"
     ids=["importer", "same folder", "name in a library", "namesake elsewhere", "other folder", "package", "by string"],
 )
 def test_imports_relate_scripts(scripts: tuple[Script, ...], of: Script, related: set[str]) -> None:
-    relations = Relations(Project(scripts, lambda path: None))
+    relations = Relations(Project(scripts, lambda *_: None))
     assert {script.path for script in relations.of(of)} == related

@@ -157,7 +157,7 @@ class EvaluationOnTrainingData(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for function in script.functions:
+        for function in script.functions if "DataLoader" in script.called else ():
             yield from self._asked(script, function)
             bound = Counter(event.name for event in function.events if event.kind == "assign")
             for event in function.events:

@@ -101,7 +101,7 @@ class OnePartUsedTwice(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         yield from self._made_twice(script)
         yield from self._gone_over_twice(script)
-        for function in script.functions:
+        for function in script.functions if "DataLoader" in script.called else ():
             yield from self._half_used(function)
 
     def _gone_over_twice(self, script: Script) -> Iterator[Diagnostic]:

@@ -151,8 +151,8 @@ class RemovedApi(SourceRule):
                     yield from self._call(call)
             if "data" in script.attributes:
                 yield from self._indexed(function)
-            if "next" in script.attributes and not any(f.name.endswith(".next") for f in script.functions):
-                yield from self._next(script, function)
+        if "next" in script.called and not any(f.name.endswith(".next") for f in script.functions):
+            yield from self._next(script)
         yield from self._functions(script)
 
     def _call(self, call: Value) -> Iterator[Diagnostic]:
@@ -189,23 +189,24 @@ class RemovedApi(SourceRule):
 
     def _indexed(self, function: Function) -> Iterator[Diagnostic]:
         """Losses, which have no dimensions, indexed as vectors."""
+        values = (event.value for event in function.events if event.value is not None)
+        items = {id(item): item for value in values for item in value.within() if _is_first(item)}
+        if not items:
+            return
         started = {str(c.receiver) for c in function.calls if c.method == "backward" and not c.arguments}
         scalars = {e.name for e in function.events if e.name in started and e.value is not None and _reduces(e.value)}
         numbers = set(_numbers(function))
-        seen: set[int] = set()
-        for event in function.events:
-            for item in event.value.within() if event.value is not None else ():
-                if id(item) not in seen and _is_first(item) and _is_scalar(item.base, started | numbers):
-                    seen.add(id(item))
-                    sure = _tensor(item) in scalars | numbers or _tensor(item) not in started
-                    message = f"takes the first item of `{_tensor(item)}`, which has no dimensions"
-                    yield self.at(item, message, certain=sure, fix=f"write `{_item(item)}`.")
+        for item in items.values():
+            if _is_scalar(item.base, started | numbers):
+                sure = _tensor(item) in scalars | numbers or _tensor(item) not in started
+                message = f"takes the first item of `{_tensor(item)}`, which has no dimensions"
+                yield self.at(item, message, certain=sure, fix=f"write `{_item(item)}`.")
 
-    def _next(self, script: Script, function: Function) -> Iterator[Diagnostic]:
+    def _next(self, script: Script) -> Iterator[Diagnostic]:
         """The method `next`, which a loader's iterator had in Python 2 and lost."""
         assigned = [e for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None]
         made = {e.name: e.value for e in assigned if e.value is not None}
-        for call in function.calls:
+        for call in script.calls:
             receiver = call.base or made.get(call.name.rpartition(".")[0])
             if call.method == "next" and not call.arguments and receiver is not None and receiver.name == "iter":
                 loader = next((made[a.name].method for a in receiver.arguments if a.name in made), "")

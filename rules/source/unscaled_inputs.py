@@ -13,7 +13,8 @@ from modellint.source.code import Function, Value
 READERS = frozenset({"cv2.imread", "imageio.imread", "imageio.v2.imread", "imageio.v3.imread", "skimage.io.imread"})
 READERS |= {"torchvision.io.read_image", "torchvision.io.decode_image", "PIL.Image.open"}
 PIXELS = ("data", "train_data", "test_data")  # of torchvision's datasets: bytes from 0 to 255
-BYTES = pattern(r"torchvision\.datasets\.(\w*MNIST|CIFAR\d+|SVHN|STL10|USPS)")
+DATA = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST", "CIFAR10", "CIFAR100", "SVHN", "STL10", "USPS")
+BYTES = pattern(rf"torchvision\.datasets\.({'|'.join(DATA)})")
 FLOATS = ("torch.float", "torch.float32", "numpy.float32", "torch.FloatTensor", "float", "float32")
 MASKS = pattern(r"mask|label|target|seg|depth|annotation|gt\b", re.IGNORECASE)
 SCALES = pattern(r"norm|scale|standard|transform|whiten|div|preproc|augment|ToTensor|to_tensor", re.IGNORECASE)
@@ -41,6 +42,7 @@ class UnscaledInputs(SourceRule):
     code, severity, topic = "ML135", Severity.WARNING, "data"
     remedy = "standardise-input"
     std = 10.0
+    calls = tuple(name.rpartition(".")[2] for name in READERS) + DATA
     words = (
         "imread",
         "read_image",

@@ -16,6 +16,7 @@ _MODELLINT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.se
 _PACKAGES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
 _BINARIES = tuple({os.path.join(prefix, "bin") + os.sep for prefix in (sys.prefix, sys.base_prefix)})
 _STANDARD = os.path.dirname(os.path.realpath(os.__file__)) + os.sep
+_targets: Dict[str, bool] = {}
 _seen: Dict[str, Optional[str]] = {}
 otherwise: Dict[str, Any] = {}  # the place to name where no frame is the user's
 
@@ -125,4 +126,13 @@ def _is_foreign(filename: str) -> bool:
         return True
     path = absolute(filename)
     installed = any(part in path for part in _PACKAGES) or path.startswith(_BINARIES)
+    installed = installed or any(_is_target(folder) and path.startswith(folder + os.sep) for folder in sys.path[1:])
     return installed or path.startswith(_MODELLINT) or os.path.realpath(path).startswith(_STANDARD)
+
+
+def _is_target(folder: str) -> bool:
+    """Whether `pip install --target` has put packages there; the folder of the project itself is the user's all the same."""
+    if folder not in _targets:
+        held = os.listdir(folder) if os.path.isdir(folder) and absolute(folder) != START else ()
+        _targets[folder] = any(name.endswith(".dist-info") for name in held)
+    return _targets[folder]

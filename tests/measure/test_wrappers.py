@@ -74,3 +74,14 @@ def test_it_does_not_wait_for_what_it_cannot_see(project, monkeypatch):
 )
 def test_only_the_interpreters_own_options_count(words, letters):
     assert list(unwatched.options(words.split())) == letters
+
+
+def test_packages_in_a_folder_of_their_own_are_not_the_users(project):
+    """As `pip install --target` puts them."""
+    for folder in ("packages", "packages/helper-1.0.dist-info", "mine"):
+        (project.folder / folder).mkdir()
+    project.write("packages/helper.py", "from common import train")
+    project.write("mine/started.py", "import helper\nhelper.train(4)")
+    project.write("started_by.py", "import started")
+    run = project.launch("env", "PYTHONPATH=packages:mine", PYTHON, "started_by.py")
+    assert set(run.files) == {"started_by.py", "mine/started.py", "common.py"}

@@ -133,6 +133,9 @@ class Step:
     # accumulation, negative where the loss is maximised; the largest, where several losses are summed.
     loss_weight: float | None = None
     pair: Pair | None = None
+    regression: Pair | None = (
+        None  # of all losses over single numbers, such as mean squares, the one with the largest targets
+    )
     batch: Batch | None = None
     zero_units: Mapping[str, float] = field(
         default_factory=dict

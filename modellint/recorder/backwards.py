@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import torch
 from torch import Tensor
 
-from . import activations, features, marks, walk
+from . import activations, features, marks, pairs, walk
 from .patches import Patches, Watch, argument, guarded
 from .tensors import is_plain, number, quiet, unwrapped
 from .window import Observation
@@ -89,6 +89,9 @@ class BackwardWatch(Watch):
         if observation is not None:
             observation.facts["loss_weight"] = weight(losses, observation.scale)
             observation.facts["class_losses"] = sum(call.rows is not None for call in losses)
+            observation.facts["regression"] = pairs.largest(
+                call.pair for call in losses if call.kind in pairs.REGRESSIONS
+            )
         return observation
 
     def give_up(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+import math
+from typing import Any, Dict, Iterable, Optional
 
 from torch import Tensor
 
@@ -17,6 +18,7 @@ NAMES = (
     "huber_loss",
     "kl_div",
 )
+REGRESSIONS = ("mse", "l1", "smooth_l1", "huber")
 
 
 def facts(given: Any) -> Optional[Dict[str, Any]]:
@@ -31,6 +33,15 @@ def facts(given: Any) -> Optional[Dict[str, Any]]:
         "target_shape": list(target.shape),
         "positives": _positives(target),
     }
+
+
+def largest(found: Iterable[Optional[Dict[str, Any]]]) -> Optional[Dict[str, Any]]:
+    """The pair whose targets have the largest root mean square."""
+    return max((pair for pair in found if pair), key=_size, default=None)
+
+
+def _size(pair: Dict[str, Any]) -> float:
+    return math.hypot(pair["target"]["mean"], pair["target"]["std"])
 
 
 def _positives(target: Tensor) -> Optional[int]:

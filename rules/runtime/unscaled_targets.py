@@ -13,7 +13,10 @@ from modellint.measure.trajectory import each_optimizer
 def _run(target: float, *predicted: float) -> Run:
     values = Distribution(mean=target, std=target / 4)
     return Run(
-        tuple(Step(i, pair=Pair(input=Distribution(mean=p, std=0.1), target=values)) for i, p in enumerate(predicted))
+        tuple(
+            Step(i, regression=Pair(input=Distribution(mean=p, std=0.1), target=values))
+            for i, p in enumerate(predicted)
+        )
     )
 
 
@@ -46,7 +49,7 @@ class UnscaledTargets(RuntimeRule):
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
         for steps in each_optimizer(run):
-            pairs = [step.pair for step in steps if step.pair is not None]
+            pairs = [step.regression for step in steps if step.regression is not None]
             sizes = [(_size(pair.input), _size(pair.target)) for pair in pairs if _size(pair.target) > 0]
             if len(sizes) < self.steps:
                 continue

@@ -14,6 +14,7 @@ SHAPES = frozenset({"view", "reshape", "permute"})
 LIKE = frozenset(
     "transpose swapaxes contiguous to float half masked_fill softmax clone type_as detach div mul exp relu".split()
 )
+TURNS = frozenset({"transpose", "swapaxes", "permute", "t"})
 LAYERS = frozenset({"torch.nn.Linear", "torch.nn.Dropout", "torch.nn.LayerNorm"})
 DEEPEST = 12
 
@@ -53,7 +54,11 @@ class Axes:
         if product.method == "einsum":
             letters = equation(product)
             return len(letters[1]) if letters is not None else None
-        return 3 if product.method in ("bmm", "baddbmm") else self._most(factors(product), at, depth)
+        if product.method in ("bmm", "baddbmm"):
+            return 3
+        right = factors(product)[-1]  # a vector would take one axis away
+        turned = right.kind == "call" and right.method in TURNS
+        return self._most(factors(product), at, depth) if turned or self.of(right, at, depth - 1) else None
 
     def _called(self, call: Value, at: int, depth: int) -> int | None:
         of_torch = call.name.startswith("torch.")

@@ -94,6 +94,12 @@ class AttentionSoftmaxAxis(SourceRule):
             return one, two, three, four, five
         """,
         """
+        def remember(x, question, values):
+            batch, time, width = x.shape
+            weights = F.softmax(x @ question, dim=1)  # [batch, time]: one number a step
+            return weights @ values
+        """,
+        """
         def slots(q, k, v):  # they compete for the inputs, and each takes an average of what it won
             dots = torch.bmm(q, k.transpose(1, 2))
             attention = dots.softmax(dim=1) + 1e-8

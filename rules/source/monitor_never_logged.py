@@ -93,6 +93,16 @@ class MonitorNeverLogged(SourceRule):
         """,
         """
         import lightning as L
+        from stopping import EarlyStopping  # our own, which is given the values
+
+        class Net(L.LightningModule):
+            def validation_step(self, batch, index):
+                self.log("val_loss", self.loss(batch))
+
+        stop = EarlyStopping(monitor="error")
+        """,
+        """
+        import lightning as L
         from lightning.pytorch.callbacks import EarlyStopping
         from elsewhere import Base
 
@@ -116,7 +126,7 @@ class MonitorNeverLogged(SourceRule):
 def _watched(script: Script) -> Iterator[tuple[Value, str]]:
     for function in script.functions:
         for call in function.calls:
-            if call.method in CALLBACKS and "keras" not in call.name:
+            if call.method in CALLBACKS and "lightning" in call.name:
                 yield from _named(call.argument(CALLBACKS[call.method], "monitor"))
         for event in function.events if function.name.endswith("configure_optimizers") else ():
             for part in event.value.within() if event.kind == "return" and event.value is not None else ():

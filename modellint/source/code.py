@@ -59,11 +59,16 @@ class Value:
 
     def __str__(self) -> str:
         """Near to how it is written; for messages, and to tell names apart."""
-        inside = [str(a) for a in self.arguments] + [f"{name}={value}" for name, value in self.keywords]
+        several = self.kind == "item" and self.arguments[0].kind == "tuple"
+        parts = self.arguments[0].arguments if several else self.arguments
+        inside = [str(part) for part in parts] + [f"{name}={value}" for name, value in self.keywords]
         if self.kind == "constant":
             return repr(self.constant)
         if self.kind in ("name", "function", "class"):
             return self.name
+        if self.kind == "unknown" and ":" in self.name:
+            ends = iter(inside)
+            return ":".join(next(ends, "") if end else "" for end in self.name.split(":"))
         if self.kind == "operation" and len(inside) > 1:
             return f" {self.name} ".join(inside)
         if self.kind in ("call", "attribute"):

@@ -17,7 +17,8 @@ def factors(product: Value) -> tuple[Value, ...]:
     if product.kind == "operation":
         return product.arguments
     if product.method == "einsum":
-        return product.arguments[1:]
+        given = product.arguments[1:]
+        return given[0].arguments if len(given) == 1 and given[0].kind in ("list", "tuple") else given
     if product.name.startswith("torch."):
         return product.arguments[int(product.method == "baddbmm") :]
     return (product.receiver, *product.arguments) if product.receiver is not None else ()

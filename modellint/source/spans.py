@@ -10,6 +10,9 @@ from .code import Function, Value
 from .tensors import bound
 
 ROUNDS = frozenset({"int", "round", "math.floor", "math.ceil"})
+HOLDS = frozenset(
+    {"TensorDataset", "SubsetRandomSampler", "tensor", "as_tensor", "from_numpy", "array", "list", "Tensor"}
+)
 DEEPEST = 5
 
 
@@ -42,7 +45,14 @@ class Span:
 
 
 def span(function: Function, value: Value, at: int) -> Span | None:
-    """Of `x[:n]`, `x[a:b]`, `Subset(x, range(n))`."""
+    """Of `x[:n]`, `x[a:b]`, `Subset(x, range(n))`, and of what is only made of it: `TensorDataset(x[:n], y[:n])`."""
+    while value.kind == "call" and value.arguments:
+        if value.method == "Subset" and value.arguments[-1].kind == "item":
+            value = value.arguments[-1]
+        elif value.method in HOLDS:
+            value = value.arguments[0]
+        else:
+            break
     if value.kind == "item" and value.base is not None and value.base.kind == "name":
         return _sliced(function, value.base.name, value.arguments[0], at)
     indices = value.argument(1, "indices") if value.kind == "call" and value.method == "Subset" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
@@ -51,6 +52,14 @@ class MaskAfterSoftmax(SourceRule):
             if dropout is not None:
                 p_attn = dropout(p_attn)
             return torch.matmul(p_attn, value), p_attn
+        """,
+        """
+        def attend(values, keys, query, mask):
+            energy = torch.einsum("nqhd,nkhd->nhqk", [query, keys])
+            attention = torch.softmax(energy / 8, dim=3)
+            if mask is not None:
+                attention = attention.masked_fill(mask == 0, float("-1e20"))
+            return torch.einsum("nhql,nlhd->nqhd", [attention, values])
         """,
         """
         def attend(q, k, v):
@@ -124,17 +133,18 @@ def _filled(step: Value) -> Value | None:
 
 def _is_low(value: Value) -> bool:
     """A number by which a mask hides scores."""
-    if value.kind == "constant" and isinstance(value.constant, int | float):
-        return value.constant < LOWEST
-    if str(value).endswith(".min"):
-        return True
-    return str(value).replace('"', "'") in (
-        "float('-inf')",
-        "-[float('inf')]",
-        "-[torch.inf]",
-        "-[math.inf]",
-        "-[numpy.inf]",
-    )
+    if value.kind == "operation" and value.name == "-" and len(value.arguments) == 1:
+        return value.arguments[0].method == "inf" or _number(value.arguments[0]) == math.inf
+    return _number(value) < LOWEST or value.method == "min" or value.name == "min"
+
+
+def _number(value: Value) -> float:
+    """Of `-1e9`, `float("-inf")`; else 0."""
+    given = value.arguments[0] if value.name == "float" and len(value.arguments) == 1 else value
+    try:
+        return float(given.constant or 0)
+    except ValueError:
+        return 0.0
 
 
 def _may_mask(step: Value) -> bool:

@@ -51,6 +51,19 @@ class OverlappingParts(SourceRule):
         """,
         """
         import torch
+        from torch.utils.data import Subset
+
+        order = torch.randperm(1000)
+        train_set, valid_set = Subset(data, order[:900]), Subset(data, order[:100])
+        """,
+        """
+        from torch.utils.data import TensorDataset
+
+        train_data = TensorDataset(x[:800], y[:800])
+        val_data = TensorDataset(x[700:], y[700:])
+        """,
+        """
+        import torch
 
         def split(tokens):
             training = tokens[:-1000]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from modellint.core.record import dataclass
 
@@ -23,6 +23,7 @@ DEEPEST = 12
 class Axes:
     function: Function
     layers: frozenset[str]  # those of its class that keep the number of axes
+    lambdas: Mapping[str, Value]  # what those of the file return
 
     def of(self, value: Value, at: int, depth: int = DEEPEST) -> int | None:
         """Of a value at an event of the function; None if nothing tells."""
@@ -34,6 +35,9 @@ class Axes:
             return self._product(value, at, depth)
         if value.kind == "operation":
             return self._most(value.arguments, at, depth)
+        if value.kind == "item":
+            each = self._each(value.base)
+            return self.of(each, at, depth - 1) if each is not None else None
         return self._called(value, at, depth) if value.kind == "call" else None
 
     def _named(self, name: str, at: int, depth: int) -> int | None:
@@ -42,6 +46,14 @@ class Axes:
             if event.kind in ("assign", "augment") and event.name == name:
                 return self.of(event.value, index, depth - 1) if event.value is not None else None
         return self._taken_apart(name)
+
+    def _each(self, made: Value | None) -> Value | None:
+        """What each of several tensors is made by: `(f(x).view(...) for f in ...)`, `map(lambda t: ..., ...)`."""
+        if made is None or not made.arguments:
+            return None
+        if made.kind == "comprehension":
+            return made.arguments[0]
+        return self.lambdas.get(made.arguments[0].name) if made.name == "map" else None
 
     def _taken_apart(self, name: str) -> int | None:
         """Of a parameter whose shape is taken apart: `b, t, c = x.shape`."""
@@ -80,7 +92,11 @@ class Axes:
 def axes(script: Script, function: Function) -> Axes:
     near = (f for f in script.functions if f.owner is not None and f.owner == function.owner)
     made = ((e.name, e.value) for f in near for e in f.events if e.kind == "assign" and e.value is not None)
-    return Axes(function, frozenset(name for name, value in made if value.kind == "call" and value.name in LAYERS))
+    layers = frozenset(name for name, value in made if value.kind == "call" and value.name in LAYERS)
+    returned = (
+        (f.name, e.value) for f in script.functions if f.kind == "lambda" for e in f.events if e.kind == "return"
+    )
+    return Axes(function, layers, {name: value for name, value in returned if value is not None})
 
 
 def _is_shape(value: Value | None, name: str) -> bool:

@@ -56,6 +56,17 @@ class AttentionSoftmaxAxis(SourceRule):
                 return torch.matmul(attention, v)
         """,
         """
+        class Attend(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.attend = nn.Softmax(dim=2)
+
+            def forward(self, x):
+                qkv = self.to_qkv(x).chunk(3, dim=-1)
+                q, k, v = map(lambda t: rearrange(t, "b n (h d) -> b h n d", h=8), qkv)
+                return self.attend(q @ k.transpose(-1, -2)) @ v
+        """,
+        """
         def attend(q, k, v):
             weights = torch.bmm(q, k.transpose(1, 2)).softmax(1)
             return torch.bmm(weights, v)

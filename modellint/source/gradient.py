@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from modellint.core.pattern import pattern
 
@@ -20,6 +21,7 @@ HARMLESS = pattern(
 )
 
 
+@lru_cache(20_000)
 def recorded(function: Function, block: int) -> bool | None:
     """None if something is around the block, or decorates the function, of which that is not known."""
     around = (function.blocks[b] for b in function.enclosing(block))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .branches import arms
-from .code import Event, Function, Value
+from .code import Function, Value
 from .scope import Frame, Source
 from .vocabulary import PASSES_TUPLE
 
@@ -182,8 +182,10 @@ class Items:
         function = made.frame.function
         names = {e.name for e in function.events if e.kind == "assign" and e.value is made.value}
         names |= {part.name for argument in made.value.arguments for part in argument.within() if part.kind == "name"}
-        changes = (e for e in function.events if _grows(e) in names and e.value is not made.value)
-        return any(arms(function, event.block) for event in changes)
+        places = (at for name in names for at in self.resolver.assignments(function).get(name, ()))
+        grown = (at for name in names for at, _ in _growing(function).get(name, ()))
+        changes = (function.events[at] for at in (*places, *grown))
+        return any(arms(function, event.block) for event in changes if event.value is not made.value)
 
 
 @lru_cache(1000)
@@ -202,13 +204,5 @@ def _growing(function: Function) -> Mapping[str, list[tuple[int, Value]]]:
     found: dict[str, list[tuple[int, Value]]] = defaultdict(list)
     for at, event in enumerate(function.events):
         if event.kind == "call" and event.value is not None and event.value.method in GROWING:
-            found[_grows(event)].append((at, event.value))
+            found[event.value.name.rpartition(".")[0]].append((at, event.value))
     return found
-
-
-def _grows(event: Event) -> str:
-    """The name of the collection that an event gives its items."""
-    if event.kind in ("assign", "augment"):
-        return event.name
-    call = event.value if event.kind == "call" else None
-    return call.name.rpartition(".")[0] if call is not None and call.method in GROWING else ""

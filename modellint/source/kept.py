@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from .code import Function, Value
 from .facts import Act
@@ -106,7 +109,7 @@ def _loops(function: Function, at: int) -> list[int]:
 
 def _begins(function: Function, at: int, name: str, around: list[int]) -> list[int] | None:
     """The innermost loop in each of whose passes a sum or list begins anew; none: with each call of the function."""
-    others = {e.block for i, e in enumerate(function.events) if e.kind == "assign" and e.name == name and i != at}
+    others = {function.events[place].block for place in _assigned(function).get(name, ()) if place != at}
     where = {block for other in others for block in function.enclosing(other)}
     return [block for block in around if block in where][:1] if others else None
 
@@ -116,10 +119,30 @@ def _goes_on(function: Function, at: int, name: str) -> bool:
     around = _loops(function, at)
     if not around:
         return False
-    inside = [event for place, event in function.inside(around[0]) if place != at]
-    bound = any(e.kind in ("assign", "augment", "delete") and e.name.partition("[")[0] == name for e in inside)
-    cut = any(e.kind == "call" and e.value is not None and e.value.method == "detach_" for e in inside)
-    return not bound and not cut
+    bound, cut = _changed(function, around[0])
+    return not cut and all(place == at for place in bound.get(name, ()))
+
+
+@lru_cache(1000)
+def _assigned(function: Function) -> Mapping[str, list[int]]:
+    """Where each name is bound anew."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for at, event in enumerate(function.events):
+        if event.kind == "assign":
+            found[event.name].append(at)
+    return found
+
+
+@lru_cache(1000)
+def _changed(function: Function, loop: int) -> tuple[Mapping[str, list[int]], bool]:
+    """Where a loop binds or deletes each name or an item of it, and whether it cuts off any graph."""
+    found: dict[str, list[int]] = defaultdict(list)
+    cut = False
+    for at, event in function.inside(loop):
+        if event.kind in ("assign", "augment", "delete"):
+            found[event.name.partition("[")[0]].append(at)
+        cut = cut or (event.kind == "call" and event.value is not None and event.value.method == "detach_")
+    return found, cut
 
 
 def _is(value: Value, name: str) -> bool:

@@ -12,6 +12,8 @@ from .targets import assign, target_name
 from .vocabulary import IN_PLACE
 from .walker import Walker
 
+MOST_NESTED = 20  # `elif` arms that are read as what they are, each in the `else` of the one before
+
 
 def _expression(walker: Walker, node: ast.Expr) -> None:
     if not isinstance(node.value, ast.Constant):
@@ -76,12 +78,36 @@ def _if(walker: Walker, node: ast.If) -> None:
     if isinstance(node.test, ast.Constant):  # `if True`: the other arm is never executed
         walker.read(node.body if node.test.value else node.orelse)
         return
+    arms = _arms(node)
+    if len(arms) > MOST_NESTED:
+        _side_by_side(walker, arms)
+        return
     test = walker.value(node.test)
     with walker.inside("if", test, location=walker.location(node)) as branch:
         walker.read(node.body)
     if node.orelse:
         with walker.inside("else", test, branch, walker.location(node)):
             walker.read(node.orelse)
+
+
+def _arms(node: ast.If) -> list[ast.If]:
+    """The `if` and all `elif` behind it."""
+    arms = [node]
+    while len(arms[-1].orelse) == 1 and isinstance(arms[-1].orelse[0], ast.If):
+        arms.append(arms[-1].orelse[0])
+    return arms
+
+
+def _side_by_side(walker: Walker, arms: list[ast.If]) -> None:
+    """As the cases of a `match`: hundreds of arms, each in the one before, would cost the square of their number."""
+    first = None
+    for arm in arms:
+        test = walker.value(arm.test)
+        with walker.inside("case", test, first, walker.location(arm)) as branch:
+            walker.read(arm.body)
+        first = branch if first is None else first
+    with walker.inside("case", None, first, walker.location(arms[-1])):
+        walker.read(arms[-1].orelse)
 
 
 def _for(walker: Walker, node: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -66,16 +67,17 @@ def training_loops(traced: Iterable[Trace], project: Project) -> Iterator[Traini
 
 
 def _loops(trace: Trace, project: Project) -> Iterator[TrainingLoop]:
-    acts = trace.acts
-    innermost = dict.fromkeys(act.loops for act in acts if act.kind == "step")
+    outermost = _outermost(trace.acts)
+    innermost = dict.fromkeys(act.loops for act in trace.acts if act.kind == "step")
     for loops in innermost:
+        acts = outermost[loops[:1]] if loops else trace.acts
         inside = tuple(replace(act, loops=act.loops[len(loops) :]) for act in acts if act.loops[: len(loops)] == loops)
         if loops:
             blocks = [block_of(loop, project) for loop in loops]
             yield TrainingLoop(
                 inside,
                 function_of(loops[-1]),
-                outer=tuple(act for act in acts if act.loops[: len(loops)] != loops and act.loops[:1] == loops[:1]),
+                outer=tuple(act for act in acts if act.loops[: len(loops)] != loops),
                 ahead=tuple(_ahead(acts, loops)),
                 over=tuple(block.value for block in blocks),
                 location=blocks[-1].location,
@@ -85,6 +87,14 @@ def _loops(trace: Trace, project: Project) -> Iterator[TrainingLoop]:
             )
         else:
             yield TrainingLoop(inside, trace.function, whole=trace.repeated, location=trace.location)
+
+
+def _outermost(acts: Iterable[Act]) -> Mapping[tuple[str, ...], Sequence[Act]]:
+    """The acts of each outermost loop, in order."""
+    found: dict[tuple[str, ...], list[Act]] = defaultdict(list)
+    for act in acts:
+        found[act.loops[:1]].append(act)
+    return found
 
 
 def _ahead(acts: Sequence[Act], loops: tuple[str, ...]) -> Iterator[Act]:

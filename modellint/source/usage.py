@@ -38,7 +38,8 @@ class Usages:
         related = self.relations.of(script) if attribute else (script,)
         scripts = [s for s in related if s is script or last in s.attributes]
         stepped = any(value is not call for s in scripts for value in self._stepping(s).get(last, ()))
-        return Usage(stepped, tuple(_clears((f for s in scripts for f in s.functions), last)))
+        clearing = (s for s in scripts if "zero_grad" in s.called)
+        return Usage(stepped, tuple(_clears((f for s in clearing for f in s.functions), last)))
 
     def _stepping(self, script: Script) -> Mapping[str, list[Value]]:
         """By the name of what they are: the values that step it, or hand it to where that cannot be seen."""

@@ -137,7 +137,7 @@ def _trains_on(function: Function, event: Event, model: str) -> bool:
     loops = [b for b in function.enclosing(event.block) if function.blocks[b].is_loop]
     if not loops or not any(function.blocks[b].kind == "if" for b in function.enclosing(event.block)):
         return False
-    inside = [e for e in function.events if loops[0] in function.enclosing(e.block)]
+    inside = [e for _, e in function.inside(loops[0])]
     anew = any(e.kind == "assign" and e.name == model for e in inside)
     return not anew and any(e.kind == "call" and e.value is not None and _may_train(e.value, model) for e in inside)
 

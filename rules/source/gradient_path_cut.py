@@ -301,11 +301,13 @@ class GradientPathCut(SourceRule):
         """Modules that the optimizer holds, and of which no call comes to any loss but behind a cut."""
         if not backward.origins or backward.owner or any(part.cut is not None for part in backward.summands):
             return
-        trained = {name for other in script.training_loops for act in _reaching(other) for name in act.parameters}
         held = {name for step in loop.steps for name in step.parameters}
-        for act in loop.of("model"):
-            cut = any(value is act.call for value in backward.behind)
-            if cut and act.parameters and held.issuperset(act.parameters) and trained.isdisjoint(act.parameters):
+        behind = {id(value) for value in backward.behind}
+        cut = [act for act in loop.of("model") if id(act.call) in behind and act.parameters]
+        others = script.training_loops if cut else ()
+        trained = {name for other in others for act in _reaching(other) for name in act.parameters}
+        for act in cut:
+            if held.issuperset(act.parameters) and trained.isdisjoint(act.parameters):
                 yield self.at(act, f"trains `{act.call.name}`, whose output is cut off before it comes to the loss")
 
     def _judge_layers(self, model: Model) -> Iterator[Diagnostic]:

@@ -93,6 +93,6 @@ def _left(function: Function, loop: TrainingLoop) -> Iterator[Event]:
     """A `return` that every pass of a `for` comes to."""
     for index, block in enumerate(function.blocks):
         if block.kind == "for" and block.location == loop.location:
-            inside = [event for event in function.events if index in function.enclosing(event.block)]
+            inside = [event for _, event in function.inside(index)]
             if not any(event.kind in ("leave", "yield") for event in inside):
                 yield from (event for event in inside if event.kind == "return" and event.block == index)

@@ -108,6 +108,15 @@ def test_a_file_that_cannot_be_parsed_is_a_diagnostic_and_the_rest_is_linted(sic
     assert "clip-after-step" in result.stdout
 
 
+@pytest.mark.parametrize("options", [[], ["--output-format", "concise"]])
+def test_a_report_that_finds_no_room_is_one_line_and_exit_code_2(sick: Path, options: list[str]) -> None:
+    command = [sys.executable, "-m", "modellint", "check", *options, "train.py"]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, cwd=sick, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "modellint: the report cannot be written: No space left on device\n"
+
+
 def test_explain_and_rules(tmp_path: Path) -> None:
     text = modellint(tmp_path, "explain", "ML104").stdout
     assert all(part in text for part in ("clip-after-step", "Why it hurts", "Bad", "Good", "optimizer.step()"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,6 +13,8 @@ from . import plain
 
 if TYPE_CHECKING:
     from .group import cli
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> NoReturn:
@@ -28,6 +31,8 @@ def main() -> NoReturn:
             raise
         hint = "(MODELLINT_DEBUG=1 shows the traceback; please report it)"
         message = f"internal error: {type(error).__name__}: {error} {hint}"
+        if isinstance(error, OSError) and error.errno in FULL:
+            message = f"the report cannot be written: {error.strerror}"
     from .output import fail
 
     fail(message)

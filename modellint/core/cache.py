@@ -28,8 +28,11 @@ class Cache:
         with contextlib.suppress(OSError):
             self._prepare()
             draft = self._folder / f"{key}.{os.getpid()}"
-            draft.write_text(json.dumps(value, separators=(",", ":")), encoding="ascii")
-            os.replace(draft, self._folder / f"{key}.json")
+            try:
+                draft.write_text(json.dumps(value, separators=(",", ":")), encoding="ascii")
+                os.replace(draft, self._folder / f"{key}.json")
+            finally:
+                draft.unlink(missing_ok=True)  # of a disk that is full
             for old in self._surplus():
                 old.unlink(missing_ok=True)
 

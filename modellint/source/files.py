@@ -18,7 +18,7 @@ SUFFIXES = (".py", ".ipynb")
 def find(paths: Iterable[Path], nearest: Nearest) -> list[Path]:
     """The files in `paths`, each once: named ones always, those in folders unless the settings or git leave them out.
 
-    Raises UsageError for a path that does not exist.
+    Raises UsageError for a path that does not exist, or is a pipe or a device.
     """
     return list(dict.fromkeys(file for path in paths for file in _below(path, nearest)))
 
@@ -27,15 +27,18 @@ def _below(path: Path, nearest: Nearest) -> Iterator[Path]:
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
     if not path.is_dir():
+        if not path.is_file():  # a pipe that nobody writes to has no end
+            raise UsageError(f"{path}: neither a file nor a folder; to read from a pipe, give `-`")
         yield path
         return
-    excluded = Excluded(path, nearest)
-    for folder, names, files in os.walk(path):
+    excluded, denied = Excluded(path, nearest), list[OSError]()
+    for folder, names, files in os.walk(path, onerror=denied.append):
         kept = (name for name in sorted(names) if not _skipped(folder, name))
         names[:] = [name for name in kept if not excluded.folder(os.path.join(folder, name))]
         inside = (os.path.join(folder, name) for name in sorted(files) if name.endswith(SUFFIXES))
         # Neither pipes, which have no end, nor links to nowhere, by which editors lock a file.
         yield from (Path(file) for file in inside if os.path.isfile(file) and not excluded.file(file))
+    yield from (Path(error.filename) for error in denied)  # a folder that cannot be read is reported as such a file is
 
 
 def _skipped(folder: str, name: str) -> bool:

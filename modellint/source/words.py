@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from modellint.core.pattern import pattern
 from modellint.core.rule import Word
 
 OURS = b"modellint:"  # a comment to us may be unused
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # no Python can read it, and its words are not to be found
 TEXT = pattern(
     rb"#[^\n]*"
     rb'|"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*"""'
@@ -33,7 +35,7 @@ class Words:
 
     def within(self, data: bytes, *, plain: bool = True) -> bool:
         """Whether one of them is there, and if it is `plain` Python, not only in comments and docstrings."""
-        return OURS in data or (self._held(data) and (not plain or self._held(code(data))))
+        return OURS in data or data[:2] in UTF_16 or (self._held(data) and (not plain or self._held(code(data))))
 
     def _held(self, data: bytes) -> bool:
         return any(

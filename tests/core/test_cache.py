@@ -35,6 +35,17 @@ def test_a_place_where_nothing_can_be_written_is_no_error(tmp_path: Path) -> Non
     assert kept.get("a") is None
 
 
+def test_a_full_disk_keeps_no_drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, text: str, encoding: str) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    kept = Cache(tmp_path / "cache")
+    monkeypatch.setattr(Path, "write_text", write)
+    kept.put("a", 1)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_the_oldest_make_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MOST", 3)
     kept = Cache(tmp_path)

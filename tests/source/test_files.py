@@ -36,6 +36,24 @@ def test_a_pipe_and_a_link_to_nowhere_are_no_files(tree: Path) -> None:
     assert found("lib") == ["lib/b.py", "lib/c.py"]
 
 
+def test_a_pipe_that_is_named_is_not_waited_for(tree: Path) -> None:
+    os.mkfifo(tree / "pipe.py")
+    with pytest.raises(UsageError, match="neither a file nor a folder"):
+        found("pipe.py")
+
+
+def test_a_folder_that_cannot_be_read_is_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def closed(path: str) -> object:
+        if Path(path).name == "out":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert found(".") == ["notes.ipynb", "train.py", "lib/b.py", "out"]
+
+
 def test_git_leaves_out_what_it_ignores(tree: Path) -> None:
     (tree / ".gitignore").write_text("out/*\n*.ipynb\n!out/keep.py\n")
     (tree / "lib" / ".gitignore").write_text("/b.py\n")

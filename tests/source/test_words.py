@@ -39,5 +39,10 @@ def test_an_unfinished_string_hides_nothing_after_its_line() -> None:
     assert code(b'x = "open\nloss.backward()') == b'x = "open\nloss.backward()'
 
 
+def test_what_no_python_reads_is_told_whatever_it_holds() -> None:
+    assert WORDS.within("x = 1".encode("utf-16"))
+    assert not WORDS.within(b"x = 1")
+
+
 def test_notebooks_are_searched_as_they_are() -> None:
     assert WORDS.within(b'{"source": ["# loss.backward()"]}', plain=False)

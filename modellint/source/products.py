@@ -10,7 +10,8 @@ PRODUCTS = frozenset({"matmul", "bmm", "einsum", "baddbmm"})
 def is_product(value: Value) -> bool:
     if value.kind == "operation":
         return value.name == "@"
-    return value.kind == "call" and value.method in PRODUCTS and value.receiver is not None
+    called = value.kind == "call" and value.method in PRODUCTS and value.receiver is not None
+    return called and len(factors(value)) > 1  # an einsum of one tensor only turns it
 
 
 def factors(product: Value) -> tuple[Value, ...]:

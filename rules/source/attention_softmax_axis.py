@@ -101,8 +101,9 @@ class AttentionSoftmaxAxis(SourceRule):
             three = torch.softmax(torch.bmm(q, k.transpose(1, 2)), dim=2).bmm(v)
             q = q.view(4, 8, heads, 16).transpose(1, 2)
             four = torch.softmax(q @ k.transpose(2, 3), dim=3) @ v
-            five = torch.einsum("bijh,bjhd->bihd", torch.einsum("bihd,bjhd->bijh", q, k).softmax(dim=2), v)
-            return one, two, three, four, five
+            weights = torch.einsum("bihd,bjhd->bijh", q, k).softmax(dim=2)
+            five, shown = torch.einsum("bijh,bjhd->bihd", weights, v), torch.einsum("bijh->hbij", weights)
+            return one, two, three, four, five, shown
         """,
         """
         def remember(x, question, values):

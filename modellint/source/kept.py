@@ -14,6 +14,7 @@ from .place import loop_id
 from .resolve import Resolver
 from .roles import Roles
 from .scope import Frame, Source
+from .vocabulary import NO_MODELS
 
 STORES = ("append", "appendleft")
 
@@ -74,7 +75,11 @@ class Kept:
         while call.kind == "item" and call.base is not None:
             call = call.base
         given = (*call.arguments, *(value for _, value in call.keywords)) if call.kind == "call" else ()
-        if call.base is not None or not any(part.name == name for value in given for part in value.within()):
+        if (
+            call.base is not None
+            or call.name in NO_MODELS
+            or not any(part.name == name for value in given for part in value.within())
+        ):
             return None
         if not _goes_on(source.frame.function, source.at or 0, name):
             return None

@@ -65,7 +65,8 @@ class Registration:
         makers = {id(script.functions[place.function]) for place in places}
         given = (script.functions[place.function].events[place.event].value for place in places)
         names = {f"self.{name}", *(value.name for value in given if value is not None and value.kind == "name")}
-        if any(_hands_on(function, names) for function in own):
+        plain = names - {f"self.{name}"}
+        if any(_hands_on(function, names) for function in own) or any(_walks(f, plain) for f in own if id(f) in makers):
             return True
         users = [f for f in own if id(f) not in makers and any(_reads(f, f"self.{name}"))]
         outside = (f for other in self.relations.of(script) for f in other.functions if f not in own)
@@ -120,6 +121,12 @@ def _hands_on(function: Function, names: set[str]) -> bool:
         if call.method not in READING and any(part.name in names for value in given for part in _handed(value)):
             return True
     return False
+
+
+def _walks(function: Function, names: set[str]) -> bool:
+    """Whether a loop goes over something of one of the names: what it does with the items may register them."""
+    heads = (b.value for b in function.blocks if b.kind == "for" and b.value is not None)
+    return any(part.name in names for head in heads for part in head.within())
 
 
 def _handed(value: Value) -> Iterator[Value]:

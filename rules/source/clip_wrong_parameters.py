@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.core.diagnostic import Location
 from modellint.measure import clipping
 from modellint.measure.run import Clip
 from modellint.measure.statistics import norm
+from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop
 
 
@@ -148,6 +150,23 @@ class ClipWrongParameters(SourceRule):
                     torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
                     self.optimizer.step()
         """,
+        """
+        class Policy(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.q_net, self.target = self.make(), self.make()
+                self.optimizer = torch.optim.Adam(self.q_net.parameters())
+
+            def make(self):
+                return QNetwork()
+
+        policy = Policy()
+        for batch in loader:  # the whole is clipped of which the optimizer holds a part
+            policy.optimizer.zero_grad()
+            loss(policy, batch).backward()
+            torch.nn.utils.clip_grad_norm_(policy.parameters(), 10)
+            policy.optimizer.step()
+        """,
     )
     confirmed_by = _run(7.5)
     not_confirmed_by = _run(0.3)
@@ -156,9 +175,10 @@ class ClipWrongParameters(SourceRule):
         for loop in script.training_loops:
             for clip in loop.clips:
                 steps = list(_steps(loop, clip))
-                if clip.parameters and steps and all(s.parameters and not s.shares(clip.parameters) for s in steps):
+                strange = steps and all(s.parameters and not s.shares(clip.parameters) for s in steps)
+                if clip.parameters and strange and not any(_is_part(step, clip) for step in steps):
                     message = "clips the gradients of other parameters than those that `step()` updates"
-                    yield self.at(clip, message, certain=not any(_same_text(script, clip, step) for step in steps))
+                    yield self.at(clip, message, certain=all(_is_sure(script, clip, step) for step in steps))
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         clipped = {name for step in run.steps for clip in step.clips for name in clip.parameters}
@@ -172,10 +192,25 @@ class ClipWrongParameters(SourceRule):
         return Evidence(claim, max(series), bound, holds=max(series) > bound, series=series)
 
 
-def _same_text(script: Script, clip: Act, step: Act) -> bool:
-    """Whether both are given the parameters by the same words: it is by what binds them that they differ, if they do."""
-    given = [made.call.argument(0, "params") for made in script.trainers if made.made(step)]
-    return str(clip.call.argument(0, "parameters")) in map(str, given)
+def _is_part(step: Act, clip: Act) -> bool:
+    """The optimizer is the clipped module's own: `policy.optimizer`."""
+    given = clip.call.argument(0, "parameters")
+    module = str(given.receiver) if given is not None and given.receiver is not None else ""
+    return module not in ("", "self") and str(step.call.receiver).startswith(f"{module}.")
+
+
+def _is_sure(script: Script, clip: Act, step: Act) -> bool:
+    """All modules are made in one function, and the optimizer is given them by other words: nothing binds them elsewhere."""
+    given = [str(made.call.argument(0, "params")) for made in script.trainers if made.made(step)]
+    homes = {_home(script, place) for place in (*clip.parameters, *step.parameters)}
+    return len(homes) == 1 and None not in homes and str(clip.call.argument(0, "parameters")) not in given
+
+
+def _home(script: Script, place: str) -> str | None:
+    """The function of the file in which a module is made."""
+    path, _, line = place.rpartition(">")[2].rpartition(":")[0].rpartition(":")
+    function = lookup.function(script, Location(path, int(line))) if path == script.path and line.isdigit() else None
+    return function.name if function is not None else None
 
 
 def _steps(loop: TrainingLoop, clip: Act) -> Iterator[Act]:

@@ -10,7 +10,7 @@ from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.measure.run import Parameter
 from modellint.source.code import Value
-from modellint.source.facts import Act, Model, TrainingLoop
+from modellint.source.facts import Act, Model, Summand, TrainingLoop
 from modellint.source.registration import WEIGHTED
 
 # Parts of a model that are not to be trained by its loss.
@@ -158,6 +158,16 @@ class GradientPathCut(SourceRule):
     )
     good = (
         """
+        for x, y in loader:  # a loss that has had its backward() is added to what is logged
+            optimizer.zero_grad()
+            first = F.cross_entropy(model(x), y)
+            first.backward()
+            second = F.cross_entropy(model(mask(x)), y)
+            loss = first.clone().detach() + second
+            loss.backward()
+            optimizer.step()
+        """,
+        """
         total = 0.0
         for x, y in loader:
             optimizer.zero_grad()
@@ -289,9 +299,13 @@ class GradientPathCut(SourceRule):
         alone = len(backward.summands) == 1
         for part in backward.summands:
             computed = alone and any(value is act.call for act in loop.of("model") for value in backward.behind)
-            if part.cut is not None and (computed or _is_loss(script, part.value)):
+            cut = part.cut if computed or _is_loss(script, part.value) else None
+            if cut is not None and not _has_its_own(loop, backward, part):
                 effect = "no gradient passes it" if alone else "it has no effect on the training"
-                yield self.at(part.cut, f"cuts the loss off from how it was computed: {effect}", certain=True)
+                meant = (
+                    cut.method == "detach" and cut.location.path != loop.location.path
+                )  # in a model's forward, maybe
+                yield self.at(cut, f"cuts the loss off from how it was computed: {effect}", certain=not meant)
             elif not alone and part.cut is not None and part.cut.method == "item" and _sounds(part.cut.receiver):
                 yield self.at(
                     part.cut, "adds a number to what is minimised: it has no effect on the training", certain=False
@@ -345,6 +359,12 @@ def _reaching(loop: TrainingLoop) -> Iterator[Act]:
 
 def _sounds(term: Value | None) -> bool:
     return term is not None and TERM.search(str(term)) is not None
+
+
+def _has_its_own(loop: TrainingLoop, backward: Act, part: Summand) -> bool:
+    """Whether what is cut off has a backward() of its own, before it is added for show."""
+    others = (act for act in loop.of("backward") if act.call is not backward.call)
+    return any(origin is part.value for act in others for origin in act.origins)
 
 
 def _is_loss(script: Script, value: Value) -> bool:

@@ -78,6 +78,15 @@ class HiddenStateNotDetached(SourceRule):
     )
     good = (
         """
+        model, warm_up = nn.Linear(8, 2), 0.1
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            warm_up = min(1.0, warm_up + 0.01)  # a number
+            optimizer.zero_grad()
+            (warm_up * F.cross_entropy(model(x), y)).backward()
+            optimizer.step()
+        """,
+        """
         class Tagger(nn.Module):
             def __init__(self):
                 super().__init__()

@@ -93,6 +93,19 @@ class NotPrepared(SourceRule):
             optimizer.step()
         """,
         """
+        import deepspeed
+        from torch.utils.data import DataLoader, RandomSampler
+        from torch.utils.data.distributed import DistributedSampler
+
+        sampler = RandomSampler(data) if args.local_rank == -1 else DistributedSampler(data)
+        loader = DataLoader(data, batch_size=32, sampler=sampler)
+        model, optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer)
+        for x, y in loader:
+            loss = F.cross_entropy(model(x), y)
+            model.backward(loss)
+            model.step()
+        """,
+        """
         from accelerate import Accelerator
 
         accelerator = Accelerator()
@@ -145,6 +158,8 @@ class NotPrepared(SourceRule):
             made is not None
             and made.kind == "call"
             and made.method == "DataLoader"
+            and made.argument(None, "sampler") is None
+            and made.argument(None, "batch_sampler") is None
             and script.attributes.isdisjoint(PARTED)
         )
         if over is not None and made is not None and plain and stepped and over.name not in held:

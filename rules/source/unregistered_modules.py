@@ -119,6 +119,24 @@ class UnregisteredModules(SourceRule):
                 return x
         """,
         """
+        class Net(nn.Module):
+            def __init__(self, sizes):
+                super().__init__()
+                layers = [nn.Conv2d(a, b, 3) for a, b in sizes]
+                sequence = []
+                for layer in layers:  # the layers of the list are those of the Sequential
+                    sequence += [layer, nn.ReLU()]
+                self.body = nn.Sequential(*sequence)
+                self.layers = layers
+
+            def forward(self, x):
+                seen = []
+                for layer in self.layers:
+                    x = layer(x).relu()
+                    seen.append(x)
+                return x, seen
+        """,
+        """
         class Adds(nn.Module):
             def __init__(self, embed, width):
                 super().__init__()

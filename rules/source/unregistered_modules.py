@@ -234,10 +234,20 @@ class UnregisteredModules(SourceRule):
                 name, kind = layer.path.removesuffix("[]"), layer.short
                 what = "parameters" if kind == "Parameter" else f"`{kind}` layers"
                 message = f"keeps {what} of `{model.name}` in a plain collection: `parameters()` does not find them"
-                yield self.at(layer.made or layer, message.replace("collection", f"collection, `self.{name}`"))
+                message = message.replace("collection", f"collection, `self.{name}`")
+                yield self.at(layer.made or layer, message, certain=_is_written(script, model.name, f"self.{name}"))
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         if max((step.index for step in run.steps), default=0) < 2:
             return None
         loose = sum(parameter.loose for parameter in run.parameters)
         return Evidence("parameters with a gradient that no optimizer holds", loose, 0, holds=loose > 0)
+
+
+def _is_written(script: Script, model: str, attribute: str) -> bool:
+    """Whether the collection is written where it is kept; one with another name may be registered under that."""
+    own = (f for f in script.functions if f.owner == model)
+    kept = [
+        e.value for f in own for e in f.events if e.kind == "assign" and e.name == attribute and e.value is not None
+    ]
+    return all(value.kind != "name" for value in kept)

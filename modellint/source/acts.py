@@ -8,6 +8,7 @@ from dataclasses import replace
 from . import gradient
 from .branches import arms
 from .code import Value
+from .evaluating import called_as
 from .facts import Act
 from .lineage import Lineage
 from .models import Models
@@ -72,9 +73,10 @@ class Acts:
     def model(self, source: Source) -> Act | None:
         """The call of a model, if it is one."""
         call = source.value
-        if not _may_be_model(call):
+        name = called_as(call)
+        if call.base is not None or not _may_be_model(name):
             return None
-        called = source.of(Value("name", call.name, location=call.location))
+        called = source.of(Value("name", name, location=call.location))
         if "model" not in self.roles.of(called):
             return None
         act = self._act("model", source, parameters=self.parameters.of_module(called))
@@ -131,7 +133,8 @@ class Acts:
     def _is_trained(self, source: Source) -> bool:
         call = source.value
         called = source.of(Value("name", call.name, location=call.location))
-        return _may_be_model(call) and not {"model", "loss"}.isdisjoint(self.roles.of(called))
+        known = call.base is None and _may_be_model(call.name)
+        return known and not {"model", "loss"}.isdisjoint(self.roles.of(called))
 
     def _clear(self, source: Source, receiver: Value, roles: set[str]) -> Act:
         asked, owner = source.of(receiver), _owner(source.value, roles)
@@ -179,10 +182,10 @@ class Acts:
         return tuple([made.place if made.value.kind == "call" else _named(made) for made in found])
 
 
-def _may_be_model(call: Value) -> bool:
+def _may_be_model(full: str) -> bool:
     """A name that may be a model's, before it is looked up: no class, no method of another object, no library's."""
-    name, head = call.method, call.receiver.name if call.receiver is not None else ""
-    if call.base is not None or not name or name in NO_MODELS or (name[:1].isupper() and any(map(str.islower, name))):
+    head, _, name = full.rpartition(".")
+    if not name or name in NO_MODELS or (name[:1].isupper() and any(map(str.islower, name))):
         return False
     return head in ("", "self") or name in CONVENTIONS or head.startswith("self.")
 
@@ -195,6 +198,11 @@ def _mode(call: Value) -> str:
 
 
 def _named(made: Source) -> str:
+    """What nothing binds: an attribute is the same in all methods of an object, another name only in its function."""
+    method = made.frame.method
+    if method is not None and made.value.name.startswith("self."):
+        of_object = method.receiver.place if method.receiver is not None else made.frame.script.path
+        return f"{of_object}:{method.function.owner}:{made.value}"
     return f"{made.frame.path}>{made.frame.script.path}:{made.frame.function.name}:{made.value}"
 
 

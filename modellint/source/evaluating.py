@@ -25,13 +25,19 @@ class Evaluating:
         return _is_marked(function) and any(self._is_object(call, function) for call in _repeated(function))
 
     def _is_object(self, call: Value, function: Function) -> bool:
-        name, head = call.method, call.receiver.name if call.receiver is not None else ""
+        head, _, name = called_as(call).rpartition(".")
         if name in MODELS:
             return True
         if head == "self":
             return f"{function.owner}.{name}" not in self._functions
         given = (p.name for p in function.parameters)
         return not head and (name in self._globals or name in given or name in _bound(function))
+
+
+def called_as(call: Value) -> str:
+    """The name of what is called: `model.forward(x)` calls the model."""
+    head = call.name.removesuffix(".forward")
+    return call.name if head in ("self", "super") else head
 
 
 def _is_marked(function: Function) -> bool:

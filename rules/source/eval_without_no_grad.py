@@ -66,6 +66,13 @@ class EvalWithoutNoGrad(SourceRule):
 
         main()
         """,
+        """
+        model.load_state_dict(torch.load(path))
+        model.eval()
+        for batch in batches:
+            outputs = model.forward(input_ids=batch, labels=batch)
+            total += outputs[0].item()
+        """,
     )
     good = (
         """

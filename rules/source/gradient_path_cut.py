@@ -302,9 +302,8 @@ class GradientPathCut(SourceRule):
             cut = part.cut if computed or _is_loss(script, part.value) else None
             if cut is not None and not _has_its_own(loop, backward, part):
                 effect = "no gradient passes it" if alone else "it has no effect on the training"
-                meant = (
-                    cut.method == "detach" and cut.location.path != loop.location.path
-                )  # in a model's forward, maybe
+                # What a detach() in a model's forward is for, the loop does not tell.
+                meant = cut.method == "detach" and cut.location.path != loop.location.path
                 yield self.at(cut, f"cuts the loss off from how it was computed: {effect}", certain=not meant)
             elif not alone and part.cut is not None and part.cut.method == "item" and _sounds(part.cut.receiver):
                 yield self.at(

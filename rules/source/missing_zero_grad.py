@@ -101,6 +101,24 @@ class MissingZeroGrad(SourceRule):
     )
     good = (
         """
+        from framework import Module
+
+        class Learner(Module):  # the optimizer is the framework's
+            def update(self):
+                self.optim.step()
+
+            def learn(self, batches):
+                for i, batch in enumerate(batches):
+                    self.loss(self.model(batch)).backward()
+                    if i % 4 == 3:
+                        self.update()
+                        self.optim.zero_grad(set_to_none=True)
+
+        learner = Learner(model, optimizer)
+        for batches in loader:
+            learner.learn(batches)
+        """,
+        """
         engine, _, loader, _ = deepspeed.initialize(model=model, config=config)
         for x, y in loader:  # its step() clears
             loss = engine(x, y)

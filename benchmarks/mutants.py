@@ -1,6 +1,6 @@
 """How many faults reading finds that a program writes into training code of others, kind by kind.
 
-python benchmarks/mutants.py FOLDER... [--half held-out] [--sample 25] [--kinds WORD ...] [--missed FILE]
+python benchmarks/mutants.py FOLDER... [--half held-out] [--sample 25] [--kinds WORD ...] [--missed FOLDER]
 
 Each folder is one repository. A fault is an edit of the text of one file (benchmarks/mutation); it is found when a rule that
 names it has a finding that it did not have before: loud (certain, at warning or above) or suspected. The repositories
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import re
 from collections import Counter, defaultdict
@@ -21,7 +20,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from mutation import ask, data, losses, steps  # noqa: F401
+from mutation import ask, data, evaluation, graphs, losses, models, schedules, steps  # noqa: F401
 from mutation.text import FAULTS, Mutant, Source, edited, mutants
 
 from modellint import Diagnostic, Severity, pipeline
@@ -137,9 +136,9 @@ def findings(case: Case, changed: dict[str, bytes]) -> Counter[Key]:
     )
 
 
-def judged(case: Case) -> tuple[str, Counter[Key]]:
+def judged(case: Case) -> str:
     new = findings(case, {os.path.relpath(case.path, case.repository): case.text or b""}) - findings(case, {})
-    return "loud" if any(key[1] for key in new) else "suspected" if new else "missed", new
+    return "loud" if any(key[1] for key in new) else "suspected" if new else "missed"
 
 
 def main() -> None:
@@ -148,37 +147,32 @@ def main() -> None:
     parser.add_argument("--half", choices=HALVES)
     parser.add_argument("--sample", type=int, default=25)
     parser.add_argument("--kinds", nargs="*", default=[], help="only kinds whose names hold one of these words")
-    parser.add_argument(
-        "--missed", type=Path, help="a folder for the edited files that were missed, and a list of them"
-    )
+    parser.add_argument("--missed", type=Path, help="a folder for the edited files that were missed, with their list")
     options = parser.parse_args()
     parse._parsed = cache(parse._parsed)  # the files that are not edited are parsed once
     repositories = [f.resolve() for f in options.folders if f.is_dir() and options.half in (None, half(f))]
     missed = options.missed and options.missed.resolve()
-    totals, listed = Counter[str](), []
+    totals, missing = Counter[str](), []
     print("| fault | written | loud | suspected | missed |\n|---|---|---|---|---|", flush=True)
     for kind, chosen in sampled(repositories, options.sample, options.kinds).items():
         row = Counter[str]()
         for case in chosen:
-            verdict, new = judged(case)
+            verdict = judged(case)
             row[verdict] += 1
-            listed.append((verdict, case, new))
+            missing += [case] if verdict == "missed" else []
         totals += row
         print(f"| {kind} | {row.total()} | {row['loud']} | {row['suspected']} | {row['missed']} |", flush=True)
     print(f"| all | {totals.total()} | {totals['loud']} | {totals['suspected']} | {totals['missed']} |")
     if missed:
-        keep(missed, listed)
+        keep(missed, missing)
 
 
-def keep(folder: Path, listed: list[tuple[str, Case, Counter[Key]]]) -> None:
+def keep(folder: Path, missing: list[Case]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number, (verdict, case, new) in enumerate(listed):
-        (folder / f"{number}.py").write_bytes(case.text or b"")
-        rows.append(
-            [number, verdict, case.mutant.fault, str(case.path), case.mutant.line, sorted({key[0] for key in new})]
-        )
-    (folder / "list.json").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    with (folder / "list.txt").open("w") as listed:
+        for number, case in enumerate(missing):
+            (folder / f"{number}.py").write_bytes(case.text or b"")
+            print(number, case.mutant.fault, f"{case.path}:{case.mutant.line}", sep="  ", file=listed)
 
 
 if __name__ == "__main__":

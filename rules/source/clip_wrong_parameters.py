@@ -10,7 +10,10 @@ from modellint.measure import clipping
 from modellint.measure.run import Clip
 from modellint.measure.statistics import norm
 from modellint.source import lookup
+from modellint.source.code import Value
 from modellint.source.facts import Act, TrainingLoop
+
+CUT = frozenset({"detach", "data", "clone", "grad"})
 
 
 def _run(critic: float) -> Run:
@@ -34,6 +37,14 @@ class ClipWrongParameters(SourceRule):
     remedy = "move-clip"
     words = ("clip_grad", "clip_master_grads")
     bad = (
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            torch.nn.utils.clip_grad_norm_([p.detach() for p in model.parameters()], 1.0)
+            optimizer.step()
+        """,
         """
         actor, critic = Actor(), Critic()
         actor_optimizer = torch.optim.Adam(actor.parameters())
@@ -63,6 +74,14 @@ class ClipWrongParameters(SourceRule):
         """,
     )
     good = (
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], 1.0)
+            optimizer.step()
+        """,
         """
         encoder, decoder = Encoder(), Decoder()
         optimizer = torch.optim.Adam(list(encoder.parameters()) + list(decoder.parameters()))
@@ -174,6 +193,8 @@ class ClipWrongParameters(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
             for clip in loop.clips:
+                if _are_copies(clip.call):
+                    yield self.at(clip, "clips tensors that hold no gradients of their own: nothing is clipped")
                 steps = list(_steps(loop, clip))
                 strange = steps and all(s.parameters and not s.shares(clip.parameters) for s in steps)
                 if clip.parameters and strange and not any(_is_part(step, clip) for step in steps):
@@ -190,6 +211,14 @@ class ClipWrongParameters(SourceRule):
             return None
         claim = "gradient norm of the parameters that no clip bounds"
         return Evidence(claim, max(series), bound, holds=max(series) > bound, series=series)
+
+
+def _are_copies(clip: Value) -> bool:
+    """Whether torch's function is given a list of what is cut off from each parameter, or of its gradient."""
+    given = clip.argument(0, "parameters") if clip.name.startswith("torch.nn.utils.clip_grad") else None
+    item = given.arguments[0] if given is not None and given.kind == "comprehension" and given.arguments else None
+    owner = item.receiver if item is not None and item.method in CUT else None
+    return owner is not None and owner.kind == "name"
 
 
 def _is_part(step: Act, clip: Act) -> bool:

@@ -26,8 +26,9 @@ class Logged:
 
     def of(self, script: Script) -> frozenset[str] | None:
         """None where a name cannot be read, or nothing is logged."""
-        if WATCHES.isdisjoint(script.called) and "monitor" not in script.attributes:
-            return None
+        watches = not WATCHES.isdisjoint(script.called) or "monitor" in script.attributes
+        if not watches or not any("lightning" in name for name in script.imports.values()):
+            return None  # else all that it imports would be read for nothing
         scripts = list(self._reached(script))
         calls = [call for found in scripts for call in found.calls if _logs(call)]
         names = [_names(call) for call in calls]

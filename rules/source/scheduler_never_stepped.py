@@ -64,6 +64,37 @@ class SchedulerNeverStepped(SourceRule):
     )
     good = (
         """
+        def setup():
+            global optimizer, scheduler
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+
+        def train(loader):
+            def warm(steps):
+                nonlocal warm_up
+                warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, 1.0, steps)
+
+            warm_up = None
+            warm(100)
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                warm_up.step()
+            scheduler.step()
+        """,
+        """
+        def train(loader):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            state = dict(locals())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                callback(state)
+        """,
+        """
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
 
@@ -144,11 +175,18 @@ def _is_used(script: Script, function: Function, name: str) -> bool:
     """Whether anything is done with a scheduler but to read its rate."""
     own = name.startswith("self.")
     used = re.compile((r"(?:\S*\.)?" if own else "") + re.escape(name.removeprefix("self.")) + r"(?:\.(\w+).*)?")
-    seen = (
-        f for f in script.functions if own or function.kind == "module" or f"{f.name}.".startswith(f"{function.name}.")
-    )
+    seen = [f for f in script.functions if own or _may_see(f, function, name)]
+    if any(call.name in ("locals", "globals", "vars") for f in seen for call in f.calls):
+        return True
     names = (used.fullmatch(part.name) for f in seen for value in _values(f, name) for part in value.within())
     return any(match is not None and match[1] not in READING for match in names)
+
+
+def _may_see(other: Function, function: Function, name: str) -> bool:
+    """Whether a function may mean the same by a name: one within it, around it, or any where the name is global."""
+    shared = function.kind == "module" or any(e.kind == "global" and e.name == name for e in function.events)
+    outermost = function.parent or function.name
+    return shared or f"{other.name}.".startswith(f"{outermost}.")
 
 
 def _values(function: Function, name: str) -> Iterator[Value]:

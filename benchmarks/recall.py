@@ -142,7 +142,7 @@ KINDS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         [("mixture_of_experts", "Adam(model.parameters()", "Adam(Model().parameters()")],
     ),
     "frozen-fresh-layers": (
-        "frozen-fresh-parameters",
+        "frozen-fresh-parameters frozen-at-random",
         [("mixture_of_experts", MODEL, MODEL + "    model.stem.requires_grad_(False)\n")],
     ),
     "trained-in-evaluation-mode": (

@@ -46,7 +46,7 @@ class UpdateTooSmall(RuntimeRule):
         is divided twice, and for gradients that are clipped to far less than their norm.
     Ignore: a polishing of trained weights may be this gentle: only noted where the loss over classes is below `trained` =
         0.9 times the entropy of the labels, or where another loss falls and the updates are at least `gentle` = a tenth of
-        the bound: what a loss falls by within smaller ones is chance.
+        the bound: what a loss falls by within smaller ones is chance, but for embeddings, of which a batch moves few rows.
     Thresholds: `ratio` = in every step the largest (norm of the update) / (norm of the weight) over all tensors that
         have a gradient and did not begin at zero is below 1e-4 (0 of 129 healthy runs; 3e-4 alarms on some). While the
         rate still rises in the second half of the steps the bound is `warmup` = a thousand times lower: no warm-up rises by
@@ -89,7 +89,8 @@ class UpdateTooSmall(RuntimeRule):
                 evidence = Evidence(
                     "largest norm of an update / norm of the weight", max(measured), bound, series=series
                 )
-                severity = Severity.NOTE if self._is_trained(run, steps, max(measured) / bound) else None
+                is_gentle = max(measured) >= self.gentle * bound or _only_looks_up(run, optimizer)
+                severity = Severity.NOTE if self._is_trained(run, steps, is_gentle) else None
                 yield self._finding(optimizer, evidence, severity)
             elif max(measured) >= self.ratio:
                 yield self.passed("the weights move (largest update / weight)", max(measured), self.ratio)
@@ -105,11 +106,17 @@ class UpdateTooSmall(RuntimeRule):
         pairs = [(norm, bound) for norm, bound in seen if norm and bound is not None]
         return bool(pairs) and all(bound < self.warmup * norm for norm, bound in pairs)
 
-    def _is_trained(self, run: Run, steps: Sequence[Step], part: float) -> bool:
+    def _is_trained(self, run: Run, steps: Sequence[Step], is_gentle: bool) -> bool:
         classed = [step.class_loss for step in steps if step.class_loss is not None]
         if not classed or not run.label_counts:
-            return part >= self.gentle and not no_better_than_guessing(run, steps)
+            return is_gentle and not no_better_than_guessing(run, steps)
         return median(classed[-LAST:]) < self.trained * entropy(shares(run.label_counts))
+
+
+def _only_looks_up(run: Run, made: Optimizer) -> bool:
+    """Whether all that the optimizer holds are embeddings."""
+    kinds = {parameter.name: parameter.module_class for parameter in run.parameters}
+    return bool(made.parameters) and all(kinds.get(name, "").startswith("Embedding") for name in made.parameters)
 
 
 def _warms_up(steps: Sequence[Step]) -> bool:

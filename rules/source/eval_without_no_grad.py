@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
+from modellint.core.diagnostic import Location
 from modellint.core.pattern import pattern
 from modellint.measure.run import Evaluation
 from modellint.source import gradient, lookup
+from modellint.source.code import Value
 
 # Calls that differentiate with respect to inputs.
 DIFFERENTIATES = pattern(
@@ -72,6 +74,17 @@ class EvalWithoutNoGrad(SourceRule):
         for batch in batches:
             outputs = model.forward(input_ids=batch, labels=batch)
             total += outputs[0].item()
+        """,
+        """
+        for epoch in range(30):
+            model.train()
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            for x, y in val_loader:
+                total += F.cross_entropy(model(x), y).item()
         """,
     )
     good = (
@@ -175,10 +188,17 @@ class EvalWithoutNoGrad(SourceRule):
             if set(found.modes) != {"eval"} or set(found.recorded) != {True} or function is None:
                 continue
             inside = function.owner in models  # a model's own loop: whoever calls it decides
-            if not inside and not any(DIFFERENTIATES.fullmatch(call.method) for call in function.calls):
+            if not inside and not any(_differentiates(call, found.loop) for call in function.calls):
                 message = f"evaluates `{found.call.name}` without `no_grad()`: a graph is built of every batch"
                 yield self.at(found, message, certain=found.whole)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         found = next((e for e in run.evaluations if e.location.line == finding.location.line), None)
         return Evidence("evaluations that build graphs", int(found.graphs), 0, holds=found.graphs) if found else None
+
+
+def _differentiates(call: Value, loop: Location) -> bool:
+    """A backward() outside the loop is that of the training before it."""
+    line = call.location.line or 0
+    outside = not (loop.line or 0) <= line <= (loop.end_line or line)
+    return DIFFERENTIATES.fullmatch(call.method) is not None and not (call.method == "backward" and outside)

@@ -9,7 +9,7 @@ from modellint.source.facts import TrainingLoop
 from modellint.source.prepared import accumulated
 
 # Words of those who tell the accelerator by other means, or add up by hand.
-OTHERWISE = frozenset({"accumulate", "no_sync", "sync_gradients", "_set_sync_gradients", "_do_sync", "gradient_state"})
+OTHERWISE = frozenset({"accumulate", "no_sync", "_set_sync_gradients", "_do_sync", "gradient_state"})
 
 
 class AccumulationNotEntered(SourceRule):
@@ -39,8 +39,31 @@ class AccumulationNotEntered(SourceRule):
                     optimizer.step()
                     optimizer.zero_grad()
         """,
+        """
+        from accelerate import Accelerator
+
+        accelerator = Accelerator(gradient_accumulation_steps=2)
+        model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+        for x, y in loader:
+            accelerator.backward(F.cross_entropy(model(x), y))
+            if accelerator.sync_gradients:  # always
+                accelerator.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        """,
     )
     good = (
+        """
+        from accelerate import Accelerator
+
+        accelerator = Accelerator(gradient_accumulation_steps=2)
+        model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+        for i, (x, y) in enumerate(loader):
+            accelerator.gradient_state.sync_gradients = i % 2 == 1
+            accelerator.backward(F.cross_entropy(model(x), y))
+            optimizer.step()
+            optimizer.zero_grad()
+        """,
         """
         from accelerate import Accelerator
 
@@ -88,8 +111,13 @@ class AccumulationNotEntered(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         steps = accumulated(script) if script.attributes.isdisjoint(OTHERWISE) else None
-        if steps is not None and any(map(_steps_with_each, script.training_loops)):
+        if steps is not None and not _is_set(script) and any(map(_steps_with_each, script.training_loops)):
             yield self.at(steps, f"asks for {steps} batches a step, and no loop enters `accelerator.accumulate(model)`")
+
+
+def _is_set(script: Script) -> bool:
+    """Whether the script says by itself when the gradients are complete; that it asks changes nothing."""
+    return any(e.kind == "assign" and e.name.endswith(".sync_gradients") for f in script.functions for e in f.events)
 
 
 def _steps_with_each(loop: TrainingLoop) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from modellint.core.record import dataclass
@@ -27,7 +27,7 @@ SHALLOW = 4  # helpers in which models are looked for
 LONGEST = 20_000  # events looked at for one function
 # Values looked at for one function: 22 public training repositories needed at most 25,385 (timm's train.py) and mostly
 # below 4,000; in a compiler's code, which trains nothing, there is no end to them.
-MOST = 40_000
+MOST, FEWEST = 40_000, 2_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +49,7 @@ class Tracer:
         self.kept = Kept(resolver, self.acts.lineage)
         self.relevance = Relevance(resolver.project)
         self._left = LONGEST
+        self._most = MOST  # less where one function after the other comes to no end: such a project trains nothing
         self._leaving: dict[int, list[tuple[int, int]]] = {}
 
     def trace(self, frame: Frame) -> tuple[Act, ...]:
@@ -57,11 +58,12 @@ class Tracer:
         None where the function comes to more than can be followed: a part of the acts would look like a fault.
         """
         self._left = LONGEST
-        self.resolver.allow(MOST)
+        self.resolver.allow(self._most)
         acts = tuple(self._decorated(frame, Spot()))
         followed = self._left >= 0 and not self.resolver.exhausted
         self.resolver.allow(None)
         self.resolver.forget()
+        self._most = allowed(self._most, acts if followed else None)
         return acts if followed else ()
 
     def _run(self, span: Span, spot: Spot) -> Iterator[Act]:
@@ -196,6 +198,13 @@ class Tracer:
         if leaves is None:
             leaves = self._leaving[id(function)] = leaving(function)
         return arms(function, function.events[at].block) + passed(function, at, leaves)
+
+
+def allowed(values: int, acts: Iterable[Act] | None) -> int:
+    """How many values may be looked at for the next function, after one that did `acts` or (None) came to no end."""
+    if acts is None:
+        return max(values // 2, FEWEST)
+    return MOST if any(act.kind == "backward" for act in acts) else values
 
 
 def _is_wrapper(frame: Frame) -> bool:

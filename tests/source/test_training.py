@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from modellint.source.code import Value
+from modellint.source.facts import Act
 from modellint.source.script import Script
+from modellint.source.trace import FEWEST, MOST, allowed
 
 Read = Callable[[str], Script]
 
@@ -280,3 +283,11 @@ def test_two_functions_of_one_name_have_their_own_loops(read: Read) -> None:
                     optimizer.step()
         """)
     assert sorted((loop.location.line, len(loop.acts)) for loop in script.training_loops) == [(4, 4)]
+
+
+def test_where_nothing_comes_to_an_end_less_is_looked_at_and_all_again_behind_what_trains() -> None:
+    spent, trains = Act("keep", Value("call")), Act("backward", Value("call"))
+    assert allowed(MOST, None) == MOST // 2
+    assert allowed(FEWEST, None) == FEWEST
+    assert allowed(FEWEST, [spent]) == FEWEST
+    assert allowed(FEWEST, [spent, trains]) == MOST

@@ -28,6 +28,7 @@ class AttentionSoftmaxAxis(SourceRule):
 
     code, severity, certain, topic = "ML142", Severity.ERROR, True, "structure"
     twins = ("softmax-wrong-axis",)
+    calls = ("softmax", "Softmax")
     words = tuple(
         ("oftmax(", word, pattern(rb"oftmax\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*(?<![-\w.])(?:0|1|2|-2|-3),?\s*\)"))
         for word in ("matmul", " @ ", "bmm(", "einsum(")

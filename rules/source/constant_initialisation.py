@@ -42,7 +42,7 @@ class ConstantInitialisation(SourceRule):
     remedy = "re-initialise"
     words = (
         ("weight.", WEIGHTS_FILLED), ("init.", "_(", ".parameters()"),
-        *((call, WEIGHTS_SET) for call in ("constant_(", "zeros_(", "ones_(", "constant(")),
+        *((call, ".weight", WEIGHTS_SET) for call in ("constant_(", "zeros_(", "ones_(", "constant(")),
         (".fill_(", ".parameters()"), (".zero_(", ".parameters()", "optim"),
     )  # fmt: skip
     share = 0.5

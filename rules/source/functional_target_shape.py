@@ -8,7 +8,7 @@ from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.core.pattern import pattern
 
-CALLED = pattern(rb"(?<!def )\bbackward\(|\.backward\(|_backward\(")
+CALLED = pattern(rb"backward\((?<!def backward\()")
 
 
 class FunctionalTargetShape(SourceRule):
@@ -24,7 +24,7 @@ class FunctionalTargetShape(SourceRule):
     code, severity, certain, topic = "ML132", Severity.ERROR, True, "structure"
     explains = ("loss-not-falling",)
     words = tuple(
-        ("backward(", CALLED, squared)
+        ("backward(", squared, CALLED)
         for squared in (
             *("mse_loss", "MSELoss", "l1_loss", "L1Loss", "uber"),
             *("** 2", "**2", "pow(2)", "square(", "abs("),

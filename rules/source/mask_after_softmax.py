@@ -30,6 +30,7 @@ class MaskAfterSoftmax(SourceRule):
 
     code, severity, certain, topic = "ML143", Severity.ERROR, True, "structure"
     twins = ("missing-causal-mask",)
+    calls = ("softmax", "Softmax")
     words = tuple(
         ("oftmax(", word, pattern(rb"oftmax\((?:.|\n){0,300}?(?:masked_fill|where\(|\* *\w*\.?\w*(?:mask|tril|causal)|\.mul_?\()"))
         for word in ("mask", "tril", "causal")

@@ -97,6 +97,9 @@ class ParameterGroupMissed(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        optim = "optim" in script.attributes or any("torch.optim" in full for full in script.imports.values())
+        if not optim and GROUPS not in script.attributes:
+            return
         made = {e.name for f in script.functions for e in f.events if e.kind == "assign" and _is_torchs(e.value)}
         for function in script.functions:
             for event in (e for e in function.events if e.kind in ("assign", "augment")):

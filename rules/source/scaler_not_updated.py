@@ -25,6 +25,7 @@ class ScalerNotUpdated(SourceRule):
     """
 
     code, severity, certain, topic = "ML141", Severity.ERROR, True, "gradients"
+    calls = ("GradScaler", "scale")
     words = (("GradScaler(", ".step("), ("scaler.step(", ".scale("))
     bad = (
         """
@@ -159,9 +160,11 @@ class ScalerNotUpdated(SourceRule):
 def _stepped(script: Script) -> Iterator[Act]:
     """The steps of the file's loops through scalers that it makes before the loop, and hands to no other file."""
     made = {e.name: e.location for f in script.functions for e in f.events if _is_scaler(e.value) and e.name}
+    if not made:
+        return
     own = {function.name.rpartition(".")[2] for function in script.functions}
     handed = {str(given) for call in script.calls if call.method not in own for given in _arguments(call)}
-    for loop in script.training_loops if made and made.keys().isdisjoint(handed) else ():
+    for loop in script.training_loops if made.keys().isdisjoint(handed) else ():
         around = range(loop.location.line or 0, (loop.location.end_line or 0) + 1)
         inside = any(place.line in around for place in made.values())
         yield from (s for s in loop.steps if s.scaled and s.location.path == script.path and not inside)

@@ -28,7 +28,7 @@ _HEAD = Parameter("head.weight", (10, 64), "head", "Linear", optimizer=0)
 
 
 class FrozenAtRandom(RuntimeRule):
-    """Most of the model is frozen at the random values that it was made with.
+    """A part of the model is frozen at the random values that it was made with.
 
     Why: freezing is for weights that were trained before. What is frozen at random never learns, and what is trained on top of
         it has to make do with random features.
@@ -37,16 +37,15 @@ class FrozenAtRandom(RuntimeRule):
     Ignore: when random features are what is studied. Networks whose names say that they are meant to stay (target, teacher,
         random, ...) or that have a trained twin of the same shapes are left out.
     Thresholds: the frozen matrices have never been in an optimizer, nothing was loaded in the process, and their values are
-        spread as torch's initialisations spread them (kurtosis within 4 standard errors of a uniform or a normal one); a
-        warning from `share` = half of all weights on.
+        spread as torch's initialisations spread them (kurtosis within 4 standard errors of a uniform or a normal one). It is
+        a note, because a body made at random may stand in for a pretrained one, under a new head or under adapters.
     Reported: https://github.com/pytorch/vision/issues/2164
     """
 
-    code, severity, topic = "ML338", Severity.WARNING, "structure"
+    code, severity, topic = "ML338", Severity.NOTE, "structure"
     explains = ("loss-not-falling", "cannot-overfit")
     remedy = ("unfreeze",)
     needs = "weights that are frozen"
-    share = 0.5
     bad = _run(_HEAD, _frozen("body.0.weight"), _frozen("body.2.weight"))
     good = (
         _run(_HEAD, _frozen("body.0.weight", fresh=False), _frozen("body.2.weight", fresh=False)),  # pretrained
@@ -63,17 +62,12 @@ class FrozenAtRandom(RuntimeRule):
         stuck = [each for each in frozen if each.fresh and (_last(each), each.shape) not in trained]
         stuck = [each for each in stuck if not MEANT.search(each.name)]
         if stuck:
-            yield self._finding(run, stuck)
+            part = _count(stuck) / _count(run.parameters)
+            message = f"{part:.0%} of the weights are frozen at random values, from `{stuck[0].name}` on"
+            evidence = Evidence("part of the weights that is frozen and as it was made", part, 0.0)
+            yield self.convict(stuck[0].location, message, evidence)
         else:
             yield self.passed("what is frozen is not as it was made")
-
-    def _finding(self, run: Run, stuck: Sequence[Parameter]) -> Diagnostic:
-        part = _count(stuck) / _count(run.parameters)
-        message = f"{part:.0%} of the weights are frozen at random values, from `{stuck[0].name}` on"
-        evidence = Evidence("part of the weights that is frozen and as it was made", part, self.share)
-        return self.convict(
-            stuck[0].location, message, evidence, severity=None if part >= self.share else Severity.NOTE
-        )
 
 
 def _last(parameter: Parameter) -> tuple[str, ...]:

@@ -83,14 +83,20 @@ def reaching(function: Function, indices: list[int], at: int | None) -> list[int
     if at is None or at >= len(function.events):
         return indices
     found: list[int] = []
+    closed, passed = set[int](), set[int]()
     around = set(function.enclosing(function.events[at].block))
     branchings = {_branching(function, block) for block in around} - {None}
     for index in reversed(indices[: bisect_left(indices, at)]):
         block = function.events[index].block
         if block in around:
             return [*found, index]
+        if not passed.isdisjoint(function.enclosing(block)):
+            continue  # what comes after it in the same arm has taken its place
         if not _excluded(function, block, around, branchings) and is_not_evaluation(function, block):
             found.append(index)
+            passed.add(block)
+            if _closes(function, block, around, closed):
+                return found
     loops = {block for block in around if function.blocks[block].is_loop}
     return found or [i for i in indices if not loops.isdisjoint(function.enclosing(function.events[i].block))]
 
@@ -101,6 +107,19 @@ def always(function: Function, indices: list[int], at: int | None) -> bool:
         return bool(indices)
     around = set(function.enclosing(function.events[at].block))
     return any(i < at and function.events[i].block in around for i in indices)
+
+
+def _closes(function: Function, block: int, around: set[int], closed: set[int]) -> bool:
+    """Whether no way leads past what is done in a block and was done in the `else` arms after it; `closed` are their `if`s."""
+    while block not in around:
+        own = function.blocks[block]
+        if own.kind == "else" and own.sibling is not None:
+            closed.add(own.sibling)
+            return False
+        if own.kind != "if" or block not in closed:
+            return False
+        block = own.parent
+    return True
 
 
 def _excluded(function: Function, block: int, around: set[int], branchings: set[int | None]) -> bool:

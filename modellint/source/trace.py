@@ -129,6 +129,9 @@ class Tracer:
             yield from self._closure(source, spot)
             yield from self._placed(self.acts.step(source, receiver), source, spot, receiver)
             return
+        if call.method == "zero_grad" and "optimizer" in roles:  # whatever it clears besides, or by whose help
+            yield from self._placed(self.acts.of(source, roles), source, spot)
+            return
         callees = self.resolver.calls.callees(source)
         frames = (self.resolver.calls.enter(callee, source) or self._constructor(callee, source) for callee in callees)
         entered = next((frame for frame in frames if frame is not None), None)

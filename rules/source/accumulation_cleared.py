@@ -58,6 +58,26 @@ class AccumulationCleared(SourceRule):
         for i, (x, y) in enumerate(loader):
             loss = F.cross_entropy(model(x), y) / 4
             loss.backward()
+            if i == 0:
+                optimizer.zero_grad()
+            if i % 4 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+        """,
+        """
+        for i, (x, y) in enumerate(loader):
+            loss = F.cross_entropy(model(x), y) / 4
+            if i == 0:
+                optimizer.zero_grad()
+            loss.backward()
+            if i % 4 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+        """,
+        """
+        for i, (x, y) in enumerate(loader):
+            loss = F.cross_entropy(model(x), y) / 4
+            loss.backward()
             if (i + 1) % 4 == 0:
                 optimizer.step()
                 optimizer.zero_grad()
@@ -123,7 +143,8 @@ def _wasting(loop: TrainingLoop, step: Act) -> Iterator[Act]:
     always = [act for act in loop.before(step) if act.loops == step.loops and not _counted(act)]
     backwards = [place for place, act in enumerate(always) if act.kind == "backward"]
     if backwards:
-        yield from (act for act in always[backwards[-1] :] if act.kind == "clear" and act.concerns(step))
+        clears = (act for act in always[backwards[-1] :] if act.kind == "clear" and act.concerns(step))
+        yield from (act for act in clears if set(act.branches) <= set(step.branches))  # not in the first pass alone
 
 
 def _counted(act: Act) -> bool:

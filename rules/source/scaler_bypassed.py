@@ -8,6 +8,7 @@ from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, S
 from modellint.measure.statistics import median
 from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop
+from modellint.source.vocabulary import sounds_like_optimizer
 
 CHECKS = frozenset({"isfinite", "isnan", "isinf", "error_if_nonfinite", "found_inf_per_device"})
 
@@ -72,6 +73,42 @@ class ScalerBypassed(SourceRule):
         """,
     )
     good = (
+        """
+        from project.amp import ClippingScaler
+
+        scaler = ClippingScaler(128) if half else None
+        for x, y in loader:
+            loss = F.cross_entropy(model(x), y)
+            if half:
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                scaler.step(optimizer)
+                scaler.update()
+            else:
+                loss.backward()
+                optimizer.step()
+            optimizer.zero_grad()
+        """,
+        """
+        scaler = torch.cuda.amp.GradScaler() if half else None
+        for x, y in loader:
+
+            def closure(scaler=None):
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                if scaler is not None:
+                    scaler.scale(loss).backward()
+                else:
+                    loss.backward()
+                return loss
+
+            if scaler is not None:
+                closure(scaler)
+                scaler.step(optimizer)
+                scaler.update()
+            else:
+                optimizer.step(closure)
+        """,
         """
         scaler = torch.cuda.amp.GradScaler()
         for x, y in loader:
@@ -150,10 +187,11 @@ class ScalerBypassed(SourceRule):
         if not script.attributes & {"get_scale", "_scale", "inv_scale", "loss_scale"}:
             for loop in script.training_loops:
                 for step in loop.steps:
-                    if _in_a_scaler(script, step):
+                    if _in_a_scaler(script, step) or _is_given(step):
                         continue
                     if _bypasses(loop, step):
-                        yield self.at(step, "steps with gradients of a scaled loss, past the scaler")
+                        message = "steps with gradients of a scaled loss, past the scaler"
+                        yield self.at(step, message, certain=_is_always_scaled(loop, step))
                     elif _unchecked(loop, step) and not script.attributes & CHECKS:
                         yield self.at(step, "steps past the scaler, which would skip gradients that are not finite")
 
@@ -171,6 +209,17 @@ def _in_a_scaler(script: Script, step: Act) -> bool:
     around = lookup.function(script, step.location)
     scales = (f.owner for f in script.functions if f.name.endswith(".scale"))
     return around is not None and around.owner is not None and around.owner in scales
+
+
+def _is_given(step: Act) -> bool:
+    """Whether an object is given the optimizer to step it: a scaler, of whatever class."""
+    return any(given.kind == "name" and sounds_like_optimizer(given.name) for given in step.call.arguments)
+
+
+def _is_always_scaled(loop: TrainingLoop, step: Act) -> bool:
+    """Whether a scaled backward() is made on each way to the step; in an arm or with a closure of its own there may be no scaler."""
+    own = {branch for branch in step.branches if "%" not in branch[0]}
+    return not step.call.arguments and any(act.scaled and own.issubset(act.branches) for act in loop.of("backward"))
 
 
 def _bypasses(loop: TrainingLoop, step: Act) -> bool:

@@ -217,7 +217,7 @@ def _is_given(step: Act) -> bool:
 
 
 def _is_always_scaled(loop: TrainingLoop, step: Act) -> bool:
-    """Whether a scaled backward() is made on each way to the step; in an arm or with a closure of its own there may be no scaler."""
+    """Whether a scaled backward() is made on each way to the step: another arm, or a closure, may do without a scaler."""
     own = {branch for branch in step.branches if "%" not in branch[0]}
     return not step.call.arguments and any(act.scaled and own.issubset(act.branches) for act in loop.of("backward"))
 

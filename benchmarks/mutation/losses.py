@@ -62,7 +62,7 @@ def raw(source: Source) -> Found:
     kinds = set({**source.project_losses, **losses(source)}.values())
     for call in calls(source, "sigmoid") if kinds & {"bce"} and "bce-logits" not in kinds else ():
         functional = call.args and receiver(call) in ("torch", "F", "nn.functional", "")
-        returned = isinstance(source.statement(call), ast.Return) and source.scope(call).name == "forward"  # type: ignore[union-attr]
+        returned = isinstance(source.statement(call), ast.Return) and source.scope(call).name == "forward"
         if functional and returned:
             yield call, [source.replace(call, source.text(call.args[0]))]
     for call in calls(source, "Sigmoid") if kinds == {"bce"} else ():

@@ -417,13 +417,15 @@ def test_a_model_that_is_asked_for_the_token_it_reads():
 
 
 def test_padding_among_the_labels():
+    def loss(scores, y):
+        return F.cross_entropy(scores.flatten(0, 1), y.flatten(), ignore_index=-7)
+
     def padding(fill, lengths=(5, 7, 9, 11), shift=1, other=0):
         text = torch.randint(2, 20, (24, 13))
         ends = torch.arange(13) >= torch.tensor(lengths).repeat(24 // len(lengths))[:, None]
         x, y = text.masked_fill(ends, 0), text.masked_fill(ends, fill)
         y[-1, 0] = other or y[-1, 0]
         model = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 20))
-        loss = lambda scores, y: F.cross_entropy(scores.flatten(0, 1), y.flatten(), ignore_index=-7)  # noqa: E731
         return classify(model, x[:, : 13 - shift], y[:, shift:], loss=loss).examined("padding")
 
     assert padding(0).value == pytest.approx((7 + 5 + 3 + 1) * 2 / 96)

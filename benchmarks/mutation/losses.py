@@ -43,8 +43,9 @@ def heads(source: Source) -> list[ast.Return]:
             and isinstance(forward.body[-1], ast.Return)
         ):
             value = forward.body[-1].value
-            if isinstance(value, ast.Name) and isinstance(forward.body[-2], ast.Assign):
-                value = forward.body[-2].value
+            before = forward.body[-2] if len(forward.body) > 1 else None
+            if isinstance(value, ast.Name) and isinstance(before, ast.Assign):
+                value = before.value
             if isinstance(value, ast.Call) and last(value.func) in names and forward.body[-1].value:
                 found.append(forward.body[-1])
     return found

@@ -107,3 +107,13 @@ def test_set(source: Source) -> Found:
             for word in node.value.keywords:
                 if word.arg == "train" and ast.unparse(word.value) == "True":
                     yield node, [source.replace(word.value, "False")]
+
+
+@fault("checkpoint saved by every process", "saved-by-every-process")
+def saved(source: Source) -> Found:
+    for node in source.nodes:
+        test = ast.unparse(node.test) if isinstance(node, ast.If) else ""
+        main = re.search(r"rank\w*(\(\))? == 0|is_main_process|is_master", test)
+        saves = main and any(isinstance(n, ast.Call) and ast.unparse(n.func) == "torch.save" for n in ast.walk(node))
+        if isinstance(node, ast.If) and saves:
+            yield node, [source.replace(node.test, "True")]

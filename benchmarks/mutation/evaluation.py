@@ -28,6 +28,26 @@ def no_train(source: Source) -> Found:
             yield mode, [edit for m in every for edit in source.remove(m)]
 
 
+@fault("train() only before the loop over epochs", "train-eval-mode")
+def early_train(source: Source) -> Found:
+    evaluated = {receiver(call_of(e)) for e in acts(source, "eval")}
+    for mode in acts(source, "train"):
+        loops = source.loops(mode)
+        if len(loops) == 1 and "epoch" in ast.unparse(loops[0].target) and receiver(call_of(mode)) in evaluated:
+            within = source.text(loops[0])
+            if f"{receiver(call_of(mode))}.eval(" in within and within.count(".train(") == 1:
+                yield mode, source.move(mode, loops[0])
+
+
+@fault("trained in evaluation mode", "train-eval-mode")
+def trained_in_eval(source: Source) -> Found:
+    for mode in acts(source, "train"):
+        call = call_of(mode)
+        alone = source.within(source.scope(mode)).count(".train(") == 1
+        if alone and not call.args and trains(source, source.scope(mode)) and isinstance(call.func, ast.Attribute):
+            yield mode, [source.rename(call.func, "eval")]
+
+
 @fault("eval() deleted", "train-eval-mode")
 def no_eval(source: Source) -> Found:
     for mode in acts(source, "eval"):

@@ -82,6 +82,29 @@ def raw_nll(source: Source) -> Found:
             yield call, [source.replace(call.func, source.text(call.func).replace("log_softmax", "softmax"))]
 
 
+@fault("NLL in place of cross entropy", "nll-input-not-log-probabilities")
+def other_loss(source: Source) -> Found:
+    kinds = {**source.project_losses, **losses(source)}.values()
+    for call in calls(source, "CrossEntropyLoss", "cross_entropy") if "nll" not in kinds else ():
+        smooth = any(k.arg == "label_smoothing" for k in call.keywords)
+        if isinstance(call.func, ast.Attribute) and not smooth:
+            name = "NLLLoss" if last(call.func) == "CrossEntropyLoss" else "nll_loss"
+            yield call, [source.rename(call.func, name)]
+
+
+@fault("BCE with and without logits mixed up", "sigmoid-loss-mismatch")
+def other_binary_loss(source: Source) -> Found:
+    turned = {
+        "BCELoss": "BCEWithLogitsLoss",
+        "BCEWithLogitsLoss": "BCELoss",
+        "binary_cross_entropy": "binary_cross_entropy_with_logits",
+        "binary_cross_entropy_with_logits": "binary_cross_entropy",
+    }
+    for call in calls(source, *turned):
+        if isinstance(call.func, ast.Attribute) and not any(k.arg == "pos_weight" for k in call.keywords):
+            yield call, [source.rename(call.func, turned[last(call.func)])]
+
+
 @fault("arguments of cross entropy swapped", "swapped-loss-arguments")
 def swapped(source: Source) -> Found:
     for call in loss_calls(source, "ce", "nll"):

@@ -49,6 +49,23 @@ def plain(source: Source) -> Found:
             yield call, [source.replace(call, source.text(call.args[0]) if call.args else "[]")]
 
 
+@fault("parameter that is a plain tensor", "unregistered-parameters")
+def plain_tensor(source: Source) -> Found:
+    for call in calls(source, "Parameter"):
+        at = source.statement(call)
+        own = isinstance(at, ast.Assign) and at.value is call and ast.unparse(at.targets[0]).startswith("self.")
+        if own and len(call.args) == 1 and not call.keywords:
+            yield call, [source.replace(call, f"({source.text(call.args[0])}).requires_grad_()")]
+
+
+@fault("parameter that is moved away", "unregistered-parameters")
+def moved_parameter(source: Source) -> Found:
+    for call in calls(source, "Parameter"):
+        at = source.statement(call)
+        if isinstance(at, ast.Assign) and at.value is call and ast.unparse(at.targets[0]).startswith("self."):
+            yield call, [source.replace(call, f"{source.text(call)}.cuda()")]
+
+
 @fault("functional dropout always on", "functional-dropout-mode")
 def stray(source: Source) -> Found:
     for call in calls(source, "dropout"):

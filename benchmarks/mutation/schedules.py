@@ -99,3 +99,14 @@ def large_option(source: Source) -> Found:
                 and {"--lr", "--learning_rate"} & set(named)
             ):
                 yield option, [source.replace(word.value, f"{rate * 100:g}")]
+
+
+@fault("scheduler of another optimizer", "schedule-of-another-optimizer scheduler-never-stepped")
+def other_schedule(source: Source) -> Found:
+    names = sorted({ast.unparse(made.targets[0]) for made in optimizers(source)})
+    for node in source.nodes:
+        made = node.value if isinstance(node, ast.Assign) and len(names) == 2 else None
+        if isinstance(made, ast.Call) and made.args and "lr_scheduler" in ast.unparse(made.func):
+            given = ast.unparse(made.args[0])
+            if given in names:
+                yield made, [source.replace(made.args[0], next(n for n in names if n != given))]

@@ -157,6 +157,29 @@ def past_scaler(source: Source) -> Found:
             yield step, [source.replace(step, f"{source.text(call_of(step).args[0])}.step()")]
 
 
+@fault("update of the scaler deleted", "scaler-not-updated")
+def no_update(source: Source) -> Found:
+    every = list(acts(source, "update", of="scaler"))
+    if every:
+        yield every[0], [edit for one in every for edit in source.remove(one)]
+
+
+@fault("backward deleted", "missing-backward " + UPDATES)
+def no_backward(source: Source) -> Found:
+    for back in backwards(source):
+        every = [b for b in backwards(source) if source.scope(b) is source.scope(back)]
+        if len(every) == 1 and beside(source, back, steps(source)):
+            yield back, source.remove(back)
+
+
+@fault("clip that binds no gradient", "clip-threshold")
+def loose_clip(source: Source) -> Found:
+    for clip in acts(source, *CLIPS):
+        given = call_of(clip).args[1:2] + [k.value for k in call_of(clip).keywords if k.arg == "max_norm"]
+        for bound in given[:1]:
+            yield clip, [source.replace(bound, "10000.0")]
+
+
 @fault("accumulated loss not divided", "accumulation-scale")
 def undivided(source: Source) -> Found:
     for node in source.nodes:

@@ -1,0 +1,157 @@
+"""ML196."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
+from modellint.core.pattern import pattern
+from modellint.source.code import Function, Value
+from modellint.source.vocabulary import sounds_like_optimizer
+
+DIFFERENTIATES = pattern(r"\w*backward\w*|grad|\w*jacobian\w*|[vj][vj]p|value_and_grad|\w*grad_and\w*|\w*grad_fn")
+# Calls that are given a loss and only read it.
+READING = pattern(
+    r"print|format|append|float|str|isnan|isfinite|update\w*|add\w*|log\w*|set_\w+|info|write\w*|record\w*|debug|all_reduce|reduce\w*"
+)
+
+
+class MissingBackward(SourceRule):
+    """A loop computes a loss, clears the gradients and steps the optimizer, and never calls `backward()`.
+
+    Why: without `backward()` there are no gradients: `step()` skips every parameter, and nothing is ever learned. The loss is
+        printed all the same, and wanders with the batches.
+    Fix: `loss.backward()` between `zero_grad()` and `step()`.
+    Ignore: when gradients are written by hand out of sight.
+    Reported: https://github.com/Goingqs/PyramidBox/issues/7, https://github.com/aalto-intelligent-robotics/sivl/issues/2
+    """
+
+    code, severity, certain, topic = "ML196", Severity.ERROR, True, "gradients"
+    explains = ("loss-not-falling",)
+    words = (("zero_grad(", ".step("),)
+    bad = (
+        """
+        for epoch in range(20):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                optimizer.step()
+                print(loss.item())
+        """,
+        """
+        class Trainer:
+            def epoch(self, criterion=nn.MSELoss()):
+                for x, y in self.loader:
+                    loss = criterion(self.net(x), y)
+                    self.optimizer.zero_grad()
+                    self.optimizer.step()
+                    self.losses.append(float(loss))
+        """,
+    )
+    good = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            propagate(loss)
+            optimizer.step()
+        """,
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            for p, g in zip(model.parameters(), torch.autograd.grad(loss, model.parameters())):
+                p.grad = g
+            optimizer.step()
+        """,
+        """
+        def closure():
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            loss.backward()
+            return loss
+
+        for _ in range(20):
+            optimizer.zero_grad()
+            optimizer.step(closure)
+            print(F.mse_loss(model(x), y))
+        """,
+        """
+        for x, y in loader:  # the loss that is minimised is that of the model
+            optimizer.zero_grad()
+            shown = F.cross_entropy(model(x).logits, y)
+            model.learn(x, y, optimizer)
+            optimizer.step()
+        """,
+    )
+    confirmed_by = Run((Step(0, backwards=0), Step(1, backwards=0)))
+    not_confirmed_by = Run((Step(0), Step(1)))
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        losses = {id(loss.call) for loss in script.losses if loss.kind}
+        for function in script.functions if losses else ():
+            if function.kind in ("function", "module") and not _differentiates(function):
+                for step in _stepped(function, losses):
+                    yield self.at(step, "steps the optimizer in a loop that never calls `backward()`")
+
+    def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
+        if not run.steps:
+            return None
+        without, count = sum(step.backwards == 0 for step in run.steps), len(run.steps)
+        return Evidence("steps without a backward() before them", without, count, holds=without == count)
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """Before the step, where the loss has a name."""
+        for function in script.functions:
+            step = next((call for call in function.calls if call.location == finding.location), None)
+            made = {id(loss.call): loss for loss in script.losses if loss.kind}
+            named = [e for e in function.events if e.kind == "assign" and id(e.value) in made]
+            if step is not None and len(named) == 1 and named[0].name.isidentifier():
+                return Fix((edit.insert(f"{named[0].name}.backward()", of=step, before=step),))
+        return None
+
+
+def _stepped(function: Function, losses: Container[int]) -> Iterator[Value]:
+    """The steps in the innermost loops of a function that clear gradients and compute a loss that is only read."""
+    seen = set[int]()
+    for loop in reversed([b for b, block in enumerate(function.blocks) if block.kind in ("for", "while")]):
+        events = [event for _, event in function.inside(loop)]
+        calls = [event.value for event in events if event.kind == "call" and event.value is not None]
+        steps = [call for call in calls if call.method == "step" and id(call) not in seen]
+        seen.update(map(id, steps))
+        names = {e.name for e in events if e.kind in ("assign", "augment") and _comes_from(e.value, losses)}
+        if names and not any(_uses(call, names) for call in calls):
+            cleared = {str(call.receiver) for call in calls if call.method == "zero_grad"}
+            yield from (s for s in steps if _is_bare(s) and str(s.receiver) in cleared)
+
+
+def _differentiates(function: Function) -> bool:
+    """Whether a function makes gradients in any way, or hands on how it is done."""
+    made = any(DIFFERENTIATES.fullmatch(call.method) or "closure" in call.method for call in function.calls)
+    return made or any(".grad" in event.name for event in function.events)
+
+
+def _is_bare(step: Value) -> bool:
+    """`optimizer.step()`, without a closure."""
+    given = step.arguments or step.keywords
+    return not given and step.receiver is not None and sounds_like_optimizer(str(step.receiver))
+
+
+def _comes_from(value: Value | None, losses: Container[int]) -> bool:
+    return value is not None and any(id(part) in losses for part in value.within())
+
+
+def _uses(call: Value, names: set[str]) -> bool:
+    """Whether a call may do more with the loss, or with an optimizer, than read it."""
+    if call.name.startswith(("torch.", "numpy.")) or READING.fullmatch(call.method):
+        return False
+    given = [part for a in (*call.arguments, *(value for _, value in call.keywords)) for part in a.within()]
+    return any(part.name in names or (part.kind == "name" and sounds_like_optimizer(part.name)) for part in given)

@@ -64,6 +64,7 @@ class _Facts:
     ) -> None:
         self.resolver = resolver
         self.loops = _by_path(loops)
+        self.entered = _by_entry(loops)
         self.evaluations = _by_path(evaluations)
         self.steps = _steps(loops)
         self.models = models
@@ -80,6 +81,7 @@ class _Facts:
         return replace(
             script,
             training_loops=loops,
+            entered_loops=tuple(self.entered[script.path]),
             evaluations=tuple(self.evaluations[script.path]),
             models=tuple(self.models.of(script)),
             optimizers=self._optimizers(script),
@@ -117,6 +119,15 @@ def _by_path(found: Iterable[Placed]) -> Mapping[str | None, list[Placed]]:
     table: dict[str | None, list[Placed]] = defaultdict(list)
     for each in found:
         table[each.location.path].append(each)
+    return table
+
+
+def _by_entry(loops: Iterable[TrainingLoop]) -> Mapping[str | None, list[TrainingLoop]]:
+    """By the other files in which a loop around them lies."""
+    table: dict[str | None, list[TrainingLoop]] = defaultdict(list)
+    for loop in loops:
+        for path in {place.path for place in loop.places} - {loop.location.path}:
+            table[path].append(loop)
     return table
 
 

@@ -26,6 +26,7 @@ class Script:
     called: frozenset[str] = frozenset()  # the methods of all calls in the file: `step` of `self.opt.step()`
     ignores: tuple[Ignore, ...] = ()
     training_loops: tuple[TrainingLoop, ...] = ()
+    entered_loops: tuple[TrainingLoop, ...] = ()  # those of other files that its loops come to
     evaluations: tuple[Evaluation, ...] = ()
     optimizers: tuple[Optimizer, ...] = ()
     trainers: tuple[Optimizer, ...] = ()  # those that its training loops step, made here or in another file

@@ -1,4 +1,4 @@
-"""ML195."""
+"""ML401."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ClassWeightsAsSampleWeights(SourceRule):
     Reported: https://github.com/deep-voice/soundbay/pull/49
     """
 
-    code, severity, certain, topic = "ML195", Severity.WARNING, True, "data"
+    code, severity, certain, topic = "ML401", Severity.WARNING, True, "data"
     calls = ("WeightedRandomSampler",)
     words = ("WeightedRandomSampler(",)
     bad = (

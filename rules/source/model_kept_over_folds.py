@@ -1,4 +1,4 @@
-"""ML196."""
+"""ML402."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ModelKeptOverFolds(SourceRule):
         https://github.com/kkraoj/lfmc_from_sar/issues/5
     """
 
-    code, severity, certain, topic = "ML196", Severity.WARNING, True, "data"
+    code, severity, certain, topic = "ML402", Severity.WARNING, True, "data"
     words = (
         *("KFold(", "LeaveOneGroupOut(", "LeaveOneOut(", ("ShuffleSplit(", "torch"), ("fold", FOLDS)),
         ".backward(",  # the training may lie in another file

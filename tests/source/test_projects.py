@@ -93,6 +93,35 @@ PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
             """,
         },
     ),
+    "training of a fold in another file": (
+        "model-kept-over-folds",
+        {
+            "model.py": MODEL,
+            "engine.py": """
+                import torch.nn.functional as F
+
+                def fit(net, optimizer, loader):
+                    net.train()
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(net(x), y).backward()
+                        optimizer.step()
+            """,
+            "train.py": """
+                import torch
+                from engine import fit
+                from model import Net
+                from sklearn.model_selection import KFold
+
+                net = Net()
+                for train_ids, val_ids in KFold(5).split(data):  # found
+                    net = Net()  # healthy
+                    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                    for epoch in range(10):
+                        fit(net, optimizer, loader_of(train_ids))
+            """,
+        },
+    ),
     "aliased clip module after step": (
         "clip-after-step",
         {

@@ -50,6 +50,8 @@ def _facts(journal: Records, journals: Sequence[Records]) -> dict[str, Any]:
         "ranks": ranks.world(journal),
         "windows": [{}, *(record["window"] for record in journal.of_kind("window"))],
         "evaluations": list(_evaluations(journal)),
+        "followers": list(_followers(journal)),
+        "bystanders": journal.last("bystanders", []),
         "environment": journal.last("environment", {}),
         "invented": list(dict.fromkeys(record["name"] for record in journal.of_kind("invented"))),
         "remedies": [record["name"] for record in journal.of_kind("remedy")],
@@ -79,6 +81,16 @@ def _evaluations(journal: Records) -> Iterator[Record]:
     of_steps = {record["number"] for record in journal.of_kind("no evaluation")}
     found = journal.of_kind("evaluation")
     yield from (record["evaluation"] for record in found if record["number"] not in of_steps)
+
+
+def _followers(journal: Records) -> Iterator[Record]:
+    found: dict[tuple[int, int], list[Record]] = {}
+    for step in journal.of_kind("step"):
+        for each in step.get("followers", ()):
+            found.setdefault((step["optimizer"], each["number"]), []).append(each)
+    for (optimizer, _), moves in found.items():
+        rates, stepped = [each["rate"] for each in moves], sum(each["stepped"] for each in moves)
+        yield {"name": moves[0]["name"], "optimizer": optimizer, "rates": rates, "stepped": stepped}
 
 
 def _optimizer(record: Record, journal: Records, names: Mapping[int, str]) -> dict[str, Any]:

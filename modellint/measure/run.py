@@ -209,6 +209,28 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class Follower:
+    """A network of the same names and shapes as one that an optimizer trains: a moving average, a target, a copy."""
+
+    name: str  # class name
+    optimizer: int = 0  # of the trained one
+    # Before each step: the part of the way to the trained network that it was moved since the last; 0 where it stayed,
+    # None where it was not moved straight, or nothing was measured.
+    rates: tuple[float | None, ...] = ()
+    stepped: int = 0  # steps of the optimizer that moved it, too
+
+
+@dataclass(frozen=True, slots=True)
+class Bystander:
+    """A network that is asked in steps and that no optimizer trains, with dropouts in training mode."""
+
+    name: str  # class name
+    dropouts: tuple[str, ...] = ()
+    steps: int = 0
+    location: Location = Location()  # the user's line that calls it
+
+
+@dataclass(frozen=True, slots=True)
 class Draw:
     """A random function that a model calls in evaluation mode."""
 
@@ -255,6 +277,8 @@ class Run:
     requested_steps: int = 0  # of each window
     windows: tuple[Window, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    followers: tuple[Follower, ...] = ()
+    bystanders: tuple[Bystander, ...] = ()
     ranks: int = 1  # processes that train together; norms are those over all of them
     remedies: tuple[str, ...] = ()  # that a re-run was asked to try and that took effect
     status: str = "completed"  # "completed", "stopped" (before a file was overwritten), "failed", "hung", "no step"

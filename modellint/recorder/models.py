@@ -73,8 +73,8 @@ class Models:
         called = [module for module in (held() for held in self._called) if module is not None]
         best = max(called, key=lambda module: len(wanted & _ids(module)), default=None)
         if best is None or not wanted <= _ids(best):
-            living = [*([best] if best is not None else []), *_living()]
-            best = max(living, key=lambda module: (len(wanted & _ids(module)), -len(_ids(module))), default=None)
+            known = [*([best] if best is not None else []), *living()]
+            best = max(known, key=lambda module: (len(wanted & _ids(module)), -len(_ids(module))), default=None)
         return unwrapped(best) if best is not None and wanted & _ids(best) else None
 
 
@@ -88,7 +88,7 @@ def _ids(module: torch.nn.Module) -> Set[int]:
     return {id(parameter) for parameter in module.parameters()}
 
 
-def _living() -> List[torch.nn.Module]:
+def living() -> List[torch.nn.Module]:
     """Every module there is: for models that are only used through methods of their own and never called."""
     return [found for found in gc.get_objects() if issubclass(type(found), torch.nn.Module)]
 

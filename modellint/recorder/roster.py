@@ -52,12 +52,12 @@ class Roster:
 
     def names(self, tracks: List[Track]) -> Tuple[Optional[torch.nn.Module], Dict[int, str]]:
         """The model of the first optimizer and the names of its parameters by id."""
-        owners = self._owners(tracks)
+        owners = self.owners(tracks)
         model = owners[0] if owners else None
         return model, {id(p): name for name, p in model.named_parameters()} if model is not None else {}
 
     def describe(self, tracks: List[Track]) -> Iterator[Dict[str, Any]]:
-        owners = self._owners(tracks)
+        owners = self.owners(tracks)
         self._describe_parameters(owners, tracks)
         readout = self._locate_readout(owners)
         yield {"kind": "parameters", "parameters": list(self._known.values())}
@@ -90,7 +90,7 @@ class Roster:
             self._fresh[number] = is_fresh(frozen)
         return self._fresh[number] and not self.loads and "optimizer" not in self._known[number]
 
-    def _owners(self, tracks: List[Track]) -> List[torch.nn.Module]:
+    def owners(self, tracks: List[Track]) -> List[torch.nn.Module]:
         found = [self._models.owner(track.parameters()) for track in tracks if track.is_alive()]
         return list({id(model): model for model in found if model is not None}.values())
 

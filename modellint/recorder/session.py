@@ -11,6 +11,7 @@ from . import ending, frames, marks, ranks, surroundings, walk
 from .asked import AskWatch
 from .backwards import BackwardWatch
 from .byhand import ByHandWatch
+from .bystanders import BystanderWatch
 from .calls import CallWatch
 from .clips import ClipWatch
 from .evaluation import EvaluationWatch
@@ -55,6 +56,7 @@ class Recorder:
         """Begins anew: a forked child records its own training, if it does any."""
         self.tracks: List[Track] = []
         self.roster, self.by_hand, self.evaluations = Roster(), ByHandWatch(self), EvaluationWatch(self)
+        self.bystanders = BystanderWatch(self)
         self.phases.forget()
         self.may_read_saved = True  # the saved tensors of autograd nodes
         self.stepping: List[Any] = []  # the user's frames around the last step(), innermost first
@@ -199,3 +201,5 @@ class Recorder:
             with quiet():
                 for record in self.roster.describe(self.tracks):
                     self.write(record)
+                asked = list(self.bystanders.describe(self.roster.owners(self.tracks)))
+            self.write({"kind": "bystanders", "bystanders": asked})

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 from torch import Tensor
 
 from . import ranks
+from .followers import Followers
 from .tensors import Norms, Numbers, number
 from .window import Observation, Window
 
@@ -29,6 +30,7 @@ class Track:
         self.applied = False  # the optimizer has stepped on the present gradients
         self._optimizer = weakref.ref(optimizer)
         self._window = Window()
+        self._followers: Optional[Followers] = None  # looked for when the first step has been made
 
     def is_of(self, optimizer: Any) -> bool:
         return self._optimizer() is optimizer
@@ -113,6 +115,8 @@ class Track:
     def begin_step(self) -> None:
         handed_out = self.is_bare() and self.is_answered()
         self._window.begin_step(self.parameters(), None if handed_out else self.gradients())
+        if self._followers is not None:
+            self._followers.begin_step()
 
     def read_applied(self) -> None:
         self._window.read_applied(self.gradients())
@@ -127,6 +131,11 @@ class Track:
             return {}
         return {"ranks": {**standing, **self._window.replica(standing["world"], self.parameters())}}
 
+    def _followed(self) -> List[Dict[str, Any]]:
+        if self._followers is None:
+            self._followers = Followers(self.parameters())
+        return list(self._followers.end_step())
+
     def end_step(self, skipped: bool, numbering: Callable[[Tensor], int]) -> Dict[str, Any]:
         """The record of the step; the next window is open when it returns."""
         fused = number(getattr(self._optimizer(), "grad_scale", None))  # undoes the loss scale itself, within its step
@@ -140,6 +149,7 @@ class Track:
             "learning_rate": self._rate(),
             "skipped": skipped,
             "parameters": self.numbers(numbering),
+            "followers": self._followed(),
             **self.replica(),
         }
         self._window = Window()

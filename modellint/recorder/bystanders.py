@@ -1,0 +1,77 @@
+"""Networks that are asked while another is trained, such as a teacher: which of their dropouts are at work."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
+
+import torch
+from torch.nn.modules.dropout import _DropoutNd
+
+from . import frames
+from .patches import Watch
+
+
+class Bystander(NamedTuple):
+    """A network that nothing trains; `steps` are those that asked it with these dropouts at work."""
+
+    network: Any
+    name: str
+    dropouts: List[str]
+    location: Dict[str, Any]
+    steps: Set[int]
+
+
+class BystanderWatch(Watch):
+    def __init__(self, recorder: Any) -> None:
+        super().__init__(recorder)
+        self._seen: Dict[int, Any] = {}  # networks and their parts, held weakly
+        self._found: Dict[int, Bystander] = {}
+        self._apart: Dict[int, Bystander] = {}
+
+    def called(self, network: torch.nn.Module) -> None:
+        """In a step that is watched, in training mode."""
+        if not self._is_known(network):
+            self._look_at(network)
+        found = self._found.get(id(network))
+        if found is not None and found.network() is network:
+            found.steps.add(max((track.done for track in self.recorder.tracks), default=0))
+
+    def describe(self, trained: Sequence[torch.nn.Module]) -> Iterator[Dict[str, Any]]:
+        """Those that are neither a part of a trained network nor of the same shapes as one of its parts."""
+        if trained:  # at the end of a run nothing may be left of what was trained
+            parts = [part for model in trained for part in model.modules()]
+            self._apart = {key: found for key, found in self._found.items() if _is_apart(found.network(), parts)}
+        for found in self._apart.values():
+            told = {"dropouts": found.dropouts, "steps": len(found.steps), "location": found.location}
+            yield {"name": found.name, **told}
+
+    def _is_known(self, network: torch.nn.Module) -> bool:
+        held = self._seen.get(id(network))
+        return held is not None and held() is network
+
+    def _look_at(self, network: torch.nn.Module) -> None:
+        self._seen[id(network)] = weakref.ref(network)
+        parameters = list(network.parameters())
+        frozen = not torch.is_grad_enabled() or not any(parameter.requires_grad for parameter in parameters)
+        if not parameters or not frozen or any(track.shares(parameters) for track in self.recorder.tracks):
+            return
+        dropouts = [name for name, part in network.named_modules() if _acts(part)]
+        if dropouts:
+            self._found[id(network)] = Bystander(
+                weakref.ref(network), type(network).__name__, dropouts, frames.place(), set()
+            )
+        for part in network.modules():
+            self._seen[id(part)] = weakref.ref(part)
+
+
+def _acts(module: torch.nn.Module) -> bool:
+    return isinstance(module, _DropoutNd) and module.training and module.p > 0
+
+
+def _is_apart(network: Optional[torch.nn.Module], parts: Sequence[torch.nn.Module]) -> bool:
+    return network is not None and not any(part is network or _shapes(part) == _shapes(network) for part in parts)
+
+
+def _shapes(network: torch.nn.Module) -> List[Any]:
+    return [parameter.shape for parameter in network.parameters()]

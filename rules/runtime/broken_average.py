@@ -1,0 +1,60 @@
+"""ML339."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
+from modellint.measure.run import Follower
+
+
+def _run(*rates: float | None) -> Run:
+    return Run(steps=(Step(),), followers=(Follower("Encoder", rates=rates),))
+
+
+class BrokenAverage(RuntimeRule):
+    """The moving average of the weights is hardly more than their last value, or moves away from them.
+
+    Why: an average over many steps moves by a small part of the way in each, such as 0.005. With the decay and its
+        complement swapped it moves by 0.995 and forgets all but the last step: a target network chases itself, a teacher
+        says what its student says. With a wrong sign it runs away from the weights, faster and faster, and the loss shows
+        nothing of it.
+    Fix: `average = decay * average + (1 - decay) * weights`, or `average.lerp_(weights, 1 - decay)`, with a decay near 1.
+    Ignore: a copy after every step, which moves all of the way, is taken to be meant; a decay that warms up moves less each time.
+    Thresholds: in the last `steps` = 5 steps a network of the same names and shapes was moved straight towards the trained one,
+        each time by the same part of the way (within 0.01), from `least` = 0.9 up to 0.99999; or by less than nothing.
+    Reported: https://github.com/ostris/ai-toolkit/issues/1034, https://github.com/huggingface/diffusers/issues/1864
+    """
+
+    code, severity, topic = "ML339", Severity.WARNING, "optimizer"
+    needs = "a network of the same shapes that is moved between steps"
+    steps, least = 5, 0.9
+    bad = (_run(None, *[0.995] * 5), _run(None, None, *[0.95] * 5), _run(None, *[-0.01] * 5))
+    good = (
+        _run(None, *[0.005] * 9),
+        _run(None, *[1.0] * 9),  # copied
+        _run(None, *[1 - (1 + n) / (10 + n) for n in range(1, 10)]),  # warms up
+        _run(None, *[1 - 0.5 ** (20 / n) for n in range(1, 10)]),
+        _run(None, 0.995, 0.995, 0.995),
+        _run(None, *[0.0] * 4, 1.0, *[0.0] * 4),
+    )
+
+    def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
+        for found in run.followers:
+            last = [rate for rate in found.rates[-self.steps :] if rate is not None]
+            if len(last) < self.steps or not all(last):
+                continue
+            what = self._fault(last)
+            if what:
+                evidence = Evidence("part of the way to the trained weights", last[-1], self.least, series=found.rates)
+                yield self.convict(run.place("step"), f"this average of {found.name} {what}", evidence)
+            else:
+                yield self.passed("a moving average of the weights is moved by a part of the way", last[-1])
+
+    def _fault(self, rates: Sequence[float]) -> str:
+        if max(rates) < -1e-6:
+            return "moves away from the trained weights"
+        same = max(rates) - min(rates) < 0.01
+        if same and self.least <= min(rates) and max(rates) < 0.99999:
+            return f"is moved by {rates[-1]:.3g} of the way to the trained weights in each step: it keeps nothing"
+        return ""

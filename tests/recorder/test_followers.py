@@ -1,0 +1,74 @@
+"""Networks that are moved towards the trained one: how far in each step, and whether the optimizer steps them as well."""
+
+import copy
+import gc
+
+import pytest
+import torch
+from torch import nn
+from trained import Net, batches, classify, record
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """The networks of other tests are gone."""
+    gc.collect()
+
+
+def followed(follow):
+    """The followers of a run in which `follow(weights, averages)` is called after each step."""
+    model = Net()
+    other = copy.deepcopy(model)
+
+    def after():
+        with torch.no_grad():
+            follow(list(model.parameters()), list(other.parameters()))
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return record(lambda: classify(model, optimizer, batches(6), after=after), steps=6).followers
+
+
+@pytest.mark.parametrize("rate", [0.005, 0.995, 1.0, -0.01])
+def test_the_rate_of_an_average(rate):
+    (found,) = followed(lambda weights, averages: torch._foreach_lerp_(averages, weights, rate))
+    assert found.rates == (None, *[pytest.approx(rate, rel=1e-3)] * 5)
+    assert (found.name, found.stepped) == ("Net", 0)
+
+
+def test_a_network_that_stays_or_goes_elsewhere():
+    (found,) = followed(lambda weights, averages: None)
+    assert found.rates == (None, *[0.0] * 5)
+    (found,) = followed(lambda weights, averages: [average.normal_() for average in averages])
+    assert found.rates == (None,) * 6
+
+
+def test_an_average_that_is_stepped_as_well():
+    model, other = Net(), Net()
+    optimizer = torch.optim.SGD([*model.parameters(), *other.parameters()], lr=0.1)
+
+    def loss(scores, labels):
+        return nn.functional.mse_loss(scores, other(data[0][0]))
+
+    @torch.no_grad()
+    def after():
+        torch._foreach_lerp_(list(other.parameters()), list(model.parameters()), 0.05)
+
+    data = batches(1) * 6
+    found = record(lambda: classify(model, optimizer, data, loss, after), steps=6).followers
+    averaged = [each for each in found if any(each.rates)]
+    assert [each.stepped for each in averaged] == [5]
+    assert averaged[0].rates[1:] == (pytest.approx(0.05, rel=1e-2),) * 5
+
+
+def test_layers_of_a_stack_are_no_followers():
+    model = nn.Sequential(*[nn.Linear(8, 8) for _ in range(4)])
+    run = record(lambda: classify(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(3)))
+    assert run.followers == ()
+
+
+def test_a_network_that_is_not_complete_is_left_alone():
+    others = nn.Linear.__new__(nn.Linear), nn.LazyLinear(3)
+    model = Net()
+    run = record(lambda: classify(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(3)))
+    assert (len(run.steps), run.followers) == (3, ())
+    del others

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class Roster:
         self._readout: Any = None
         self.number, self.renew = self._parameters.number, self._parameters.renew
         self.forget_calls, self.owns = self._models.forget, self._models.owns
-        self._loose: Set[int] = set()
+        self._loose: Dict[int, Optional[float]] = {}  # with their norms
         self._fresh: Dict[int, bool] = {}
         self.loads = False  # anything was loaded
 
@@ -40,7 +40,8 @@ class Roster:
     def note_loose(self, reached: Iterable[Tensor], tracks: List[Track]) -> None:
         """Which of the parameters that a loss has reached no optimizer holds so far."""
         held = {id(parameter) for track in tracks for parameter in track.parameters()}
-        self._loose.update(self.number(parameter) for parameter in reached if id(parameter) not in held)
+        loose = [parameter for parameter in reached if id(parameter) not in held]
+        self._loose.update(zip(map(self.number, loose), Norms(loose).values()))
 
     def note_readout(self, found: Optional[walk.Readout]) -> None:
         if self._readout is None and found is not None:
@@ -78,12 +79,17 @@ class Roster:
                 trained = {"requires_grad": True}  # torch.func differentiates what does not ask for it
                 self._known[self.number(parameter)].update(trained if track.is_bare() else found)
         for number, parameter in self._parameters.alive():
-            if self._known[number]["requires_grad"] is False and parameter.dim() > 1:
-                self._known[number]["fresh"] = self._is_fresh(number, parameter)
+            if parameter.dim() > 1:
+                self._known[number]["fresh"] = self._stays(number, parameter) and self._is_fresh(number, parameter)
         for number in self._loose:
             self._known.get(number, {})["loose"] = "optimizer" not in self._known.get(number, {})
         for number, zero in self._parameters.zero.items():
             self._known.get(number, {})["zero_initialised"] = zero
+
+    def _stays(self, number: int, parameter: Tensor) -> bool:
+        """Whether it is frozen, or is in no optimizer and has not changed since that was seen."""
+        loose = number in self._loose and self._loose[number] == Norms([parameter]).values()[0]
+        return loose or self._known[number]["requires_grad"] is False
 
     def _is_fresh(self, number: int, frozen: Tensor) -> bool:
         if number not in self._fresh:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.core.pattern import pattern
+from modellint.measure.asmade import as_made
 from modellint.measure.run import Parameter
-
-# Networks that are meant to stay as they were made, or that follow another one.
-MEANT = pattern(
-    r"rand|target|teacher|ema|momentum|copy|ref|prior|shadow|old|prev|loss|crit|disc|pos|fourier|reservoir", re.I
-)
 
 
 def _run(*parameters: Parameter) -> Run:
@@ -58,9 +52,7 @@ class FrozenAtRandom(RuntimeRule):
         frozen = [each for each in run.parameters if each.is_weight and not each.requires_grad]
         if not frozen or not run.steps:
             return
-        trained = {(_last(each), each.shape) for each in run.parameters if each.optimizer is not None}
-        stuck = [each for each in frozen if each.fresh and (_last(each), each.shape) not in trained]
-        stuck = [each for each in stuck if not MEANT.search(each.name)]
+        stuck = as_made(run, frozen)
         if stuck:
             part = _count(stuck) / _count(run.parameters)
             message = f"{part:.0%} of the weights are frozen at random values, from `{stuck[0].name}` on"
@@ -68,10 +60,6 @@ class FrozenAtRandom(RuntimeRule):
             yield self.convict(stuck[0].location, message, evidence)
         else:
             yield self.passed("what is frozen is not as it was made")
-
-
-def _last(parameter: Parameter) -> tuple[str, ...]:
-    return tuple(parameter.name.split(".")[-2:])
 
 
 def _count(parameters: Sequence[Parameter]) -> int:

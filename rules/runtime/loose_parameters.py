@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
+from modellint.core.pattern import pattern
+from modellint.measure.asmade import as_made
 from modellint.measure.run import Optimizer, Parameter
+
+ADAPTERS = pattern(r"lora|adapter|prompt|prefix|ia3", re.I)  # what is trained alone, within a model that stays
 
 
 def _run(loose: bool, *others: Parameter) -> Run:
@@ -13,6 +19,18 @@ def _run(loose: bool, *others: Parameter) -> Run:
     head = Parameter("head.weight", (3, 8), loose=loose, module="head", module_class="Linear")
     steps = tuple(Step(index, gradients={"body.weight": 0.1}) for index in range(5))
     return Run(steps=steps, parameters=(body, head, *others), optimizers=(Optimizer(),))
+
+
+def _parts(*parts: Parameter) -> Run:
+    return Run(tuple(map(Step, range(5))), parts, (Optimizer(),))
+
+
+def _held(name: str) -> Parameter:
+    return Parameter(f"{name}.weight", (64, 64), name, "Linear", optimizer=0)
+
+
+def _left(name: str, fresh: bool = True) -> Parameter:
+    return Parameter(f"{name}.weight", (64, 64), name, "Linear", fresh=fresh, loose=True)
 
 
 _STALE = Parameter("parameter_2", (10, 8), optimizer=0)
@@ -27,15 +45,18 @@ class LooseParameters(RuntimeRule):
         is gets `requires_grad_(False)`, which saves the gradients, too.
     Ignore: a head that is trained alone on a backbone whose gradients are left on: hence a note, unless reading the
         script finds why.
-    Thresholds: a warning where an optimizer holds, instead of it, a tensor that can have stood in its place: it belongs to
-        no module, is as large but for its first axis, and never gets a gradient. A layer was replaced, or moved, after
-        the optimizer had been made.
+    Thresholds: a warning in two cases. An optimizer holds, instead of it, a tensor that can have stood in its place: it belongs
+        to no module, is as large but for its first axis, and never gets a gradient. A layer was replaced, or moved, after the
+        optimizer had been made. Or what is left out comes after what is trained, in the order of the model, and stays at the
+        random values that it was made with: matrices of at least `share` = 5 % of the model's weights, without a trained twin,
+        in a process that has loaded nothing, and what is trained are no adapters.
     Reported: https://github.com/pytorch/pytorch/issues/3358
     """
 
     code, severity = "ML332", Severity.NOTE
     needs = "the graph of a loss at the third step"
-    bad = (_run(True), _run(True, _STALE))
+    share = 0.05
+    bad = (_run(True), _run(True, _STALE), _parts(_held("stem"), _left("blocks.0"), _left("head")))
     good = (_run(False), Run(steps=(Step(2),)))
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
@@ -49,14 +70,28 @@ class LooseParameters(RuntimeRule):
 
     def _finding(self, run: Run, loose: list[Parameter]) -> Diagnostic:
         replaced = [parameter for parameter in loose if any(_stood_in(run, old, parameter) for old in run.parameters)]
-        first, total = (replaced or loose)[0], sum(parameter.requires_grad for parameter in run.parameters)
+        forgotten = [] if replaced else self._forgotten(run, loose)
+        first, total = (replaced or forgotten or loose)[0], sum(parameter.requires_grad for parameter in run.parameters)
         evidence = Evidence("parameter tensors with a gradient that no optimizer holds", len(loose), 0)
         place = first.location if first.location.path else run.place("backward", first.module or None)
         message = f"{len(loose)} of {total} trainable parameter tensors are in no optimizer, first {first.name}"
-        if not replaced:
-            return self.convict(place, message, evidence)
-        message += ": the optimizer holds others, which are in no model any more"
-        return self.convict(place, message, evidence, severity=Severity.WARNING)
+        message += ": the optimizer holds others, which are in no model any more" if replaced else ""
+        message += ", which stays at the random values that it was made with" if forgotten else ""
+        severity = Severity.WARNING if replaced or forgotten else None
+        return self.convict(place, message, evidence, severity=severity)
+
+    def _forgotten(self, run: Run, loose: Sequence[Parameter]) -> list[Parameter]:
+        """Fresh matrices of a model behind others that are trained; those before may stand in for a pretrained body."""
+        weights = [each for each in run.parameters if each.is_weight and each.module_class]
+        trained = [index for index, each in enumerate(weights) if each.optimizer is not None]
+        if not trained or any(ADAPTERS.search(weights[index].name) for index in trained):
+            return []
+        behind = as_made(run, [each for each in weights[trained[0] :] if each in loose])
+        return behind if _size(behind) >= self.share * _size(weights) else []
+
+
+def _size(parameters: Sequence[Parameter]) -> int:
+    return sum(math.prod(each.shape) for each in parameters)
 
 
 def _stood_in(run: Run, old: Parameter, new: Parameter) -> bool:

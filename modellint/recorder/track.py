@@ -13,6 +13,9 @@ from .tensors import Norms, Numbers, number
 from .window import Observation, Window
 
 
+SEARCHED = 4  # optimizers that followers are looked for: it costs a search of all objects
+
+
 class Bare:
     """Stands for an optimizer where there is none: parameters that are only differentiated, or stepped by hand."""
 
@@ -133,7 +136,7 @@ class Track:
 
     def _followed(self) -> List[Dict[str, Any]]:
         if self._followers is None:
-            self._followers = Followers(self.parameters())
+            self._followers = Followers(self.parameters() if self.index < SEARCHED else [])
         return list(self._followers.end_step())
 
     def end_step(self, skipped: bool, numbering: Callable[[Tensor], int]) -> Dict[str, Any]:

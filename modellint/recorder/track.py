@@ -12,7 +12,6 @@ from .followers import Followers
 from .tensors import Norms, Numbers, number
 from .window import Observation, Window
 
-
 SEARCHED = 4  # optimizers that followers are looked for: it costs a search of all objects
 
 

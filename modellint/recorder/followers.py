@@ -95,7 +95,7 @@ def _pairs(held: Any) -> Iterator[Pair]:
 def _named(module: torch.nn.Module) -> List[Tuple[str, Tensor]]:
     """Nothing for a network that is not complete, or cannot be read."""
     try:
-        named = list(module.named_parameters())
+        named: List[Tuple[str, Tensor]] = list(module.named_parameters())
     except Exception:
         return []
     return named if all(is_plain(parameter) and not is_lazy(parameter) for _, parameter in named) else []

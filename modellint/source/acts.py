@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import gradient
 from .branches import arms
-from .code import Value
+from .code import Function, Value
 from .evaluating import called_as
 from .facts import Act
 from .lineage import Lineage
@@ -17,20 +17,23 @@ from .numbers import Numbers
 from .objective import Objective
 from .parameters import Parameters
 from .registration import WEIGHTED
-from .relevance import CLEARING
+from .relevance import CLEARING, Relevance
 from .resolve import Resolver
 from .roles import CONVENTIONS, Roles
 from .schedules import Schedules
 from .scope import Source
+from .script import Script
 from .vocabulary import CLIP_METHODS, CLIPS, HARMLESS, NO_MODELS, sounds_like_optimizer
 
 CUTTING = frozenset({"detach", "data", "no_grad", "inference_mode", "numpy"})
+PARTS = ("modules", "children", "named_modules", "named_children")
 BOUNDS = ((1, "max_norm"), (None, "clip_value"), (None, "clip_val"))
 
 
 class Acts:
-    def __init__(self, resolver: Resolver, models: Models) -> None:
+    def __init__(self, resolver: Resolver, models: Models, relevance: Relevance) -> None:
         self.resolver = resolver
+        self.relevance = relevance
         self.modes = Modes(resolver, models)
         self.roles = Roles(resolver)
         self.numbers = Numbers(resolver)
@@ -62,7 +65,13 @@ class Acts:
             moved = tuple(self.schedules.of(source.of(receiver)))
             return replace(self._act("schedule", source, subjects=self._subjects(source.of(receiver))), schedules=moved)
         if call.method in ("eval", "train") and receiver is not None and len(call.arguments) <= 1:
-            return self._act(_mode(call), source, parameters=self.parameters.of_module(source.of(receiver)))
+            mode = "mode" if self._is_part(source.of(receiver)) else _mode(call)
+            return self._act(mode, source, parameters=self.parameters.of_module(source.of(receiver)))
+        if call.method == "apply" and receiver is not None and first is not None:
+            sets = self._sets_modes(source.of(first))
+            return (
+                self._act("mode", source, parameters=self.parameters.of_module(source.of(receiver))) if sets else None
+            )
         return self._act("unknown", source) if self._may_clear(source) else None
 
     def step(self, source: Source, optimizer: Value, *, scaled: bool = False) -> Act:
@@ -84,9 +93,25 @@ class Acts:
         return replace(act, modal=self.modes.tell(called), recorded=True if recorded else None)
 
     def _always_recorded(self, source: Source) -> bool:
-        """Whether no model that may be called turns autograd off by itself."""
-        forwards = [callee.function for callee in self.resolver.calls.callees(source) if callee.function is not None]
-        return all(gradient.recorded(f, block) for f in forwards for block in range(len(f.blocks)))
+        """Whether no model that may be called turns autograd off by itself, or differentiates."""
+        for callee in self.resolver.calls.callees(source):
+            function, script = callee.function, callee.script
+            if function is None or script is None:
+                continue
+            if gradient.handled(script) or "grad" in script.called or self._differentiates(function, script):
+                return False
+            if not all(gradient.recorded(function, block) for block in range(len(function.blocks))):
+                return False
+        return True
+
+    def _differentiates(self, forward: Function, script: Script) -> bool:
+        names = self.relevance.reach.names(script, "backward")
+        near = (c for c in forward.calls if c.method in names or c.method == "backward")
+        return any(
+            call.method in ("backward", call.name)
+            or self.resolver.project.function(script, f"{forward.owner}.{call.method}")
+            for call in near
+        )
 
     def _may_learn(self, called: Source) -> bool:
         """Whether a model that is called shows weights, or none of them can be read."""
@@ -94,6 +119,18 @@ class Acts:
         names = [layer.name for model in models for layer in (*model.layers, *model.made)]
         foreign = any("." in name and not name.startswith("torch.") for name in names)
         return not models or foreign or any(not name or WEIGHTED.fullmatch(name) for name in names)
+
+    def _is_part(self, source: Source) -> bool:
+        """Whether it is one of the modules inside a model: `for m in model.modules()`."""
+        return any(
+            v.method in PARTS for made in self.resolver.of(source) for v in made.value.within() if v.kind == "call"
+        )
+
+    def _sets_modes(self, given: Source) -> bool:
+        """Whether a function that a model applies to its modules sets their mode."""
+        made = [s for s in self.resolver.of(given) if s.value.kind == "function"]
+        functions = (self.resolver.project.function(s.frame.script, s.value.name) for s in made)
+        return any(call.method in ("eval", "train") for f in functions if f is not None for call in f.calls)
 
     def _is_clip(self, source: Source) -> bool:
         """Whether torch's function is called by another name: an alias, or a `partial` of it."""
@@ -151,7 +188,7 @@ class Acts:
     def _may_clear(self, source: Source) -> bool:
         call = source.value
         if call.name.startswith(("torch.", "numpy.")) or HARMLESS.search(call.method):
-            return False
+            return call.method == "_foreach_zero_"
         return CLEARING.fullmatch(call.method) is not None or any(self._is_optimizer(a, source) for a in call.arguments)
 
     def _is_optimizer(self, value: Value, source: Source) -> bool:

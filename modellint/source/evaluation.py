@@ -40,7 +40,7 @@ class Evaluations:
             block = block_of(act.loops[-1], self.project)
             function = function_of(act.loops[-1])
             parts = act.modal, act.parameters
-            known = Evaluation(act.call, function, *parts, over=block.value, loop=block.location)
+            known = Evaluation(act.call, function, *parts, used=act.kept, over=block.value, loop=block.location)
         return replace(
             known,
             modal=known.modal if known.modal == act.modal else None,

@@ -158,6 +158,7 @@ class Evaluation:
     modes: tuple[str, ...] = ()  # on each way that leads there: "eval", "train", "mode" (either), "" (never set)
     recorded: tuple[bool | None, ...] = ()  # likewise, whether autograd builds a graph; None: not known
     whole: bool = True  # all ways that lead there are known
+    used: bool = True  # something takes what the model gives
     over: Value | None = None  # what the loop goes over
     loop: Location = Location()
 

@@ -19,6 +19,7 @@ HARMLESS = pattern(
     r"|override|final|jit|compile|overload|torchrun|task|fixture|parametrize|mark)",
     re.IGNORECASE,
 )
+FREEZES = pattern(r"(\w*_)?(un)?(freeze|frozen)(_\w*)?|\w*requires_grad\w*|toggle_grad")
 
 
 @lru_cache(20_000)
@@ -31,7 +32,7 @@ def recorded(function: Function, block: int) -> bool | None:
 
 def handled(script: Script) -> bool:
     """Whether the file turns gradients on or off in another way than by a context: of parameters, of all."""
-    names = {"set_grad_enabled", "requires_grad_"} & script.attributes
+    names = {"set_grad_enabled", "requires_grad_"} & script.attributes or any(map(FREEZES.fullmatch, script.called))
     frozen = any(e.kind == "assign" and e.name.endswith("requires_grad") for f in script.functions for e in f.events)
     return bool(names) or frozen or any(name == "volatile" for call in script.calls for name, _ in call.keywords)
 

@@ -32,9 +32,14 @@ class Kept:
             loaders = self.resolver.of(source.of(call.arguments[0].arguments[0]))
             return Act("first", call, tuple(made.place for made in loaders))
         store, _, method = call.name.rpartition(".")
-        if method in STORES and store and len(call.arguments) == 1:
+        if method in STORES and store and len(call.arguments) == 1 and not self._is_bounded(source, store):
             return self._keeps(source, call.arguments[0], store)
         return self._sums(source, store) if store and call.arguments else None
+
+    def _is_bounded(self, source: Source, store: str) -> bool:
+        """Whether it forgets what is old: `deque(maxlen=10)`."""
+        made = (s.value for s in self.resolver.of(source.of(Value("name", store, location=source.value.location))))
+        return any(v.kind == "call" and v.method == "deque" and v.argument(1, "maxlen") is not None for v in made)
 
     def _sums(self, source: Source, name: str) -> Act | None:
         """A method of the project that adds what it is given to a sum of its object, whatever that is: `meter.update(loss)`."""

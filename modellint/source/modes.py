@@ -73,7 +73,7 @@ def _layer(layer: Layer, none: Collection[str]) -> bool:
 
 def _named(name: str, made: Value | None, none: Collection[str] = ()) -> bool | None:
     if TELLING.fullmatch(name):
-        return not ("Dropout" in name and made is not None and _is_off(made.argument(0, "p"), none))
+        return made is None or not _is_idle(name, made, none)
     if name in RECURRENT:
         given = made.argument(None, "dropout") if made is not None else None
         return given is not None and not _is_off(given, none)
@@ -81,6 +81,14 @@ def _named(name: str, made: Value | None, none: Collection[str] = ()) -> bool | 
         return False
     rates = (made.argument(None, word) for word in DROPS) if made is not None and "." in name else ()
     return True if any(isinstance(rate.constant, float) and 0 < rate.constant < 1 for rate in rates if rate) else None
+
+
+def _is_idle(name: str, made: Value, none: Collection[str]) -> bool:
+    """A dropout of nothing, a batch norm that goes by the batch in both modes."""
+    tracked = made.argument(4, "track_running_stats") if "BatchNorm" in name else None
+    return ("Dropout" in name and _is_off(made.argument(0, "p"), none)) or (
+        tracked is not None and tracked.constant is False
+    )
 
 
 def _is_off(probability: Value | None, none: Collection[str]) -> bool:

@@ -14,7 +14,7 @@ from .script import Script
 from .vocabulary import CLIPS, sounds_like_optimizer
 
 CHANGING = pattern(
-    r"zero_grad|zero_|step|optimizer_step|backward|manual_backward|unscale_|\w*clip\w*grad\w*|eval|train"
+    r"zero_grad|zero_|step|optimizer_step|backward|manual_backward|unscale_|\w*clip\w*grad\w*|eval|train|apply"
 )
 # A helper of such a name that cannot be found may clear gradients.
 CLIP_NAMES = {name.rpartition(".")[2] for name in CLIPS}

@@ -15,7 +15,7 @@ from .contexts import Context, Contexts, Span
 from .facts import Act
 from .kept import Kept
 from .models import Models
-from .place import loops
+from .place import loop_id, loops
 from .relevance import Relevance
 from .resolve import Resolver
 from .roles import Roles
@@ -45,9 +45,9 @@ class Tracer:
         self.resolver = resolver
         self.roles = Roles(resolver)
         self.contexts = Contexts(resolver)
-        self.acts = Acts(resolver, models)
-        self.kept = Kept(resolver, self.acts.lineage)
         self.relevance = Relevance(resolver.project)
+        self.acts = Acts(resolver, models, self.relevance)
+        self.kept = Kept(resolver, self.acts.lineage)
         self._left = LONGEST
         self._most = MOST  # less where one function after the other comes to no end: such a project trains nothing
         self._leaving: dict[int, list[tuple[int, int]]] = {}
@@ -86,9 +86,9 @@ class Tracer:
                     yield from self._part(context.before, source, inside)
                 else:
                     yield from self._call(source, inside)
-            elif event.name.endswith(".grad") and _forgets(event):
+            elif event.name.endswith(".grad") and (kind := _rewritten(event)):
                 cleared = Value("name", event.name, location=event.location)
-                yield from self._placed(Act("clear", cleared), Source(cleared, frame, index), inside)
+                yield from self._placed(Act(kind, cleared), Source(cleared, frame, index), inside)
             elif event.value is not None:
                 yield from self._placed(self.kept.event(frame, index), Source(event.value, frame, index), inside)
         while opened:
@@ -128,6 +128,7 @@ class Tracer:
         if call.method == "step" and "optimizer" in roles and "scheduler" not in roles and receiver is not None:
             yield from self._closure(source, spot)
             yield from self._placed(self.acts.step(source, receiver), source, spot, receiver)
+            yield from self._clearing(source, spot)
             return
         if call.method == "zero_grad" and "optimizer" in roles:  # whatever it clears besides, or by whose help
             yield from self._placed(self.acts.of(source, roles), source, spot)
@@ -135,12 +136,19 @@ class Tracer:
         callees = self.resolver.calls.callees(source)
         frames = (self.resolver.calls.enter(callee, source) or self._constructor(callee, source) for callee in callees)
         entered = next((frame for frame in frames if frame is not None), None)
-        if entered is None:
+        if entered is None or _sets_mode(entered.function, call):
             act = self.acts.of(source, roles)
             stepped = call.argument(0) if act is not None and act.kind == "step" and act.subjects else None
             yield from self._placed(act, source, spot, stepped)
         elif self.relevance.function(entered.function, entered.script) or _is_wrapper(entered):
             yield from self._within(entered, source, spot)
+
+    def _clearing(self, source: Source, spot: Spot) -> Iterator[Act]:
+        """What the `step()` of an optimizer of the project's own clears."""
+        for callee in self.resolver.calls.callees(source)[:1]:
+            entered = self.resolver.calls.enter(callee, source)
+            if entered is not None:
+                yield from (act for act in self._within(entered, source, spot) if act.kind == "clear")
 
     def _constructor(self, callee: Callee, source: Source) -> Frame | None:
         """The frame of `__init__` where an object is made."""
@@ -165,7 +173,11 @@ class Tracer:
     def _within(self, entered: Frame, source: Source, spot: Spot) -> Iterator[Act]:
         """What a function does that is called, unless it is being executed already."""
         if id(entered.function) not in spot.chain and len(spot.chain) < DEEPEST:
-            yield from self._decorated(entered, self._inside(source, spot))
+            around = self._inside(source, spot)
+            over = _looped_over(source) if any(event.kind == "yield" for event in entered.function.events) else None
+            if over is not None:  # a generator goes on in each pass of the loop
+                around = replace(around, loops=(*around.loops, loop_id(source.frame, over)))
+            yield from self._decorated(entered, around)
 
     def _decorated(self, frame: Frame, spot: Spot) -> Iterator[Act]:
         """What a function does, and what its decorators do around it."""
@@ -210,11 +222,33 @@ def allowed(values: int, acts: Iterable[Act] | None) -> int:
     return MOST if any(act.kind == "backward" for act in acts) else values
 
 
+def _sets_mode(function: Function, call: Value) -> bool:
+    """Whether `train()` or `eval()` of a module is its own and does what torch's does, besides more."""
+    return call.method in ("eval", "train") and f"super.{call.method}" in [_plain(inner) for inner in function.calls]
+
+
+def _plain(call: Value) -> str:
+    return f"super.{call.method}" if call.receiver is not None and call.receiver.name == "super" else call.name
+
+
+def _looped_over(source: Source) -> int | None:
+    """The loop that goes over what a call gives."""
+    blocks = source.frame.function.blocks
+    over = (b for b, block in enumerate(blocks) if block.kind == "for" and block.value is not None)
+    return next(
+        (b for b in over if any(part is source.value for part in (blocks[b].value or source.value).within())), None
+    )
+
+
 def _is_wrapper(frame: Frame) -> bool:
     """A function that was made for another one: by a decorator."""
     return frame.outer is not None and any(given.value.kind == "function" for given in frame.outer.arguments.values())
 
 
-def _forgets(event: Event) -> bool:
+def _rewritten(event: Event) -> str:
+    """What it does to a gradient: forgets it, or ("unknown") puts in its place what is not made of it."""
     value = event.value
-    return event.kind == "delete" or (value is not None and value.kind == "constant" and value.constant is None)
+    if event.kind == "delete" or (value is not None and value.kind == "constant" and value.constant is None):
+        return "clear"
+    made = value is None or any(part.method == "grad" for part in value.within())
+    return "unknown" if event.kind == "assign" and not made else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
+from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
 
 from .code import Function, Value
@@ -13,7 +14,8 @@ from .script import Script
 from .vocabulary import HARMLESS, is_scheduler
 
 PREPARED = ("prepare", "prepare_optimizer")  # an optimizer in, the same optimizer out: it is still to be stepped
-GRADIENT = frozenset({"grad", "grads", "apply_gradients"})  # gradients that are read may be applied by hand
+# Gradients that are read may be applied by hand, or be all that is asked for.
+GRADIENT = pattern(r"grads?|(get|apply|collect|flatten|compute)_\w*grad(ient)?s?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Usages:
         """Of the object that `call` makes in a function, as far as related scripts may see it."""
         names = {event.name for event in function.events if event.kind == "assign" and event.value is call}
         name = next(iter(names), "")
-        if len(names) != 1 or "[" in name or script.attributes & GRADIENT:
+        if len(names) != 1 or "[" in name or any(map(GRADIENT.fullmatch, script.attributes)):
             return Usage()
         attribute = name.startswith("self.")
         last = name.rpartition(".")[2]
@@ -56,8 +58,9 @@ def _stepped(value: Value) -> set[str]:
     if value.kind == "call" and value.method == "zero_grad":
         return set()
     receiver = value.receiver if value.kind == "call" and "step" in value.method else None
-    parts = (*_handed(value), *((receiver,) if receiver is not None else ()))
-    return {part.method for part in parts if part.kind in ("name", "attribute")}
+    parts = [part for part in (*_handed(value), receiver) if part is not None and part.kind in ("name", "attribute")]
+    kept = (part.receiver for part in parts if part.method == "step")  # the method itself, to be called later
+    return {part.method for part in (*parts, *kept) if part is not None}
 
 
 def _handed(value: Value) -> Iterator[Value]:

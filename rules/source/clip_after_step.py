@@ -12,6 +12,8 @@ from modellint.measure.run import Clip
 from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop
 
+UNREACHED = 1e6  # the norm of gradients is never as large
+
 
 def _run(applied: float) -> Run:
     clip = Clip(bound=1.0, norm=applied, after_step=True)
@@ -80,6 +82,14 @@ class ClipAfterStep(SourceRule):
             actor_optimizer.zero_grad()
         """,
         """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            print(torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9))  # the norm that was applied
+        """,
+        """
         for i, batch in enumerate(loader):  # only one of the two arms is taken
             loss(batch).backward()
             if use_amp:
@@ -118,6 +128,11 @@ def _is_late(loop: TrainingLoop, clip: Act) -> bool:
     that the clip is that step's."""
     before = next((act for act in loop.before(clip) if act.kind in ("backward", "step")), None)
     after = next((act.kind for act in loop.after(clip) if act.kind in ("backward", "step")), "")
-    if before is None or before.kind == "backward" or after == "step":
+    if before is None or before.kind == "backward" or after == "step" or _measures(clip):
         return False
     return clip.shares(before.parameters) if after == "backward" else clip.concerns(before)
+
+
+def _measures(clip: Act) -> bool:
+    """Whether nothing reaches the bound: only the norm that it gives back is asked for."""
+    return clip.kept and bool(clip.bound) and all(bound >= UNREACHED for bound in clip.bound)

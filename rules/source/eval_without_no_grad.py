@@ -14,7 +14,8 @@ from modellint.source.code import Value
 
 # Calls that differentiate with respect to inputs.
 DIFFERENTIATES = pattern(
-    r"grad|backward|jacobian|hessian|[vj][vj]p|\w*(attribut|attack|perturb|adversar|pgd|fgsm|salien|craft|cam)\w*", re.I
+    r"grad|backward|jacobian|hessian|jac(rev|fwd)|[vj][vj]p|\w*(attribut|attack|perturb|adversar|pgd|fgsm|salien|craft|cam)\w*",
+    re.I,
 )
 
 
@@ -167,6 +168,34 @@ class EvalWithoutNoGrad(SourceRule):
         decoder = Decoder()
         decoder.eval()
         decoder.decode(start)
+        """,
+        """
+        class Adapted(nn.Module):  # learns from what it predicts
+            def __init__(self, model, optimizer):
+                super().__init__()
+                self.model, self.optimizer = model, optimizer
+
+            def forward(self, x):
+                return learn(self.model, x, self.optimizer)
+
+        def learn(model, x, optimizer):
+            output = model(x)
+            output.softmax(1).square().sum().neg().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            return output
+
+        net = nn.Linear(8, 2)
+        net.eval()
+        model = Adapted(net, torch.optim.SGD(net.parameters(), lr=1e-3))
+        for x, y in test_loader:
+            correct += (model(x).argmax(1) == y).sum().item()
+        """,
+        """
+        model = frozen(torchvision.models.resnet18(weights="DEFAULT"))
+        model.eval()
+        for x in loader:
+            features.append(model(x))
         """,
         """
         model.eval()

@@ -142,6 +142,15 @@ class LossKeepsGraph(SourceRule):
             meter.add(loss)
         """,
         """
+        recent = collections.deque(maxlen=10)  # what is old is forgotten
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            recent.append(loss)
+        """,
+        """
         for batch in loader:  # the sum is what backward() starts from
             total = 0
             for task in batch:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.core.pattern import pattern
 from modellint.measure import stepping
+from modellint.source import lookup
+from modellint.source.code import Value
+
+# What is looked at where nothing is to be trained.
+MEASURES = pattern(
+    r"bench|profil|speed|throughput|latency|timing|fisher|importance|salien|influence|gradient|hessian|attribut", re.I
+)
 
 
 class MissingOptimizerStep(SourceRule):
@@ -95,6 +105,31 @@ class MissingOptimizerStep(SourceRule):
             trainer.opt.step()
         """,
         """
+        def end_task(net, loader):
+            idle = torch.optim.SGD(net.parameters(), lr=0)  # only for its zero_grad()
+            for x, y in loader:
+                idle.zero_grad()
+                F.nll_loss(F.log_softmax(net(x), 1), y).backward()
+                net.remember()
+        """,
+        """
+        def benchmark(model, x):
+            sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(10):
+                sgd.zero_grad()
+                start = time.perf_counter()
+                model(x).sum().backward()
+                print(time.perf_counter() - start)
+        """,
+        """
+        adam = torch.optim.Adam(model.parameters())
+        advance = adam.step
+        for x, y in loader:
+            adam.zero_grad()
+            loss(model(x), y).backward()
+            advance()
+        """,
+        """
         class Module(LightningModule):
             def configure_optimizers(self):
                 optimizer = torch.optim.Adam(self.parameters())
@@ -106,7 +141,9 @@ class MissingOptimizerStep(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for made in script.optimizers:
-            for clear in made.clears[:1] if not made.stepped else ():
+            idle = bool(made.rates) and all(rate.value == 0 for rate in made.rates)
+            clears = [clear for clear in made.clears if not _measures(script, clear)]
+            for clear in clears[:1] if not made.stepped and not idle else ():
                 where = f"the {made.family.replace('*', 'optimizer')} of line {made.location.line}"
                 yield self.at(clear, f"clears the gradients of {where}, which never steps")
 
@@ -116,3 +153,9 @@ class MissingOptimizerStep(SourceRule):
         if run.status != "no step" and (not run.steps or len(run.optimizers) > 1):
             return None
         return Evidence("steps of an optimizer", len(run.steps), 1, holds=not run.steps)
+
+
+def _measures(script: Script, clear: Value) -> bool:
+    """Whether the function is called as those are that look at gradients, or at how long they take."""
+    function = lookup.function(script, clear.location)
+    return function is not None and MEASURES.search(f"{function.name} {PurePath(script.path).stem}") is not None

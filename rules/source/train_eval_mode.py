@@ -166,6 +166,48 @@ class TrainEvalMode(SourceRule):
             correct += (model(x).argmax(1) == y).sum().item()
         """,
         """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64))
+                self.head = nn.Linear(64, 2)
+
+            def forward(self, x):
+                return self.head(self.body(x))
+
+            def train(self, mode=True):  # does what torch's does, and keeps the statistics of the body
+                super().train(mode)
+                self.body.eval()
+
+        net = Net()
+        optimizer = torch.optim.SGD(net.head.parameters(), lr=0.1)
+        for epoch in range(10):
+            net.train()
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(net(x), y).backward()
+                optimizer.step()
+            net.eval()
+            for x, y in test_loader:
+                correct += (net(x).argmax(1) == y).sum().item()
+        net.train()
+        with torch.no_grad():
+            for x, y in test_loader:  # what it gives is not used: its statistics are learned anew
+                net(x)
+        """,
+        """
+        net = nn.Sequential(nn.Linear(8, 64), nn.Dropout(0.5), nn.BatchNorm1d(64, track_running_stats=False))
+        net.apply(lambda module: module.eval())
+        sampled = nn.Sequential(nn.Linear(8, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+        sampled.eval()
+        for module in sampled.modules():
+            if isinstance(module, nn.Dropout):
+                module.train()
+        with torch.no_grad():
+            for x, y in test_loader:
+                print(net(x), sampled(x))
+        """,
+        """
         for seed in range(3):  # a new model for each seed
             model = nn.Sequential(nn.Linear(8, 64), nn.Dropout(0.5), nn.Linear(64, 2))
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -261,7 +303,8 @@ class TrainEvalMode(SourceRule):
             yield from self._trained(loop)
 
     def _evaluated(self, found: Evaluation) -> Iterator[Diagnostic]:
-        if found.modal and set(found.modes) <= {"", "train"} and _is_evaluation(found):
+        refreshed = not found.used and "train" in found.modes  # the running statistics are what it is for
+        if found.modal and not refreshed and set(found.modes) <= {"", "train"} and _is_evaluation(found):
             name = found.call.name
             message = f"evaluates `{name}` in training mode: its dropout or batch norm is at work, and `{name}.eval()` missing"
             sure = found.recorded == (False,) * len(found.recorded) or _is_named(found)

@@ -14,6 +14,7 @@ from .facts import Evaluation, Loss, Optimizer, TrainingLoop, path_of
 from .loaders import Loaders
 from .logged import Logged
 from .losses import Losses
+from .masks import Masks
 from .models import Models
 from .optimizers import Optimizers
 from .options import Options
@@ -71,6 +72,7 @@ class _Facts:
         self.optimizers = Optimizers(resolver, self.models)
         self.losses = Losses(resolver)
         self.loaders = Loaders(resolver, loops)
+        self.masks = Masks(resolver)
         self.logged = Logged(resolver.project, resolver.members)
         self._made: dict[int, tuple[Optimizer, ...]] = {}
         self._called: dict[int, tuple[Loss, ...]] = {}
@@ -89,6 +91,7 @@ class _Facts:
             losses=self._losses(script),
             objectives=tuple(self._objectives(loops)),
             loaders=tuple(self.loaders.of(script)),
+            masks=tuple(self.masks.of(script)),
             logged=self.logged.of(script),
         )
 

@@ -9,7 +9,7 @@ from modellint.core.record import dataclass, field
 from modellint.core.suppress import Ignore
 
 from .code import Class, Function, Value
-from .facts import Evaluation, Loader, Loss, Model, Optimizer, Option, TrainingLoop
+from .facts import Evaluation, Loader, Loss, Mask, Model, Optimizer, Option, TrainingLoop
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Script:
     models: tuple[Model, ...] = ()
     options: tuple[Option, ...] = ()
     loaders: tuple[Loader, ...] = ()
+    masks: tuple[Mask, ...] = ()
     logged: frozenset[str] | None = None  # by LightningModules that it can reach; None: not all can be read
     used: frozenset[str] = frozenset()  # files that were looked for, there or not, besides those that were given
 

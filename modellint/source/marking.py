@@ -1,0 +1,191 @@
+"""What a mask marks: from an expression, through names, functions and buffers of the project, to Marks."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+
+from modellint.core.pattern import pattern
+
+from .code import Value
+from .marks import TOKENS, Marks, everywhere, same
+from .numbers import Numbers
+from .positions import Positions
+from .resolve import Resolver
+from .scope import Source
+
+DEEPEST = 25  # masks that are made of other masks
+OPERATORS: dict[str, Callable[[float, float], float]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "&": min, "|": max, "^": operator.ne,
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "add": operator.add, "add_": operator.add, "sub": operator.sub, "mul": operator.mul, "mul_": operator.mul,
+    "logical_and": min, "bitwise_and": min, "logical_or": max, "bitwise_or": max, "eq": operator.eq, "ne": operator.ne,
+    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+}  # fmt: skip
+NAMES = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+CHANGES: dict[str, Callable[[float], float]] = {
+    "~": operator.not_, "not": operator.not_, "logical_not": operator.not_, "logical_not_": operator.not_,
+    "bitwise_not": operator.not_, "bool": bool, "-": operator.neg, "neg": operator.neg, "isinf": math.isinf,
+    "isneginf": math.isinf,
+}  # fmt: skip
+FILLS = {"ones": 1.0, "ones_like": 1.0, "new_ones": 1.0, "zeros": 0.0, "zeros_like": 0.0, "new_zeros": 0.0, "empty": 0.0}
+FULL = {"full": 1, "full_like": 1, "new_full": 1, "fill_": 0}
+TRIANGLES = {("tril", 0): "past", ("tril", -1): "before", ("triu", 0): "onwards", ("triu", 1): "future"}
+# Calls that only arrange a mask, or change the type of its values.
+KEEPS = frozenset(
+    "unsqueeze squeeze expand expand_as repeat repeat_interleave view view_as reshape flatten contiguous clone detach copy "
+    "requires_grad_ byte long int float half double to type type_as astype cuda cpu from_numpy as_tensor tensor Tensor "
+    "Variable Parameter array asarray broadcast_to rearrange pad expand_dims unsqueeze_ squeeze_ numpy".split()
+)
+TURNS = frozenset({"t", "T", "mT", "transpose", "swapaxes"})
+LIBRARIES = ("torch.", "numpy.", "einops.")
+TOLD = pattern(r"(.*\.)?attention_mask")  # of a tokenizer: 1 at the tokens
+EDITS = pattern(r"(fill|triu|tril|logical_\w+|masked_fill|copy|index_\w+|scatter\w*|neg|mul|add|sub)_")
+
+
+class Marking:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self.numbers = Numbers(resolver)
+        self.positions = Positions(resolver)
+        self._depth = 0
+
+    def of(self, source: Source) -> Marks | None:
+        """None where it cannot be read, or differs from path to path."""
+        if self._depth > DEEPEST:
+            return None
+        self._depth += 1
+        try:
+            return same(self._edited(made) for made in self.resolver.of(source) if not _is_none(made.value))
+        finally:
+            self._depth -= 1
+
+    def _edited(self, made: Source) -> Marks | None:
+        """With what the function in which it is made does to it in place."""
+        marks, function = self._read(made), made.frame.function
+        for at, event in enumerate(function.events):
+            if event.kind == "assign" and event.value is not None and made.value in event.value.within():
+                for later in function.events[at + 1 :]:
+                    if later.kind == "assign" and later.name.startswith(f"{event.name}["):
+                        return None
+                    call = later.value if later.kind == "call" else None
+                    if call is not None and EDITS.fullmatch(call.method) and str(call.receiver) == event.name:
+                        same = later.block == event.block
+                        marks = self._applied(made.of(call), marks, call.arguments) if same else None
+        return marks
+
+    def _read(self, made: Source) -> Marks | None:
+        value = made.value
+        if value.kind == "operation":
+            return self._operation(made)
+        if value.kind == "item" and value.base is not None:
+            return self._item(made, value.base)
+        if value.kind == "call":
+            return self._call(made)
+        return self._named(made) if value.kind in ("name", "attribute") else self._number(made)
+
+    def _named(self, made: Source) -> Marks | None:
+        """Of a name that nothing binds, or an attribute."""
+        head, _, last = made.value.name.rpartition(".")
+        base = made.value.base or (Value("name", head) if head else None)
+        if base is not None and last in TURNS:
+            return self._turned(self.of(made.of(base)))
+        if base is not None and base.method == "finfo" and last == "min":
+            return everywhere(-math.inf)
+        if TOLD.fullmatch(made.value.name):
+            return Marks(TOKENS, 1, 0, sure=False)
+        buffer = self._buffer(made, last) if head == "self" else None
+        return self.of(buffer) if buffer is not None else self._number(made)
+
+    def _number(self, made: Source) -> Marks | None:
+        constant = made.value.constant
+        found = {float(constant)} if isinstance(constant, bool) else {s.value for s in self.numbers.of(made)}
+        return everywhere(found.pop()) if len(found) == 1 else None
+
+    def _buffer(self, made: Source, name: str) -> Source | None:
+        """What a method of the class registers by a name."""
+        method = made.frame.method
+        for function in method.script.functions if method is not None else ():
+            if method is not None and function.owner == method.function.owner:
+                frame = self.resolver.members.method(method.script, function, method.receiver)
+                for at, event in enumerate(function.events):
+                    call = event.value
+                    if event.kind == "call" and call is not None and call.method == "register_buffer":
+                        named, given = call.argument(0, "name"), call.argument(1, "tensor")
+                        if given is not None and named is not None and named.constant == name:
+                            return Source(given, frame, at)
+        return None
+
+    def _operation(self, made: Source) -> Marks | None:
+        parts, name = made.value.arguments, made.value.name
+        if len(parts) == 1:
+            return _changed(self.of(made.of(parts[0])), name)
+        return self._computed(made, name, *parts) if len(parts) == 2 and name in OPERATORS else None
+
+    def _computed(self, made: Source, name: str, left: Value, right: Value) -> Marks | None:
+        a, b = self.of(made.of(left)), self.of(made.of(right))
+        if a is not None and b is not None:
+            return a.joined(b, OPERATORS[name])
+        return self.positions.compared(NAMES.get(name, name), made.of(left), made.of(right))
+
+    def _item(self, made: Source, base: Value) -> Marks | None:
+        """`mask[:, None, :]`, `self.tril[:t, :t]`, `batch["attention_mask"]`."""
+        index = made.value.arguments[0]
+        if index.constant == "attention_mask":
+            return Marks(TOKENS, 1, 0, sure=False)
+        marks, parts = self.of(made.of(base)), index.arguments if index.kind == "tuple" else (index,)
+        moved = marks is not None and marks.turned() != marks and any(part.name.startswith("_") for part in parts)
+        return marks if not moved and all(part.kind == "unknown" or _is_none(part) for part in parts) else None
+
+    def _call(self, made: Source) -> Marks | None:
+        call, name = made.value, made.value.method
+        if name in FILLS:
+            return everywhere(FILLS[name])
+        if name in FULL:
+            return self._given(made, call.argument(FULL[name], "fill_value"))
+        if name == "generate_square_subsequent_mask" and "transformer" in call.name.lower():
+            return Marks(frozenset({"past"}), 0, -math.inf)
+        if call.name == "float":
+            return self._number(made)
+        library = call.name.startswith(LIBRARIES) or call.receiver is None
+        subject, rest = (call.argument(0), call.arguments[1:]) if library else (call.receiver, call.arguments)
+        if name in OPERATORS and rest and subject is not None:
+            return self._computed(made, name, subject, rest[0])
+        if name == "where" and len(call.arguments) == 3:
+            condition, one, other = (self.of(made.of(part)) for part in call.arguments)
+            return other.filled(condition, one.inside) if other and condition and one and not one.where else None
+        return self._applied(made, self._given(made, subject), rest)
+
+    def _given(self, made: Source, value: Value | None) -> Marks | None:
+        return self.of(made.of(value)) if value is not None else None
+
+    def _applied(self, made: Source, marks: Marks | None, rest: tuple[Value, ...]) -> Marks | None:
+        """What a call makes of the mask that it works on."""
+        call, name = made.value, made.value.method.rstrip("_")
+        if name == "fill":
+            return self._given(made, call.argument(0, "value"))
+        if marks is None:
+            return None
+        if name == "masked_fill" and len(rest) > 1:
+            condition, put = (self.of(made.of(part)) for part in rest[:2])
+            return marks.filled(condition, put.inside) if condition and put and not put.where else None
+        if name in ("tril", "triu"):
+            diagonal = next(iter(rest), None) or call.argument(None, "diagonal") or call.argument(None, "k")
+            return _triangle(marks, name, self._given(made, diagonal) if diagonal is not None else everywhere(0))
+        if name in TURNS:
+            return marks.turned()
+        return marks if call.method in KEEPS else _changed(marks, call.method)
+
+
+def _triangle(marks: Marks, name: str, diagonal: Marks | None) -> Marks | None:
+    where = TRIANGLES.get((name, int(diagonal.inside))) if diagonal is not None and not diagonal.where else None
+    return Marks(frozenset({where}), marks.inside, 0) if where is not None and not marks.where else None
+
+
+def _changed(marks: Marks | None, name: str) -> Marks | None:
+    return marks.made(CHANGES[name]) if marks is not None and name in CHANGES else None
+
+
+def _is_none(value: Value) -> bool:
+    return value.kind == "constant" and value.constant is None

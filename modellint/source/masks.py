@@ -1,0 +1,113 @@
+"""The masks that attentions are given, torch's and those written by hand, and what they let them see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+from .attention import MASKS, attentions
+from .code import Value
+from .facts import Mask
+from .marking import Marking
+from .marks import LOW
+from .resolve import Resolver
+from .scope import Callee, Frame, Source
+from .script import Script
+
+# The masks of torch's attentions, by the positions of their arguments.
+ARGUMENTS = {
+    "MultiheadAttention": {"key_padding_mask": 3, "attn_mask": 5},
+    "TransformerEncoderLayer": {"src_mask": 1, "src_key_padding_mask": 2},
+    "TransformerEncoder": {"mask": 1, "src_key_padding_mask": 2},
+    "TransformerDecoderLayer": {"tgt_mask": 2, "tgt_key_padding_mask": 4, "memory_key_padding_mask": 5},
+    "Transformer": {
+        "src_mask": 2, "tgt_mask": 3, "src_key_padding_mask": 5, "tgt_key_padding_mask": 6, "memory_key_padding_mask": 7
+    },
+    "scaled_dot_product_attention": {"attn_mask": 3},
+}  # fmt: skip
+ARGUMENTS["TransformerDecoder"] = ARGUMENTS["TransformerDecoderLayer"]
+SHOWN = "scaled_dot_product_attention"  # here a true value means that a position takes part, else that it is hidden
+Hides = Callable[[float], bool]
+LAYERS = frozenset(ARGUMENTS) - {SHOWN}
+
+
+NAMES = frozenset(name for arguments in ARGUMENTS.values() for name in arguments)
+
+
+class Masks:
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self.marking = Marking(resolver)
+
+    @cached_property
+    def _layers(self) -> bool:
+        return any(not LAYERS.isdisjoint(script.called) for script in self.resolver.project.scripts)
+
+    def of(self, script: Script) -> Iterator[Mask]:
+        given = self._layers or SHOWN in script.called
+        by_hand = not script.called.isdisjoint(("softmax", "Softmax")) and not script.called.isdisjoint(MASKS)
+        for function in script.functions if given or by_hand else ():
+            frame = self.resolver.frame(script, function)
+            yield from self._given(frame) if given else ()
+            yield from self._put(frame, script) if by_hand else ()
+
+    def _given(self, frame: Frame) -> Iterator[Mask]:
+        """To torch's attentions."""
+        for at, event in enumerate(frame.function.events):
+            call = event.value if event.kind == "call" else None
+            if call is not None and (len(call.arguments) > 1 or any(name in NAMES for name, _ in call.keywords)):
+                source = Source(call, frame, at)
+                callees = self.resolver.calls.callees(source)
+                short = callees[0].name.rpartition(".")[2] if _is_torchs(callees) else ""
+                for name, position in ARGUMENTS.get(short, {}).items():
+                    given = call.argument(position, name)
+                    if given is not None:
+                        yield from self._mask(source, given, name, _is_false if short == SHOWN else _is_true)
+
+    def _put(self, frame: Frame, script: Script) -> Iterator[Mask]:
+        """Into the scores of an attention by hand."""
+        for found in attentions(script, frame.function):
+            for step in found.before:
+                at = next(i for i, e in enumerate(frame.function.events) if e.value is not None and step in e.value.within())
+                source = Source(step, frame, at)
+                for given, hides in self._hiding(source):
+                    yield from self._mask(source, given, "", hides)
+
+    def _hiding(self, source: Source) -> Iterator[tuple[Value, Hides]]:
+        """The mask by which a step hides scores, and whether a value of it does."""
+        step = source.value
+        if step.kind == "operation":
+            yield from ((part, _lowers) for part in step.arguments)
+        elif step.method == "where" and len(step.arguments) == 3:
+            condition, one, other = step.arguments
+            yield from ((condition, _is_true) for _ in range(self._is_low(source.of(one))))
+            yield from ((condition, _is_false) for _ in range(self._is_low(source.of(other))))
+        elif step.method in MASKS and len(step.arguments) > 1 and self._is_low(source.of(step.arguments[-1])):
+            yield step.arguments[-2], _is_true
+
+    def _is_low(self, source: Source) -> bool:
+        marks = self.marking.of(source)
+        return marks is not None and not marks.where and _lowers(marks.inside)
+
+    def _mask(self, source: Source, given: Value, name: str, hides: Hides) -> Iterator[Mask]:
+        marks = self.marking.of(source.of(given))
+        lowers = marks is not None and (_lowers(marks.inside) or _lowers(marks.outside))
+        shown = marks.shown(_lowers if lowers else hides) if marks is not None else None
+        if marks is not None and shown:
+            yield Mask(source.value, given, name, shown, marks.sure)
+
+
+def _is_torchs(callees: Sequence[Callee]) -> bool:
+    return len(callees) == 1 and callees[0].class_ is None and callees[0].name.startswith("torch.nn.")
+
+
+def _lowers(value: float) -> bool:
+    return value <= LOW
+
+
+def _is_true(value: float) -> bool:
+    return value == 1
+
+
+def _is_false(value: float) -> bool:
+    return value == 0

@@ -29,7 +29,15 @@ CHANGES: dict[str, Callable[[float], float]] = {
     "bitwise_not": operator.not_, "bool": bool, "-": operator.neg, "neg": operator.neg, "isinf": math.isinf,
     "isneginf": math.isinf,
 }  # fmt: skip
-FILLS = {"ones": 1.0, "ones_like": 1.0, "new_ones": 1.0, "zeros": 0.0, "zeros_like": 0.0, "new_zeros": 0.0, "empty": 0.0}
+FILLS = {
+    "ones": 1.0,
+    "ones_like": 1.0,
+    "new_ones": 1.0,
+    "zeros": 0.0,
+    "zeros_like": 0.0,
+    "new_zeros": 0.0,
+    "empty": 0.0,
+}
 FULL = {"full": 1, "full_like": 1, "new_full": 1, "fill_": 0}
 TRIANGLES = {("tril", 0): "past", ("tril", -1): "before", ("triu", 0): "onwards", ("triu", 1): "future"}
 # Calls that only arrange a mask, or change the type of its values.
@@ -90,7 +98,8 @@ class Marking:
         head, _, last = made.value.name.rpartition(".")
         base = made.value.base or (Value("name", head) if head else None)
         if base is not None and last in TURNS:
-            return self._turned(self.of(made.of(base)))
+            marks = self.of(made.of(base))
+            return marks.turned() if marks is not None else None
         if base is not None and base.method == "finfo" and last == "min":
             return everywhere(-math.inf)
         if TOLD.fullmatch(made.value.name):
@@ -144,7 +153,7 @@ class Marking:
             return everywhere(FILLS[name])
         if name in FULL:
             return self._given(made, call.argument(FULL[name], "fill_value"))
-        if name == "generate_square_subsequent_mask" and "transformer" in call.name.lower():
+        if name == "generate_square_subsequent_mask" and self._is_transformers(made):
             return Marks(frozenset({"past"}), 0, -math.inf)
         if call.name == "float":
             return self._number(made)
@@ -156,6 +165,12 @@ class Marking:
             condition, one, other = (self.of(made.of(part)) for part in call.arguments)
             return other.filled(condition, one.inside) if other and condition and one and not one.where else None
         return self._applied(made, self._given(made, subject), rest)
+
+    def _is_transformers(self, made: Source) -> bool:
+        """Whether it is a method of `torch.nn.Transformer`, or of one that cannot be read."""
+        receiver = made.value.receiver
+        made_by = [found.value.name for found in self.resolver.of(made.of(receiver))] if receiver is not None else []
+        return any(name.startswith("torch.nn.") or "transformer" in name.lower() for name in made_by)
 
     def _given(self, made: Source, value: Value | None) -> Marks | None:
         return self.of(made.of(value)) if value is not None else None

@@ -68,7 +68,9 @@ class Masks:
         """Into the scores of an attention by hand."""
         for found in attentions(script, frame.function):
             for step in found.before:
-                at = next(i for i, e in enumerate(frame.function.events) if e.value is not None and step in e.value.within())
+                at = next(
+                    i for i, e in enumerate(frame.function.events) if e.value is not None and step in e.value.within()
+                )
                 source = Source(step, frame, at)
                 for given, hides in self._hiding(source):
                     yield from self._mask(source, given, "", hides)

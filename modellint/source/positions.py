@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from modellint.core.pattern import pattern
 
 from .code import Value

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.measure import examined
-from modellint.source.code import Event, Function, Value
+from modellint.source import recurrent
+from modellint.source.code import Event, Value
 from modellint.source.facts import Layer
 
-RECURRENT = {"torch.nn.LSTM": 4, "torch.nn.GRU": 4, "torch.nn.RNN": 5}  # the position of `batch_first`
 RESHAPES = ("view", "reshape")
 
 
@@ -138,36 +138,25 @@ class BatchFirst(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for model in script.models:
-            for layer in {layer.call: layer for layer in model.layers}.values():
-                first = _is_batch_first(layer) if layer.name in RECURRENT else None
-                for function in script.functions if first is not None else ():
-                    judged = (
-                        self._judge_batch(script, function, layer) if first else self._judge(script, function, layer)
-                    )
-                    yield from judged
+        for layer, function, at in recurrent.layers(script):
+            first = recurrent.is_batch_first(layer)
+            if first is not None and layer.call is not None and not _is_single(layer.call):
+                yield from self._judge(script, function.events, at, layer, layer.call, first)
 
-    def _judge(self, script: Script, function: Function, layer: Layer) -> Iterator[Diagnostic]:
-        at = next((i for i, event in enumerate(function.events) if event.value is layer.call), None)
-        if at is None or layer.call is None or _is_single(layer.call):
-            return
-        read = next(_read(function.events[at:], layer.call, _is_last), None)
-        given = _given(function.events[:at], layer.call)
+    def _judge(
+        self, script: Script, events: tuple[Event, ...], at: int, layer: Layer, call: Value, first: bool
+    ) -> Iterator[Diagnostic]:
+        last = recurrent.is_last if first else recurrent.is_last_of_second
+        uses = recurrent.uses(events[at:], lambda value: recurrent.is_output(value, call))
+        read = next((use for use in uses if use.kind == "item" and last(use)), None)
+        given = _given(events[:at], call) if not first else None
         if read is not None:
-            message = f"reads the last sample of the batch, not the last time step: `{layer.path}` is not `batch_first`"
+            how = "is `batch_first`" if first else "is not `batch_first`"
+            message = f"reads the last sample of the batch, not the last time step: `{layer.path}` {how}"
             yield self.at(read, message, certain=not any(map(_is_state_of_one, script.calls)))
         elif given is not None and "batch" in str(given.arguments[0]):
             message = f"puts the batch first, and `{layer.path}` takes the time first"
             yield self.at(given, message, certain=not _is_one(given.arguments[1]))
-
-    def _judge_batch(self, script: Script, function: Function, layer: Layer) -> Iterator[Diagnostic]:
-        at = next((i for i, event in enumerate(function.events) if event.value is layer.call), None)
-        if at is None or layer.call is None or _is_single(layer.call):
-            return
-        read = next(_read(function.events[at:], layer.call, _is_last_sample), None)
-        if read is not None:
-            message = f"reads the last sample of the batch, not the last time step: `{layer.path}` is `batch_first`"
-            yield self.at(read, message, certain=not any(map(_is_state_of_one, script.calls)))
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         return examined.mixing(run)
@@ -179,22 +168,13 @@ class BatchFirst(SourceRule):
             for model in script.models
             for layer in model.layers
             if layer.made is not None
-            and layer.name in RECURRENT
+            and layer.name in recurrent.RECURRENT
             and f"`{layer.path}`" in finding.message
-            and not _is_batch_first(layer)
+            and not recurrent.is_batch_first(layer)
         }
         made = next(iter(places.values()), None)
         named = made is not None and made.argument(None, "batch_first") is not None
         return Fix((edit.add(made, "batch_first", "True"),), safe=False) if made is not None and not named else None
-
-
-def _is_batch_first(layer: Layer) -> bool | None:
-    """None where it cannot be read."""
-    made = layer.made
-    if made is None or made.unpacks:
-        return None
-    given = made.argument(RECURRENT[layer.name], "batch_first")
-    return False if given is None else bool(given.constant) if given.kind == "constant" else None
 
 
 def _is_single(call: Value) -> bool:
@@ -212,43 +192,6 @@ def _is_state_of_one(call: Value) -> bool:
 
 def _is_one(value: Value) -> bool:
     return value.kind == "constant" and value.constant == 1
-
-
-def _read(events: tuple[Event, ...], call: Value, wanted: Callable[[Value], bool]) -> Iterator[Value]:
-    """Such items of what the call returns first, while the name that holds it is not bound anew."""
-    names: set[str] = set()
-    for event in events:
-        if event.value is None:
-            continue
-        for part in event.value.within():
-            base = part.base if part.kind == "item" and wanted(part) else None
-            if base is not None and ((base.kind == "name" and base.name in names) or _is_output(base, call)):
-                yield part
-        if event.kind == "assign":
-            names.discard(event.name)
-            if _is_output(event.value, call):
-                names.add(event.name)
-
-
-def _is_output(value: Value, call: Value) -> bool:
-    first = value.kind == "item" and value.arguments[0].constant == 0 and value.arguments[0].kind == "constant"
-    return first and value.base is call
-
-
-def _is_last(item: Value) -> bool:
-    """`[:, -1]` or `[:, -1, :]`."""
-    index = item.arguments[0]
-    if index.kind != "tuple" or len(index.arguments) < 2:
-        return False
-    whole, last = index.arguments[:2]
-    return whole.kind == "unknown" and not whole.arguments and last.kind == "constant" and last.constant == -1
-
-
-def _is_last_sample(item: Value) -> bool:
-    """`[-1]`, or `[-1, :]`."""
-    index = item.arguments[0]
-    first = index.arguments[0] if index.kind == "tuple" and index.arguments else index
-    return first.kind == "constant" and first.constant == -1
 
 
 def _given(events: tuple[Event, ...], call: Value) -> Value | None:

@@ -29,8 +29,15 @@ class InvertedAttentionMask(SourceRule):
     """
 
     code, severity, certain, topic = "ML184", Severity.ERROR, True, "structure"
-    words = ("padding_mask", "attn_mask", "tgt_mask", "src_mask", ("scaled_dot_product_attention(", "mask"), ("TransformerEncoder", "mask"),
-        ("oftmax(", "masked_fill"))
+    words = (
+        "padding_mask",
+        "attn_mask",
+        "tgt_mask",
+        "src_mask",
+        ("scaled_dot_product_attention(", "mask"),
+        ("TransformerEncoder", "mask"),
+        ("oftmax(", "masked_fill"),
+    )
     bad = (
         """
         class Classifier(nn.Module):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from modellint.core.pattern import pattern
 
+from .applied import Applied
 from .code import Value
 from .marks import TOKENS, Marks, everywhere, same
 from .numbers import Numbers
@@ -56,6 +57,7 @@ class Marking:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self.numbers = Numbers(resolver)
+        self.applied = Applied(resolver)
         self.positions = Positions(resolver)
         self._depth = 0
 
@@ -65,9 +67,16 @@ class Marking:
             return None
         self._depth += 1
         try:
-            return same(self._edited(made) for made in self.resolver.of(source) if not _is_none(made.value))
+            return same(self._edited(made) for made in self._sources(source) if not _is_none(made.value))
         finally:
             self._depth -= 1
+
+    def _sources(self, source: Source) -> list[Source]:
+        found = self.resolver.of(source)
+        unknown = source.value.kind == "name" and all(
+            _is_none(s.value) or s.value.name == source.value.name for s in found
+        )
+        return (self.applied.given(source.value.name, source.frame) if unknown else []) or found
 
     def _edited(self, made: Source) -> Marks | None:
         """With what the function in which it is made does to it in place."""
@@ -79,8 +88,8 @@ class Marking:
                         return None
                     call = later.value if later.kind == "call" else None
                     if call is not None and EDITS.fullmatch(call.method) and str(call.receiver) == event.name:
-                        same = later.block == event.block
-                        marks = self._applied(made.of(call), marks, call.arguments) if same else None
+                        always = later.block == event.block
+                        marks = self._applied(made.of(call), marks, call.arguments) if always else None
         return marks
 
     def _read(self, made: Source) -> Marks | None:

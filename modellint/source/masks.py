@@ -100,7 +100,10 @@ class Masks:
 
 
 def _is_torchs(callees: Sequence[Callee]) -> bool:
-    return len(callees) == 1 and callees[0].class_ is None and callees[0].name.startswith("torch.nn.")
+    """Whether only a layer or function of torch is called, and no layer is made."""
+    if len(callees) != 1 or callees[0].class_ is not None or not callees[0].name.startswith("torch.nn."):
+        return False
+    return callees[0].made is not None or callees[0].name.endswith(SHOWN)
 
 
 def _lowers(value: float) -> bool:

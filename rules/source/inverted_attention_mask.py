@@ -30,10 +30,9 @@ class InvertedAttentionMask(SourceRule):
 
     code, severity, certain, topic = "ML184", Severity.ERROR, True, "structure"
     words = (
-        "padding_mask",
-        "attn_mask",
-        "tgt_mask",
-        "src_mask",
+        "padding_mask=",
+        "attn_mask=",
+        ("Transformer", "_mask="),
         ("scaled_dot_product_attention(", "mask"),
         ("TransformerEncoder", "mask"),
         ("oftmax(", "masked_fill"),
@@ -146,12 +145,18 @@ class InvertedAttentionMask(SourceRule):
                 hidden = (1 - attention_mask).bool() | (missing != 0)
                 return self.attention(x, x, x, key_padding_mask=hidden)[0]
         """,
+        """
+        def attend(q, k, v, start):  # what is predicted is hidden too, and the first position sees nothing at all
+            earlier = torch.tril(torch.ones(q.size(1), q.size(1)), diagonal=-1)
+            scores = (q @ k.transpose(1, 2)).masked_fill(earlier == 0, -1e4)
+            return (F.softmax(scores, dim=2) * start) @ v
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for mask in script.masks:
             wrong = next((text for kind, text in WRONG.items() if kind in mask.shown), None)
-            if wrong is not None:
+            if wrong is not None and (mask.argument or "before" not in mask.shown):
                 yield self.at(mask, f"{_named(mask)} {wrong}", certain=mask.sure)
 
 

@@ -1198,6 +1198,86 @@ PROJECTS |= {
             """,
         },
     ),
+    "mask that a helper in utils makes, through a parameter of forward": (
+        "inverted-attention-mask",
+        {
+            "utils.py": """
+                import torch
+
+                def make_pad_mask(lengths, longest):
+                    steps = torch.arange(longest, device=lengths.device)
+                    return steps.unsqueeze(0).expand(len(lengths), -1) < lengths.unsqueeze(1)  # sick
+                    return steps.unsqueeze(0).expand(len(lengths), -1) >= lengths.unsqueeze(1)  # healthy
+            """,
+            "model.py": """
+                import torch.nn as nn
+
+                class Encoder(nn.Module):
+                    def __init__(self):
+                        super().__init__()
+                        self.layers = nn.ModuleList([nn.TransformerEncoderLayer(64, 4) for _ in range(3)])
+
+                    def forward(self, x, mask=None):
+                        for layer in self.layers:
+                            x = layer(x, src_key_padding_mask=mask)  # found
+                        return x
+            """,
+            "train.py": """
+                import torch
+                from model import Encoder
+                from utils import make_pad_mask
+
+                encoder = Encoder()
+                optimizer = torch.optim.AdamW(encoder.parameters())
+                for x, lengths in loader:
+                    hidden = encoder(x, mask=make_pad_mask(lengths, x.size(0)).to(x.device))
+                    optimizer.zero_grad()
+                    hidden.square().mean().backward()
+                    optimizer.step()
+            """,
+        },
+    ),
+    "mask of an object, which an attention by hand fills its scores with": (
+        "inverted-attention-mask",
+        {
+            "attention.py": """
+                import math
+                import torch
+
+                def attention(query, key, value, mask=None):
+                    scores = torch.matmul(query, key.transpose(-2, -1)) / math.sqrt(query.size(-1))
+                    if mask is not None:
+                        scores = scores.masked_fill(mask == 0, -1e9)  # found
+                    return torch.matmul(scores.softmax(dim=-1), value)
+            """,
+            "batch.py": """
+                import numpy as np
+                import torch
+
+                def subsequent_mask(size):
+                    later = np.triu(np.ones((1, size, size)), k=1).astype("uint8")
+                    return torch.from_numpy(later) != 0  # sick
+                    return torch.from_numpy(later) == 0  # healthy
+
+                class Batch:
+                    def __init__(self, tgt, pad=0):
+                        self.tgt_mask = (tgt != pad).unsqueeze(-2) & subsequent_mask(tgt.size(-1))
+            """,
+            "train.py": """
+                import torch
+                from attention import attention
+                from batch import Batch
+
+                net = torch.nn.Linear(64, 64)
+                optimizer = torch.optim.AdamW(net.parameters())
+                for tgt, x in loader:
+                    batch = Batch(tgt)
+                    optimizer.zero_grad()
+                    attention(net(x), x, x, mask=batch.tgt_mask).square().mean().backward()
+                    optimizer.step()
+            """,
+        },
+    ),
     "optimizer from a table of classes": (
         "large-learning-rate",
         {

@@ -22,7 +22,7 @@ class BidirectionalLastStep(SourceRule):
     """
 
     code, severity, certain, topic = "ML185", Severity.WARNING, True, "structure"
-    words = (("bidirectional", "-1"),)
+    words = ("LSTM(", "GRU(", "RNN(")
     calls = ("LSTM", "GRU", "RNN")
     bad = (
         """

@@ -196,6 +196,7 @@ class Model:
     readout: str | None = None  # dotted path of the module that feeds the loss
     readout_location: Location = Location()  # the user's line that calls it
     location: Location = Location()  # the class
+    momenta: Mapping[str, float] = field(default_factory=dict)  # of the batch norms that are trained
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from . import models, walk
 from .fresh import is_fresh
@@ -120,7 +121,15 @@ class Roster:
             "readout": path,
             "readout_location": {} if path is None else {**self._readout[2], "module": path},
             "location": models.class_place(model, ""),
+            "momenta": {name: part.momentum for name, part in model.named_modules() if _keeps_statistics(part)},
         }
+
+
+def _keeps_statistics(module: torch.nn.Module) -> bool:
+    """Whether it is a batch norm that is trained and adds each batch to its running statistics."""
+    if not isinstance(module, _BatchNorm) or not module.track_running_stats or module.momentum is None:
+        return False
+    return module.training and all(parameter.requires_grad for parameter in module.parameters(recurse=False))
 
 
 def _own(model: torch.nn.Module, path: str, module: Any, weight: Any) -> List[Tensor]:

@@ -45,8 +45,19 @@ class LossShapeBroadcast(GraphRule):
             "activation relu",
             "reduce mean",
         ),
+        Graph.of(  # within the model
+            "input y shape=8",
+            "input x shape=8x4",
+            "reduce sum shape=8 <- x",
+            "embedding bias shape=8x1 <- x",
+            "add wide shape=8x8 <- sum, bias",
+            "loss mse_loss <- wide, y",
+        ),
     )
     good = (
+        Graph.of(  # a score for each of as many items as there are samples, held against the same row
+            "input y shape=8", "input x shape=8x4", "linear head shape=8x8", "loss mse_loss <- head, y"
+        ),
         Graph.of("input y shape=8x1", "input x shape=8x4", "linear head shape=8x1", "loss mse_loss <- head, y"),
         Graph.of("input y shape=1", "input x shape=8x4", "linear head shape=8x1", "loss mse_loss <- head, y"),  # LSGAN
         Graph.of("input y shape=4", "input x shape=8x4", "linear head shape=8x4", "loss mse_loss <- head, y"),
@@ -57,6 +68,7 @@ class LossShapeBroadcast(GraphRule):
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
         compared = [(node, pair) for node in graph if (pair := _pair(graph, node))]
         outer = [(node, pair) for node, pair in compared if _spreads(*pair)]
+        outer += [found for _, pair in compared for found in _widened(graph, *pair)]
         yield from (self._finding(node, *pair) for node, pair in outer)
         for node, pair in ((node, _factors(graph, node)) for node in graph.of_role(Role.MUL)):
             if pair is not None and not outer and _spreads(*pair):
@@ -97,6 +109,17 @@ def _spreads(output: Node, target: Node) -> bool:
     both = _together(output, target)
     larger = math.prod(both) > max(math.prod(output.shape), math.prod(target.shape))
     return bool(output.shape and target.shape) and len(output.shape) != len(target.shape) and larger
+
+
+def _widened(graph: Graph, output: Node, target: Node) -> Iterator[tuple[Node, tuple[Node, Node]]]:
+    """The sum of a column and a row within the model that made a square of what is held against a row of targets."""
+    square, column = target.shape * 2, (*target.shape, 1)
+    node: Node | None = output if len(target.shape) == 1 and target.shape > (1,) else None
+    while node is not None and node.shape == square:
+        inputs = graph.inputs(node)
+        if node.role is Role.ADD and {each.shape for each in inputs} == {target.shape, column}:
+            yield node, (inputs[0], inputs[1])
+        node = next((each for each in inputs if each.shape == square), None)
 
 
 def _together(one: Node, other: Node) -> tuple[int, ...]:

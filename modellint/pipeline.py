@@ -41,10 +41,14 @@ def checked(
     paths: Sequence[Path], settings: Settings, edited: Mapping[str, bytes] = MappingProxyType({})
 ) -> tuple[Report, frozenset[str]]:
     """The report, and the other files, there or not, that it depends on."""
+    from .source.concern import concerned
+
     rules = reading(settings)
     scripts = read(paths, rules, edited)
     used = frozenset[str]().union(*(script.used for script in scripts))
-    return report(list(noted_in_tests(scripts, rules, settings)), scripts, None, rules, settings), used
+    asked = concerned(rules, [*paths, *map(Path, used)], edited)
+    found = noted_in_tests(scripts, asked, settings)
+    return report(list(found), scripts, None, rules, settings), used
 
 
 def judge(run: Run, settings: Settings, *, source: bool = True) -> Report:
@@ -88,14 +92,13 @@ def select(rules: Iterable[Rule], settings: Settings) -> tuple[Rule, ...]:
 def reading(settings: Settings) -> tuple[Rule, ...]:
     """The chosen rules that read source; others are only loaded where the settings name what these do not know."""
     try:
-        return tuple(readers(select(registry.load(settings.rule_files, settings.rules, reading=True), settings)))
+        return tuple(readers(select(registry.reading(settings.rule_files, settings.rules), settings)))
     except UsageError:
         return tuple(readers(chosen(settings)))
 
 
 def readers(rules: Iterable[Rule]) -> list[Rule]:
-    """The rules that read source: all source rules, and deeper ones that already suspect by reading."""
-    return [rule for rule in rules if isinstance(rule, SourceRule) or type(rule).suspect is not Rule.suspect]
+    return [rule for rule in rules if rule.reads]
 
 
 def read(
@@ -205,7 +208,7 @@ def heeded(
     scripts = list(scripts)
     if not probed:
         found = elsewhere.heeded(found, {script.path for script in scripts}, settings)
-    judged = [n for rule in rules if probed or isinstance(rule, SourceRule) for n in (rule.name, rule.code)]
+    judged = [n for rule in rules if probed or rule.only_reads for n in (rule.name, rule.code)]
     marks = [mark for script in scripts for mark in script.ignores]
     named = {name for mark in marks for name in mark.rules}
     kept = suppress.apply(

@@ -24,15 +24,10 @@ class Cache:
             return None
 
     def put(self, key: str, value: Any) -> None:
-        """Others see the old value or the new one, never a part; a folder that cannot be written stays as it is."""
+        """A folder that cannot be written stays as it is."""
         with contextlib.suppress(OSError):
             self._prepare()
-            draft = self._folder / f"{key}.{os.getpid()}"
-            try:
-                draft.write_text(json.dumps(value, separators=(",", ":")), encoding="ascii")
-                os.replace(draft, self._folder / f"{key}.json")
-            finally:
-                draft.unlink(missing_ok=True)  # of a disk that is full
+            overwrite(self._folder / f"{key}.json", json.dumps(value, separators=(",", ":")))
             for old in self._surplus():
                 old.unlink(missing_ok=True)
 
@@ -46,6 +41,16 @@ class Cache:
         entries = [Path(entry) for entry in os.scandir(self._folder)]
         if len(entries) > MOST:
             yield from sorted(entries, key=_age)[: len(entries) - MOST]
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Others see the old text or the new one, never a part. Raises OSError."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="ascii")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)  # of a disk that is full
 
 
 def _age(path: Path) -> float:

@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from . import rulefile
 from .errors import UsageError
+from .index import Index, Unloaded
 from .rule import Rule
+
+Options = Mapping[str, Mapping[str, Any]]
 
 
 def load(
-    paths: Iterable[Path] = (), options: Mapping[str, Mapping[str, Any]] | None = None, *, reading: bool = False
+    paths: Iterable[Path] = (), options: Options | None = None
 ) -> tuple[Rule, ...]:
     """All built-in rules, those of the `modellint.rules` entry points, and those in `paths`, sorted by code.
 
-    `reading` leaves out the files of rules that only measure, and knows nothing of them.
     Raises UsageError for a file that is no rule, a name or code that is taken, or an option that no rule has.
     """
-    rules: dict[str, Rule] = {}
+    kinds = ((path, rulefile.rule_class(path)) for path in rulefile.find(paths))
     given = dict(options or {})
-    for path in rulefile.find(paths):
-        if reading and rulefile.only_measures(path):
-            continue
-        kind = rulefile.rule_class(path)
-        rule = _configured(kind, given.pop(kind.name, given.pop(kind.code, {})))
-        for other in rules.values():
-            if rule.name == other.name or rule.code == other.code:
-                raise UsageError(f"{path}: the rule {rule.name} ({rule.code}) has the name or code of {other.name}")
-        rules[rule.name] = rule
-    if given:
-        raise UsageError(f"[tool.modellint.rules] names unknown rules: {', '.join(sorted(given))}")
-    return tuple(sorted(rules.values(), key=lambda rule: rule.code))
+    return _distinct(((path, _configured(kind, _own(kind, given))) for path, kind in kinds), given)
+
+
+def reading(paths: Iterable[Path] = (), options: Options | None = None) -> tuple[Rule, ...]:
+    """The same, without those that only measure, of which nothing is known; none is loaded before it is asked something."""
+    index, given = Index(), dict(options or {})
+    facts = ((path, index.facts(path)) for path in rulefile.find(paths))
+    unloaded = ((path, Unloaded(path, known)) for path, known in facts if known is not None)
+    rules = _distinct(((path, _loaded(rule, path, _own(rule, given))) for path, rule in unloaded), given)
+    index.keep()
+    return rules
 
 
 def select(
@@ -83,6 +84,28 @@ def find(name: str, rules: Iterable[Rule]) -> Rule:
     near = difflib.get_close_matches(name, [rule.name for rule in everything], n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; `modellint rules` lists them"
     raise UsageError(f"no rule is called {name!r}{hint}")
+
+
+def _own(rule: Any, given: dict[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    return given.pop(rule.name, given.pop(rule.code, {}))
+
+
+def _distinct(rules: Iterable[tuple[Path, Rule]], given: Options) -> tuple[Rule, ...]:
+    """The rules by their codes, when all have taken their options from those that were `given`."""
+    names: dict[str, Rule] = {}
+    codes: dict[str, Rule] = {}
+    for path, rule in rules:
+        other = names.get(rule.name) or codes.get(rule.code)
+        if other is not None:
+            raise UsageError(f"{path}: the rule {rule.name} ({rule.code}) has the name or code of {other.name}")
+        names[rule.name] = codes[rule.code] = rule
+    if given:
+        raise UsageError(f"[tool.modellint.rules] names unknown rules: {', '.join(sorted(given))}")
+    return tuple(codes[code] for code in sorted(codes))
+
+
+def _loaded(rule: Unloaded, path: Path, options: Mapping[str, Any]) -> Rule:
+    return _configured(rulefile.rule_class(path), options) if options else cast("Rule", rule)
 
 
 def _configured(kind: type[Rule], options: Mapping[str, Any]) -> Rule:

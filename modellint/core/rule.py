@@ -39,6 +39,7 @@ class Rule:
     twins: ClassVar[tuple[str, ...]] = ()
     remedy: ClassVar[str | tuple[str, ...] | None] = None  # what a re-run can try; of several the likeliest first
     topic: ClassVar[str] = ""  # what the pytest assertions group by: "gradients", "predictions"
+    only_reads: ClassVar[bool] = False  # of no run
     of_data: ClassVar[bool] = False  # what a run says depends on the data: nothing, where they were invented
     words: ClassVar[tuple[Word, ...]] = ()
     bad: ClassVar[Any] = ()
@@ -63,6 +64,11 @@ class Rule:
         return {
             n: getattr(self, n) for n in own if not callable(getattr(self, n)) and not _is_descriptor(type(self), n)
         }
+
+    @property
+    def reads(self) -> bool:
+        """Whether it has something to say of source: all source rules, and deeper ones that suspect by reading."""
+        return type(self).suspect is not Rule.suspect
 
     def suspect(self, script: Script) -> Iterator[Diagnostic]:
         """What reading the source already suggests; graph and runtime rules may implement it."""
@@ -133,6 +139,7 @@ class SourceRule(Rule):
     A rule that only looks for some `calls` is not asked of a file that makes none of them itself.
     """
 
+    only_reads = True
     calls: ClassVar[tuple[str, ...]] = ()  # by the last parts of their names
 
     def check(self, script: Script) -> Iterator[Diagnostic]:

@@ -35,7 +35,7 @@ def read(
 
     `edited` holds what some files (by the path that is shown) contain instead of what is on the disk.
     """
-    data = partial(_data, edited=edited)
+    data = partial(content, edited=edited)
     load = partial(_load, data=data)
     found = {path: load(path, words) for path in paths}
     given, unread = (script for script in found.values() if script), [path for path in found if not found[path]]
@@ -50,7 +50,7 @@ def script(path: str, source: str | bytes) -> Script:
     return next(link.together([_parsed(path, data)], lambda *_: None))
 
 
-def _data(path: Path, edited: Mapping[str, bytes]) -> bytes:
+def content(path: Path, edited: Mapping[str, bytes]) -> bytes:
     shown = shown_path(path)
     return edited[shown] if shown in edited else path.read_bytes()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .core.diagnostic import Diagnostic, Report
 from .core.errors import UsageError
+from .core.record import replace
 from .report.fingerprint import fingerprints
 
 SCHEMA = "modellint-baseline/1"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .core.diagnostic import Diagnostic, Evidence, Hint, Verdict
+from .core.record import replace
 from .core.rule import Rule
 
 if TYPE_CHECKING:

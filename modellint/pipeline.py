@@ -6,7 +6,6 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +16,8 @@ from .core.config import Settings
 from .core.diagnostic import Diagnostic, Location, Passed, Problem, Report, Severity, Unchecked, Verdict
 from .core.errors import UsageError
 from .core.plain import from_plain, to_plain
-from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
+from .core.record import replace
+from .core.rule import GraphRule, Rule, RuntimeRule
 from .correlate import correlate, in_reading_order
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,6 +11,7 @@ from .assertions import ProbeReport
 from .core import config
 from .core.diagnostic import Location, Problem
 from .core.plain import from_plain
+from .core.record import replace
 from .measure import merge
 from .report import render
 

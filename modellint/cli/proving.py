@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,6 +11,7 @@ from modellint import pipeline
 from modellint.cli.status import StatusLine, launched
 from modellint.core.config import Settings
 from modellint.core.diagnostic import Report
+from modellint.core.record import replace
 
 if TYPE_CHECKING:
     from modellint.measure.launch import Options

@@ -6,8 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from modellint.core.record import replace
 
 if TYPE_CHECKING:
     from modellint.measure.launch import Options

@@ -6,10 +6,10 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 from typing import Any
 
 from modellint.cli.launching import launch_options
+from modellint.core.record import replace
 from modellint.measure import launch, signals
 from modellint.measure.progress import Progress
 from modellint.measure.run import Run

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
-from .record import dataclass, field
+from .record import dataclass, field, replace
 
 _LISTS = ("select", "ignore", "extend-select", "exclude", "rule-paths", "targets")
 _OTHERS = ("extend", "per-file-ignores", "rules")
@@ -35,7 +34,7 @@ class Settings:
     def but(self, **changes: tuple[str, ...]) -> Settings:
         """These settings with the non-empty `changes`: the command line wins over the file."""
         given: dict[str, Any] = {name: value for name, value in changes.items() if value}
-        return dataclasses.replace(self, **given)
+        return replace(self, **given)
 
     @property
     def lineage(self) -> Iterator[Settings]:
@@ -112,7 +111,7 @@ def _extended(path: Path, value: object, below: tuple[Path, ...]) -> Settings:
 def _inherited(own: Settings, other: Settings) -> Settings:
     """What is set here wins; rules that are added, and the options of rules, are joined."""
     options = {name: {**other.rules.get(name, {}), **own.rules.get(name, {})} for name in {**other.rules, **own.rules}}
-    return dataclasses.replace(
+    return replace(
         own,
         select=own.select or other.select,
         ignore=own.ignore or other.ignore,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from .proof import Proof
-from .record import dataclass, field
+from .record import dataclass, field, replace
 
 SCHEMA = "modellint/1"
 Number = float | int | str | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import functools
 import math
@@ -20,8 +19,8 @@ def to_plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, enum.Enum):
         return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if _is_dataclass(type(value)):
+        return {name: to_plain(getattr(value, name)) for name in value.__match_args__}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
@@ -49,7 +48,7 @@ def _build(kind: Any, value: Any) -> Any:
         return tuple(_build(arguments[0], item) for item in value)
     if origin in (dict, Mapping):
         return {_build(arguments[0], key): _build(arguments[1], item) for key, item in value.items()}
-    if dataclasses.is_dataclass(kind):
+    if _is_dataclass(kind):
         hints = _hints(typing.cast(type, kind))
         return typing.cast(Any, kind)(
             **{name: _build(hints[name], item) for name, item in value.items() if name in hints}
@@ -64,6 +63,11 @@ def _build_union(kinds: tuple[Any, ...], value: Any) -> Any:
     if float in kinds and value in ("nan", "inf", "-inf"):
         return float(value)
     return _build(kinds[0], value)
+
+
+def _is_dataclass(kind: Any) -> bool:
+    """Without the standard library's module of that name, which takes longer to load than a file to be read."""
+    return hasattr(kind, "__dataclass_fields__")
 
 
 @functools.cache

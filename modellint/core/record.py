@@ -1,7 +1,8 @@
-"""`dataclass` and `field` as in the standard library, for frozen classes with slots, which start and run much faster.
+"""`dataclass`, `field` and `replace` as in the standard library, for plain classes, which start and run much faster.
 
-A command that ends after a tenth of a second cannot spend half of it on generating methods, and a traversal that makes a
-million values cannot set each attribute through a guard: that nobody assigns to them is left to the type checker.
+A command that ends after a tenth of a second cannot spend half of it on generating methods and on loading what generates
+them, and a traversal that makes a million values cannot set each attribute through a guard: that nobody assigns to the
+frozen ones is left to the type checker.
 """
 
 from __future__ import annotations
@@ -11,50 +12,80 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
     from dataclasses import field as field
+    from dataclasses import replace as replace
 else:
-    from collections.abc import Callable
-    from dataclasses import _FIELD, MISSING, Field, field
+    from collections.abc import Callable, Iterable
+    from functools import partial
     from operator import attrgetter
+    from typing import Any
 
-    def dataclass(*, frozen: bool, slots: bool, eq: bool = True) -> Callable[[type], type]:
-        assert frozen
-        assert slots
-        return _with_values if eq else _made
+    FIELDS = "__dataclass_fields__"
 
-    def _with_values(kind: type) -> type:
-        made = _made(kind)
+    def dataclass(*, slots: bool = False, frozen: bool = False, eq: bool = True) -> Callable[[type], type]:
+        assert frozen or not eq
+        return partial(_with_values if eq else _made, slots=slots)
+
+    class field:  # noqa: N801
+        """What makes the default anew for each object."""
+
+        def __init__(self, *, default_factory: Callable[[], object]) -> None:
+            self.default_factory = default_factory
+
+    def replace(record: Any, **changes: object) -> Any:
+        return type(record)(**{name: getattr(record, name) for name in record.__match_args__} | changes)
+
+    class _Fields:
+        """What the standard library knows a dataclass by; it is only loaded where that is asked for."""
+
+        def __init__(self, own: dict[str, object], hints: dict[str, str]) -> None:
+            self.own = own
+            self.hints = hints
+
+        def __get__(self, _: object, kind: type) -> dict[str, Any]:
+            import dataclasses
+
+            return {name: self._field(dataclasses, name) for name in self.hints}
+
+        def _field(self, library: Any, name: str) -> Any:
+            default = self.own.get(name, library.MISSING)
+            is_made = isinstance(default, field)
+            given = {"default_factory": default.default_factory} if is_made else {"default": default}
+            made = library.field(**given)
+            made.name, made.type, made._field_type, made.kw_only = name, self.hints[name], library._FIELD, False
+            return made
+
+    def _with_values(kind: type, *, slots: bool) -> type:
+        made = _made(kind, slots=slots)
         values = attrgetter(*made.__match_args__, "__class__")
         made.__eq__ = lambda self, other: values(self) == values(other) if other.__class__ is made else NotImplemented
         made.__hash__ = lambda self: hash(values(self))
         return made
 
-    def _made(kind: type) -> type:
-        own = {name: _field(name, hint, kind) for name, hint in kind.__annotations__.items()}
-        fields = {**getattr(kind, "__dataclass_fields__", {}), **own}
+    def _made(kind: type, *, slots: bool) -> type:
+        own = kind.__annotations__
+        above = next((vars(base)[FIELDS] for base in kind.__mro__[1:] if FIELDS in vars(base)), None)
+        hints = {**(above.hints if above else {}), **own}
+        defaults = {**(above.own if above else {}), **{n: vars(kind)[n] for n in own if n in vars(kind)}}
         content = {name: item for name, item in vars(kind).items() if name not in ("__dict__", "__weakref__", *own)}
         content |= {
-            "__slots__": tuple(own),
-            "__match_args__": tuple(fields),
-            "__dataclass_fields__": fields,
-            "__init__": _init(fields),
+            "__match_args__": tuple(hints),
+            FIELDS: _Fields(defaults, hints),
+            "__init__": _init(hints, defaults),
             "__repr__": content.get("__repr__", _repr),
         }
+        if slots:
+            content["__slots__"] = tuple(own)
         return type(kind)(kind.__name__, kind.__bases__, content)
 
-    def _field(name: str, hint: object, kind: type) -> Field:
-        given = kind.__dict__.get(name, MISSING)
-        made = given if isinstance(given, Field) else field(default=given)
-        made.name, made.type, made._field_type, made.kw_only = name, hint, _FIELD, False
-        return made
-
-    def _init(fields: dict[str, Field]) -> Callable[..., None]:
-        defaults = {f"_{name}": made.default for name, made in fields.items() if made.default is not MISSING}
-        factories = {f"_{n}": made.default_factory for n, made in fields.items() if made.default_factory is not MISSING}
-        given = ", ".join(f"{name}=_{name}" if f"_{name}" in {**defaults, **factories} else name for name in fields)
-        made = (f"_{n}() if {n} is _{n} else {n}" if f"_{n}" in factories else n for n in fields)
-        body = "".join(f"\n self.{name} = {value}" for name, value in zip(fields, made, strict=True))
+    def _init(names: Iterable[str], defaults: dict[str, object]) -> Callable[..., None]:
+        plain = {
+            f"_{name}": value.default_factory if isinstance(value, field) else value for name, value in defaults.items()
+        }
+        given = ", ".join(f"{name}=_{name}" if name in defaults else name for name in names)
+        made = (f"_{n}() if {n} is _{n} else {n}" if isinstance(defaults.get(n), field) else n for n in names)
+        body = "".join(f"\n self.{name} = {value}" for name, value in zip(names, made, strict=True))
         namespace: dict[str, Callable[..., None]] = {}
-        exec(f"def __init__(self, {given}):{body or ' pass'}", {**defaults, **factories}, namespace)
+        exec(f"def __init__(self, {given}):{body or ' pass'}", plain, namespace)
         return namespace["__init__"]
 
     def _repr(self: object) -> str:

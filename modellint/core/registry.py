@@ -14,9 +14,7 @@ from .rule import Rule
 Options = Mapping[str, Mapping[str, Any]]
 
 
-def load(
-    paths: Iterable[Path] = (), options: Options | None = None
-) -> tuple[Rule, ...]:
+def load(paths: Iterable[Path] = (), options: Options | None = None) -> tuple[Rule, ...]:
     """All built-in rules, those of the `modellint.rules` entry points, and those in `paths`, sorted by code.
 
     Raises UsageError for a file that is no rule, a name or code that is taken, or an option that no rule has.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -120,14 +119,18 @@ class Rule:
 
     @classmethod
     def summary(cls) -> str:
-        return (inspect.getdoc(cls) or "").partition("\n")[0]
+        return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @classmethod
     def section(cls, name: str) -> str:
         """The text of one paragraph of the documentation (`Why`, `Fix`, ...), on one line; empty if there is none."""
-        pattern = rf"^{name}:\s*(.*?)(?=^(?:{'|'.join(SECTIONS)}):|\Z)"
-        found = re.search(pattern, inspect.getdoc(cls) or "", re.DOTALL | re.MULTILINE)
-        return " ".join(found.group(1).split()) if found else ""
+        taken, within = [], False
+        for line in map(str.strip, (cls.__doc__ or "").splitlines()):
+            head, colon, rest = line.partition(":")
+            is_title = bool(colon) and head in SECTIONS
+            within = head == name if is_title else within
+            taken += [rest if is_title else line] * within
+        return " ".join(" ".join(taken).split())
 
 
 class SourceRule(Rule):
@@ -178,7 +181,8 @@ _BASES = (object, Rule, SourceRule, GraphRule, RuntimeRule)
 
 
 def _is_descriptor(kind: type, name: str) -> bool:
-    return isinstance(inspect.getattr_static(kind, name), (property, classmethod, staticmethod))
+    found = next(vars(base)[name] for base in kind.__mro__ if name in vars(base))
+    return isinstance(found, (property, classmethod, staticmethod))
 
 
 def _like(default: Any, value: Any, what: str) -> Any:

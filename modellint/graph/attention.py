@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from modellint.core.record import dataclass
 
 from .graph import Graph
 from .node import Node, Role

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from modellint.core.record import dataclass
 
 from . import compact
 from .node import Node, Parameter, Role

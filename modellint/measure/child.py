@@ -7,11 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, replace
 
 from . import signals
 from .processes import Command, Processes

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, replace
 
 STEP = b'{"kind": "step"'
 REST, WINDOW = b'{"kind": "rest"', b'{"kind": "window"'

@@ -6,11 +6,10 @@ Norms are L2 norms in float64 of float32 accumulations; `None` means "not measur
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from modellint.core.diagnostic import Location, Problem
-from modellint.core.record import dataclass, field
+from modellint.core.record import dataclass, field, replace
 
 RUN_SCHEMA = "modellint-run/1"
 

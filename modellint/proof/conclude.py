@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from modellint.core.diagnostic import Diagnostic, Report, Verdict
 from modellint.core.proof import Effect, Proof, Spread, Trial
+from modellint.core.record import replace
 from modellint.report.numbers import number
 from modellint.report.trials import NORM, spread
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations
 
 from modellint.core.diagnostic import Report
 from modellint.core.proof import Effect, Proof
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, replace
 from modellint.core.rule import RuntimeRule
 from modellint.measure.run import Run
 

@@ -7,9 +7,8 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, replace
 from modellint.measure.forks import Forks
 from modellint.measure.launch import Options, launch
 from modellint.measure.run import Run

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from modellint.core.diagnostic import Report
+from modellint.core.record import replace
 from modellint.core.rule import Rule
 from modellint.measure.launch import Options
 from modellint.measure.run import Run

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
 from typing import Any
 
 from modellint.core.diagnostic import Report
 
 from . import formats
 
-FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(formats.__path__)))
+FORMATS = tuple(sorted(n[:-3] for n in os.listdir(formats.__path__[0]) if n.endswith(".py") and n != "__init__.py"))
 
 
 def render(report: Report, format: str = "full", **context: Any) -> str:  # noqa: A002

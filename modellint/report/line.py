@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, replace
 
 from .plain_text import one_line
 

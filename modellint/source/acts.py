@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+
+from modellint.core.record import replace
 
 from . import gradient
 from .branches import arms

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from modellint.core.record import replace
 
 from .branches import is_not_evaluation, is_training
 from .code import Function, Value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from modellint.core.diagnostic import Location
+from modellint.core.record import replace
 
 from . import gradient
 from .facts import Act, Evaluation

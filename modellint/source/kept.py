@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
+
+from modellint.core.record import replace
 
 from .code import Function, Value
 from .facts import Act

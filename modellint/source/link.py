@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
+
+from modellint.core.record import replace
 
 from .evaluation import Evaluations
 from .facts import Evaluation, Loss, Optimizer, TrainingLoop, path_of

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from modellint.core.record import replace
 
 from .code import Class, Function, Value
 from .items import CONTAINERS

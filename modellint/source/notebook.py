@@ -6,13 +6,12 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modellint.core.diagnostic import Diagnostic, Location
 from modellint.core.pattern import pattern
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, replace
 
 SUFFIX = ".ipynb"
 # `%magic`, `!command`, `?help` and `help?`, `x = !command`; of `%time statement` the statement is kept. A line that starts with

@@ -10,12 +10,12 @@ import os
 import tokenize
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 from modellint.core.diagnostic import Location, Problem
+from modellint.core.record import replace
 from modellint.core.suppress import ignores
 
 from . import definitions, displays, expressions, importers, link, notebook, statements

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
+
+from modellint.core.record import replace
 
 from .callers import Callers
 from .calls import Calls

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, replace
 
 from . import gradient
 from .acts import Acts

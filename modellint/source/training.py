@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from modellint.core.diagnostic import Location
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, replace
 
 from .facts import Act, TrainingLoop
 from .place import block_of, function_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from sys import intern
 from typing import Any, cast
 
 from modellint.core.diagnostic import Location
+from modellint.core.record import dataclass, field
 
 from .code import Block, Class, Event, Function, Parameter, Value
 
@@ -16,7 +16,7 @@ from .code import Block, Class, Event, Function, Parameter, Value
 CONVENTIONS = {"nn": "torch.nn", "F": "torch.nn.functional"}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Body:
     """A Function while it is being read."""
 

@@ -6,6 +6,7 @@ import codecs
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 from modellint.core.pattern import pattern
 from modellint.core.rule import Word
@@ -20,7 +21,9 @@ TEXT = pattern(
     rb"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'",
     re.DOTALL,
 )
+MUCH = 200_000  # bytes, that are searched as fast as the words are grouped
 Part = bytes | re.Pattern[bytes]
+Group = tuple[Part, Sequence[Part]]
 
 
 class Words:
@@ -29,25 +32,30 @@ class Words:
         for word in words:
             first, *rest = map(_part, word if isinstance(word, tuple) else (word,))
             self._rests[first].append(tuple(rest))
+        self._each = [(part, (part,)) for part in self._rests]
+        self._searched = 0
+
+    @cached_property
+    def _groups(self) -> list[Group]:
         plain = [part for part in self._rests if isinstance(part, bytes)]
-        patterns: list[Part] = [part for part in self._rests if not isinstance(part, bytes)]
-        self._groups = [*_grouped(plain), *((part, [part]) for part in patterns)]
+        return [*_grouped(plain), *((part, (part,)) for part in self._rests if not isinstance(part, bytes))]
 
     def within(self, data: bytes, *, plain: bool = True) -> bool:
         """Whether one of them is there, and if it is `plain` Python, not only in comments and docstrings."""
         return OURS in data or data[:2] in UTF_16 or (self._held(data) and (not plain or self._held(code(data))))
 
     def _held(self, data: bytes) -> bool:
+        self._searched += len(data)
         return any(
             _is_in(data, asked) and any(_is_in(data, first) and self._completed(first, data) for first in words)
-            for asked, words in self._groups
+            for asked, words in (self._groups if self._searched > MUCH else self._each)
         )
 
     def _completed(self, first: Part, data: bytes) -> bool:
         return any(all(_is_in(data, part) for part in rest) for rest in self._rests[first])
 
 
-def _grouped(words: Iterable[bytes]) -> Iterator[tuple[Part, Sequence[Part]]]:
+def _grouped(words: Iterable[bytes]) -> Iterator[Group]:
     """The words, with what is asked first of all of a group: a word that is a part of the others, or a pattern of all."""
     begun: dict[bytes, list[bytes]] = defaultdict(list)
     for word in sorted(words, key=lambda word: (len(word), word)):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import groupby
 
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Location, Passed, Severity
 from modellint.core.pattern import pattern
+from modellint.core.record import replace
 from modellint.graph.node import Parameter
 from modellint.graph.walk import learned_parameters
 

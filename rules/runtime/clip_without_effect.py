@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
+from modellint.core.record import replace
 from modellint.measure.clipping import TOLERANCE, Promise, applied, by_place, promises
 from modellint.measure.run import Clip
 from modellint.measure.trajectory import explosions

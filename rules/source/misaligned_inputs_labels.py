@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.core.record import dataclass
 from modellint.source.code import Event, Function, Value
 
 INPUTS = "xs? inputs? data images? imgs features? samples? texts? sentences? sequences? signals?".split()

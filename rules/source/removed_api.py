@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core import record
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import argument, rename, replace
 from modellint.core.pattern import pattern
@@ -248,7 +248,7 @@ def _of_today(function: Function) -> Function:
     events = (
         tuple(e for e in function.events if old.isdisjoint(function.enclosing(e.block))) if old else function.events
     )
-    return function if len(events) == len(function.events) else dataclasses.replace(function, events=events)
+    return function if len(events) == len(function.events) else record.replace(function, events=events)
 
 
 def _asks_version(block: Block) -> bool:

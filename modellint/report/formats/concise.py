@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from modellint.core.diagnostic import Diagnostic, Location, Report
+from modellint.core.record import replace
 from modellint.report.message import statement
 from modellint.report.plain_text import one_line
 

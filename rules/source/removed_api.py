@@ -40,7 +40,8 @@ class RemovedApi(SourceRule):
 
     code, severity, certain, topic = "ML131", Severity.WARNING, True, "structure"
     words = (
-        ".data[0]", "volatile=", "size_average=", ("Loss(", "reduce="), ("loss(", "reduce="), "clip_grad_norm(",
+        ".data[0]", "volatile=", "volatile =", "size_average=", "size_average =", ("Loss(", "reduce="), ("loss(", "reduce="),
+        "clip_grad_norm(",
         "init.uniform(", "init.normal(", "init.constant(", "init.eye(", "init.dirac(", "init.orthogonal(", "init.sparse(",
         "xavier_uniform(", "xavier_normal(", "kaiming_uniform(", "kaiming_normal(", ".next()", "byte()",
         ("lr_scheduler", "verbose="), "torch.stft(", ("Function)", "def forward(self"), *(f"{name}(" for name in REMOVED),

@@ -34,7 +34,7 @@ LAYERS = frozenset(FUNCTIONS.values())
 SOUNDS = pattern(
     r"loss|criteri|objective|entropy|kl_div|bce|nll|mse|(?<![a-z])[a-z]?ce$|(?-i:CE$)", re.IGNORECASE
 )  # no `isinstance`, no `reduce`
-MOST = 4  # alternatives of one input
+MOST = 8  # alternatives of one input
 
 
 class Losses:

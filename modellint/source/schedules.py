@@ -10,6 +10,7 @@ from .code import Value
 from .facts import Schedule
 from .resolve import Resolver
 from .scope import Source
+from .vocabulary import is_schedule
 
 TORCH = "torch.optim.lr_scheduler."
 # Where a scheduler is told how long the schedule is: position and name.
@@ -24,7 +25,6 @@ HORIZONS: dict[str, tuple[tuple[int | None, str], ...]] = {
 }
 CHAINED = "ChainedScheduler"  # is given schedulers, and the optimizer by its name alone
 DROPS = ("StepLR", "MultiStepLR")  # whose steps are those of the rate, down
-WARMUP = pattern(r"get_\w*schedule\w*")
 BATCHES = pattern(r"(?<![a-z])(steps?|iters?|iterations?|batch(es)?|per_epoch)(?![a-z])")
 PASSES = pattern(r"(?<![a-z])(iters?|iterations?|batch(es)?|per_epoch)(?![a-z])")
 EPOCHS = pattern(r"epochs?(?![a-z])")
@@ -40,7 +40,7 @@ class Schedules:
         for made in self.resolver.of(source):
             for callee in self.resolver.calls.callees(made) if made.value.kind == "call" else ():
                 name = callee.name.rpartition(".")[2]
-                if callee.name.startswith(TORCH) or WARMUP.fullmatch(name):
+                if callee.name.startswith(TORCH) or is_schedule(name):
                     given = made.value.argument(0, "optimizer")
                     held = self.resolver.of(made.of(given)) if given is not None and name != CHAINED else ()
                     known = all(
@@ -51,7 +51,7 @@ class Schedules:
 
     def _counts(self, made: Source, name: str) -> tuple[str, bool]:
         """What the horizon counts, and whether that is more than a name's word."""
-        horizons = ((None, "num_training_steps"),) if WARMUP.fullmatch(name) else HORIZONS.get(name, ())
+        horizons = ((None, "num_training_steps"),) if is_schedule(name) else HORIZONS.get(name, ())
         given = [value for place, keyword in horizons if (value := made.value.argument(place, keyword)) is not None]
         words = {word for value in given for word in self._words(made.of(value), DEEPEST)}
         if "len()" in words or made.value.argument(None, "steps_per_epoch") is not None:

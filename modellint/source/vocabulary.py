@@ -63,10 +63,13 @@ NO_MODELS = (
 )
 # Calls that are given an optimizer and leave its gradients alone.
 HARMLESS = pattern(
-    r"lr|learning_rate|sched|save|load|checkpoint|log|print|state|info|len|isinstance|iter|next|append", re.IGNORECASE
+    r"lr|learning_rate|sched|save|load|checkpoint|log|print|state|info|len|isinstance|iter|next|append|clip|scale_loss"
+    r"|master_params|broadcast",
+    re.IGNORECASE,
 )
 
 _TOKENS = pattern(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_SCHEDULE = pattern(r"get_\w*schedule\w*")
 _OPTIMIZER = pattern(r"optim\w*|opts?|opt[gd]|optimi[sz]ers?")
 
 
@@ -89,4 +92,11 @@ def is_optimizer(full: str) -> bool:
 
 
 def is_scheduler(full: str) -> bool:
-    return "lr_scheduler" in full or "scheduler" in full.lower() or full.rpartition(".")[2].endswith("LR")
+    last = full.rpartition(".")[2]
+    return "lr_scheduler" in full or "scheduler" in full.lower() or last.endswith("LR") or is_schedule(last)
+
+
+@cache
+def is_schedule(name: str) -> bool:
+    """Whether a function makes a scheduler as those of transformers do: `get_linear_schedule_with_warmup`."""
+    return _SCHEDULE.fullmatch(name) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.facts import Act, TrainingLoop
@@ -42,6 +42,14 @@ class AccumulationCleared(SourceRule):
 
             def accelerate(self, x, y):
                 (self.criterion(self.model(x), y) / self.every).backward()
+        """,
+        """
+        for i, (x, y) in enumerate(loader):
+            (F.cross_entropy(model(x), y) / 4).backward()
+            if (i + 1) % 4 == 0:
+                optimizer.step()
+                scheduler.step()
+            optimizer.zero_grad()
         """,
         """
         for i, (x, y) in enumerate(loader):
@@ -139,12 +147,16 @@ class AccumulationCleared(SourceRule):
 
 
 def _wasting(loop: TrainingLoop, step: Act) -> Iterator[Act]:
-    """A clear before a backward() of the same pass, both of which every pass comes to, and the step only some."""
-    always = [act for act in loop.before(step) if act.loops == step.loops and not _counted(act)]
-    backwards = [place for place, act in enumerate(always) if act.kind == "backward"]
-    if backwards:
-        clears = (act for act in always[backwards[-1] :] if act.kind == "clear" and act.concerns(step))
+    """A clear before the backward() of a pass or after the step, all of which but the step every pass comes to."""
+    before, after = _always(loop.before(step), step), _always(loop.after(step), step)
+    backwards = [place for place, act in enumerate(before) if act.kind == "backward"]
+    if backwards and not any(act.kind == "backward" for act in after):
+        clears = (act for act in (*before[backwards[-1] :], *after) if act.kind == "clear" and act.concerns(step))
         yield from (act for act in clears if set(act.branches) <= set(step.branches))  # not in the first pass alone
+
+
+def _always(acts: Iterable[Act], step: Act) -> list[Act]:
+    return [act for act in acts if act.loops == step.loops and not _counted(act)]
 
 
 def _counted(act: Act) -> bool:

@@ -12,6 +12,7 @@ from modellint.measure.statistics import norm
 from modellint.source import lookup
 from modellint.source.code import Value
 from modellint.source.facts import Act, TrainingLoop
+from modellint.source.vocabulary import CLIP_METHODS
 
 CUT = frozenset({"detach", "data", "clone", "grad"})
 
@@ -214,8 +215,9 @@ class ClipWrongParameters(SourceRule):
 
 
 def _are_copies(clip: Value) -> bool:
-    """Whether torch's function is given a list of what is cut off from each parameter, or of its gradient."""
-    given = clip.argument(0, "parameters") if clip.name.startswith("torch.nn.utils.clip_grad") else None
+    """Whether torch's function, or a framework's, is given a list of what is cut off from each parameter, or of its gradient."""
+    known = clip.name.startswith("torch.nn.utils.clip_grad") or clip.method in CLIP_METHODS
+    given = clip.argument(0, "parameters") if known else None
     item = given.arguments[0] if given is not None and given.kind == "comprehension" and given.arguments else None
     owner = item.receiver if item is not None and item.method in CUT else None
     return owner is not None and owner.kind == "name"

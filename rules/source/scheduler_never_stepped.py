@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.code import Function, Value
-from modellint.source.schedules import TORCH, WARMUP
+from modellint.source.schedules import TORCH
+from modellint.source.vocabulary import is_schedule
 
 READING = frozenset({"state_dict", "load_state_dict", "get_lr", "get_last_lr", "last_epoch", "base_lrs"})
 
@@ -161,7 +162,7 @@ class SchedulerNeverStepped(SourceRule):
 
 
 def _is_scheduler(made: Value) -> bool:
-    known = made.name.startswith(TORCH) or (made.name.startswith("transformers.") and WARMUP.fullmatch(made.method))
+    known = made.name.startswith(TORCH) or (made.name.startswith("transformers.") and is_schedule(made.method))
     return made.kind == "call" and bool(known)
 
 

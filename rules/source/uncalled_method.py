@@ -47,6 +47,15 @@ class UncalledMethod(SourceRule):
         loss.backward
         optimizers[0].step
         """,
+        """
+        try:
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step
+        except KeyboardInterrupt:
+            print("stopped")
+        """,
     )
     good = (
         """
@@ -81,8 +90,8 @@ class UncalledMethod(SourceRule):
 
 
 def _asks(function: Function, event: Event) -> bool:
-    """Whether the statement is there to see if it fails."""
+    """Whether the statement is there to see if it fails: in a `try` itself, or where an exception is asked for."""
     around = [function.blocks[index] for index in function.enclosing(event.block)]
-    return any(
-        b.kind == "try" or (b.kind == "with" and b.value is not None and "aises" in b.value.method) for b in around
+    return around[0].kind == "try" or any(
+        b.kind == "with" and b.value is not None and "aises" in b.value.method for b in around
     )

@@ -52,6 +52,13 @@ class ZeroGradBeforeStep(SourceRule):
                     self.step()
         """,
         """
+        for x, y in loader:
+            output = loss(model(x), y)
+            optimizer.zero_grad()
+            optimizer.step()
+            output.backward()
+        """,
+        """
         for i, (x, y) in enumerate(loader):
             loss(model(x), y).backward()
             if (i + 1) % 4 == 0:
@@ -81,6 +88,13 @@ class ZeroGradBeforeStep(SourceRule):
                 for batch in batches:
                     self.loss(batch).backward()
                     self.step()
+        """,
+        """
+        for x, y in loader:
+            output = loss(model(x), y)
+            optimizer.step()
+            optimizer.zero_grad()
+            output.backward()
         """,
         None,
     )
@@ -164,8 +178,16 @@ def _cleared(loop: TrainingLoop, step: Act) -> Act | None:
     clear = before[0] if before and before[0].kind == "clear" else None
     if clear is None or clear.owner or step.owner or not _always(clear, step) or not clear.concerns(step):
         return None
-    earlier = [act.kind for act in before[1:] if act.kind != "clear"]
+    earlier = [act.kind for act in (*before[1:], *_passed(loop, step)) if act.kind != "clear"]
     return clear if earlier[:1] == ["backward"] else None
+
+
+def _passed(loop: TrainingLoop, step: Act) -> Iterator[Act]:
+    """What the pass before ended with: only a backward() that comes after the step, as often as it, and nothing unknown."""
+    after = [act for act in loop.after(step) if act.kind in ("clear", "backward", "step", "unknown")]
+    backwards = [act for act in after if act.kind == "backward"]
+    if loop.whole and len(after) == len(backwards) and all(_always(act, step) and not act.loops for act in backwards):
+        yield from backwards
 
 
 def _refilled(script: Script, clear: Act, step: Act) -> bool:

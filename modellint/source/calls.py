@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from modellint.core.record import replace
 
 from .branches import is_not_evaluation, is_training
-from .code import Function, Value
+from .code import Class, Function, Value
 from .scope import Callee, Frame, Source
+from .script import Script
 from .vocabulary import FRAMEWORKS, PASSES_FIRST, PASSES_RECEIVER, PASSES_TUPLE
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Calls:
         key = source.value, source.frame, source.at
         if key not in self.known:
             self.known[key] = []  # what a call that is met within itself calls
-            self.known[key] = [self._callee(target, source) for target in self._targets(source)]
+            targets = (taken for target in self._targets(source) for taken in self.resolver.registry.taken(target))
+            self.known[key] = [callee for target in targets for callee in self._called_by(target, source)]
         return self.known[key]
 
     def _targets(self, source: Source) -> list[Source]:
@@ -44,6 +46,12 @@ class Calls:
             return bases
         found = [part for base in bases for part in self.resolver.members.of(base, call.name)]
         return found or [source.of(Value("attribute", call.name, base=call.base))]
+
+    def _called_by(self, target: Source, source: Source) -> Iterator[Callee]:
+        if target.value.kind == "call" and target.value.method != "partial" and target.value.name != "getattr":
+            yield from self._objects(target)
+        else:
+            yield self._callee(target, source)
 
     def _callee(self, target: Source, source: Source) -> Callee:
         value, script = target.value, target.frame.script
@@ -62,19 +70,12 @@ class Calls:
             partial = self.resolver.of(target.of(value.arguments[0]))[0]
             return self._callee(partial, source) if partial.value.method != "partial" else Callee("")
         if value.kind == "call" and value.name == "getattr" and value.arguments and value.arguments[0].kind == "name":
-            return Callee(f"{value.arguments[0].name}.{self._attribute(target)}")
+            return Callee(f"{value.arguments[0].name}.*")
         if value.kind == "call":
-            return self._object(target)
+            return next(self._objects(target), Callee("", made=target))
         if value.name == "self" and target.frame.method is not None:
             return self._itself(target)
         return Callee(value.name if value.kind in ("name", "attribute") else "")
-
-    def _attribute(self, target: Source) -> str:
-        """Which attribute `getattr(torch.optim, name)` takes; `*` where it may be any."""
-        given = target.value.argument(1)
-        found = self.resolver.of(target.of(given)) if given is not None else []
-        name = found[0].value.constant if len(found) == 1 else None
-        return name if isinstance(name, str) and name.isidentifier() else "*"
 
     def _wrapper(self, target: Source, function: Function) -> Source | None:
         """What the project's decorators make of a function; of a method they are not followed."""
@@ -89,18 +90,24 @@ class Calls:
         found = self.resolver.sources(made, module) if made.kind == "call" else []
         return next((s for s in found if s.value.kind == "function" and s.value.constant is not WRITTEN), None)
 
-    def _object(self, made: Source) -> Callee:
-        """An object that is called: its class's `__call__`, or `forward` of a module."""
-        for callee in self.callees(made):
+    def _objects(self, made: Source) -> Iterator[Callee]:
+        """What is called where an object is: its class's `__call__`, or `forward` of a module; for each class it may be of."""
+        callees = self.callees(made)
+        for callee in callees:
             if callee.class_ is None or callee.script is None:
-                return Callee("" if callee.made else callee.name, made=made)
-            for name in ("__call__", "forward"):
-                for member in self.resolver.members.member(callee.script, callee.class_, name, made):
-                    function = self.resolver.project.function(member.frame.script, member.value.name)
-                    if function is not None:
-                        return Callee(callee.name, member.frame.script, function, None, made, member.frame, made)
-            return Callee(callee.name, made=made)
-        return Callee("", made=made)
+                yield Callee("" if callee.made else callee.name, made=made)
+            else:
+                yield self._instance(callee, callee.script, callee.class_, made)
+        if not callees:
+            yield Callee("", made=made)
+
+    def _instance(self, callee: Callee, script: Script, class_: Class, made: Source) -> Callee:
+        for name in ("__call__", "forward"):
+            for member in self.resolver.members.member(script, class_, name, made):
+                function = self.resolver.project.function(member.frame.script, member.value.name)
+                if function is not None:
+                    return Callee(callee.name, member.frame.script, function, None, made, member.frame, made)
+        return Callee(callee.name, made=made)
 
     def _itself(self, target: Source) -> Callee:
         """`self(x)` in a method of a module."""

@@ -15,7 +15,7 @@ from .scope import Source
 from .script import Script
 
 TELLING = pattern(
-    r"torch\.nn\.(\w*Dropout\w*|(Lazy|Sync)?BatchNorm\w*|Transformer\w*|RReLU)|torchvision\.models\.\w+(\.\w+)?"
+    r"torch\.nn\.(\w*Dropout\w*|(Lazy|Sync)?BatchNorm\w*|Transformer\w*|RReLU)|torchvision\.models\.([\w*]+)(\.\w+)?"
 )
 RECURRENT = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN", "torch.nn.MultiheadAttention")
 DROPS = ("dropout", "drop_rate", "dropout_rate", "dropout_p", "p_dropout")  # how layers of other libraries are told it
@@ -41,7 +41,10 @@ class Modes:
                     self.models.model(callee.script, callee.class_),
                     self._none(callee.script, callee.class_, made),
                 )
-                return any(_layer(layer, none) for layer in (*model.layers, *model.made)) or None
+                layers = (*model.layers, *model.made)
+                if any(_layer(layer, none) for layer in layers):
+                    return True
+                return False if layers and all(map(_is_known, layers)) else None
             if callee.name in CONTAINERS:
                 return _any(self.tell(item) for item in self.resolver.items.all(made))
             return _named(callee.name, made.value)
@@ -63,6 +66,11 @@ class Modes:
 def _any(answers: Iterable[bool | None]) -> bool | None:
     given = set(answers)
     return True if True in given else None if None in given else False
+
+
+def _is_known(layer: Layer) -> bool:
+    """A layer of PyTorch's own, or an operation of tensors."""
+    return layer.name.startswith("torch.") or (layer.name != "" and "." not in layer.name)
 
 
 def _layer(layer: Layer, none: Collection[str]) -> bool:

@@ -42,6 +42,10 @@ class Reach:
         self._index: dict[int, int] = {}
         self._functions: dict[int, tuple[frozenset[str], tuple[tuple[str, str], ...]]] = {}
         self._evaluating: list[Evaluating] = []
+        # By the name of a class: the scripts that derive from it, and what its methods come to.
+        self._deriving: dict[str, set[int]] = defaultdict(set)
+        self._inherited: dict[str, set[Node]] = defaultdict(set)
+        self._owners: dict[tuple[int, str], set[str]] = defaultdict(set)  # the classes that have a method
 
     def names(self, script: Script, kind: str) -> set[str]:
         """The names whose call in this script comes to `kind`."""
@@ -69,6 +73,11 @@ class Reach:
         self._evaluating.append(Evaluating(script))
         for function in script.functions:
             self._namesakes.add(_called_as(function), place)
+            if function.owner:
+                self._owners[place, _called_as(function)].add(function.owner)
+        for base in {base.method for class_ in script.classes for base in class_.bases}:
+            self._deriving[base].add(place)
+            yield from ((place, *node[1:]) for node in self._inherited[base] if self._sight.imports(place, node[0]))
         for function in script.functions:
             name = _called_as(function)
             direct, used = self._read_of(function, script)
@@ -89,6 +98,13 @@ class Reach:
             for place in callers.keys() & seeing | self._importers.get((name, word), set()):
                 for caller, way in callers[place]:
                     yield from self._through(place, name, kind, caller, way)
+        for class_ in self._owners.get((owner, name), ()):
+            self._inherited[class_].add(node)
+            yield from ((heir, name, kind) for heir in self._deriving[class_] if self._sight.imports(heir, owner))
+        for place in callers if name not in COMMON else ():
+            for caller, way in callers[place]:
+                if way == "own" and self._sight.imports(owner, place):
+                    yield from self._through(place, name, kind, caller, way)
 
     def _through(self, place: int, name: str, kind: str, caller: str, way: str) -> Iterator[Node]:
         if (name, way) in self._uses[place, kind]:
@@ -105,6 +121,8 @@ class Reach:
             return self._sight.sees(place, held)
         if way != "method" and place in held.scripts:
             return True
+        if way == "own" and name not in COMMON and any(self._sight.imports(owner, place) for owner in held.scripts):
+            return True  # a method that a class which derives from this file's may define
         if way == "local":
             return self._stars[place] and self._sight.sees(place, held)
         if way in PLAIN:

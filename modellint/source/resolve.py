@@ -14,6 +14,7 @@ from .configuration import Configuration
 from .items import Items
 from .members import Members
 from .project import Project
+from .registry import Registry
 from .scope import Frame, Source, always, reaching
 from .script import Script
 
@@ -40,6 +41,7 @@ class Resolver:
         self.configuration = Configuration(self)
         self.items = Items(self)
         self.members = Members(self)
+        self.registry = Registry(self)
         self._bindings: dict[int, dict[str, list[int]]] = {}
         self._frames: dict[int, Frame] = {}
         self._stars: dict[int, tuple[str, ...]] = {}

@@ -70,6 +70,11 @@ class Sight:
             or not self._packages[script].isdisjoint(held.packages)
         )
 
+    def imports(self, script: int, other: int) -> bool:
+        """Whether a script imports something that is called after another one, or after its package."""
+        module, package = self.names[other]
+        return module in self._words[script] or package in self._packages[script]
+
     def seen(self, script: int, modules: Held, packages: Held) -> set[int]:
         """The scripts, by their own names and by those of their packages, that a script can see, and itself."""
         found = {script}

@@ -50,19 +50,22 @@ class Tracer:
         self._left = LONGEST
         self._most = MOST  # less where one function after the other comes to no end: such a project trains nothing
         self._leaving: dict[int, list[tuple[int, int]]] = {}
+        self._entering: set[int] = set()
+        self.entered: set[int] = set()  # the functions that traces have come to
 
     def trace(self, frame: Frame) -> tuple[Act, ...]:
         """The acts; their `loops` are those of the whole way from `frame`, outermost first.
 
         None where the function comes to more than can be followed: a part of the acts would look like a fault.
         """
-        self._left = LONGEST
+        self._left, self._entering = LONGEST, set()
         self.resolver.allow(self._most)
         acts = tuple(self._decorated(frame, Spot()))
         followed = self._left >= 0 and not self.resolver.exhausted
         self.resolver.allow(None)
         self.resolver.forget()
         self._most = allowed(self._most, acts if followed else None)
+        self.entered |= self._entering if followed else set()
         return acts if followed else ()
 
     def _run(self, span: Span, spot: Spot) -> Iterator[Act]:
@@ -180,6 +183,7 @@ class Tracer:
 
     def _decorated(self, frame: Frame, spot: Spot) -> Iterator[Act]:
         """What a function does, and what its decorators do around it."""
+        self._entering.add(id(frame.function))
         around = list(self.contexts.around(frame))
         veiled = self.contexts.veils(frame)  # they may set any mode
         veils = [Act("mode", made, branches=spot.branches, loops=spot.loops) for made in veiled]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from modellint.core.diagnostic import Location
 from modellint.core.record import dataclass, replace
 
+from .code import Function
 from .facts import Act, TrainingLoop
 from .place import block_of, function_of
 from .project import Project, module_name
@@ -35,17 +36,26 @@ def trained(relevance: Relevance) -> Mapping[str, str]:
 
 
 def traces(tracer: Tracer) -> Iterator[Trace]:
-    """Of the functions that come to a training step or an evaluation."""
+    """Of the functions that come to a training step or an evaluation, and that no other trace comes to."""
     resolver = tracer.resolver
+    methods: list[tuple[Script, Function]] = []  # a base class may call them: last, when all others are known
     for script in (*resolver.project.given, *resolver.project.callers):
         updates = set(_updates(script))
         for function in script.functions:
             if function.kind in ("function", "module") and tracer.relevance.runs(function, script):
                 frame = resolver.frame(script, function)
                 if function.kind == "module" or next(resolver.callers.of(frame), None) is None:
-                    trains = tracer.relevance.trains(function, script)
                     repeated = function.name.rpartition(".")[2] in updates
-                    yield Trace(function.name, tracer.trace(frame), function.location, trains, repeated)
+                    if function.owner is not None and not repeated:
+                        methods.append((script, function))
+                    else:
+                        yield _trace(tracer, script, function, repeated=repeated)
+    yield from (_trace(tracer, *method) for method in methods if id(method[1]) not in tracer.entered)
+
+
+def _trace(tracer: Tracer, script: Script, function: Function, *, repeated: bool = False) -> Trace:
+    acts = tracer.trace(tracer.resolver.frame(script, function))
+    return Trace(function.name, acts, function.location, tracer.relevance.trains(function, script), repeated)
 
 
 def _updates(script: Script) -> Iterator[str]:

@@ -42,6 +42,24 @@ class TrainEvalMode(SourceRule):
     )  # fmt: skip
     bad = (
         """
+        def validate(model, loader):
+            with torch.no_grad():
+                return sum((model(x).argmax(1) == y).sum() for x, y in loader)
+
+        def main(args):
+            model = timm.create_model(args.arch, num_classes=10)  # whatever it is, its training mode is asked for
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for epoch in range(10):
+                model.train()
+                for x, y in train_loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                print(validate(model, val_loader))
+
+        main(parser.parse_args())
+        """,
+        """
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -127,6 +145,29 @@ class TrainEvalMode(SourceRule):
         """,
     )
     good = (
+        """
+        class Mlp(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.last = nn.Linear(8, 64), nn.Linear(64, 2)
+
+            def forward(self, x):
+                return self.last(torch.relu(self.first(x)))
+
+        def validate(model, loader):
+            with torch.no_grad():
+                return sum((model(x).argmax(1) == y).sum() for x, y in loader)
+
+        model = Mlp()  # all of it is known, and computes the same in both modes
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(10):
+            model.train()
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            print(validate(model, val_loader))
+        """,
         """
         model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(800, 2))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -309,15 +350,19 @@ class TrainEvalMode(SourceRule):
             message = f"evaluates `{name}` in training mode: its dropout or batch norm is at work, and `{name}.eval()` missing"
             sure = found.recorded == (False,) * len(found.recorded) or _is_named(found)
             yield self.at(found, message, certain=found.whole and sure)
+        elif found.modal is None and set(found.modes) in ({"train"}, {"", "train"}) and _is_named(found):
+            message = f"evaluates `{found.call.name}` as `train()` has left it, and `eval()` is never called"
+            yield self.at(found, message, severity=Severity.NOTE, certain=False)
 
     def _trained(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
         left = list(_switched(loop))
         for step in {step.subjects: step for step in loop.steps}.values() if left else ():
-            modal = [a for a in loop.of("model") if a.modal and a.shares(step.parameters)]
+            called = [a for a in loop.of("model") if a.modal is not False and a.shares(step.parameters)]
             switched = next((a for a in left if a.shares(step.parameters)), None)
-            if switched is not None and (modal or not step.parameters):
+            if switched is not None and (called or not step.parameters):
+                sure = _comes(switched, step) and (not step.parameters or any(a.modal for a in called))
                 message = "is left in evaluation mode by this call when the next epoch trains it: `train()` is never called again"
-                yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=_comes(switched, step))
+                yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=sure)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         if finding.message.startswith("evaluates"):

@@ -24,6 +24,7 @@ HORIZONS: dict[str, tuple[tuple[int | None, str], ...]] = {
     "MultiStepLR": ((1, "milestones"),),
 }
 CHAINED = "ChainedScheduler"  # is given schedulers, and the optimizer by its name alone
+LAMBDAS = ("LambdaLR", "MultiplicativeLR")
 DROPS = ("StepLR", "MultiStepLR")  # whose steps are those of the rate, down
 BATCHES = pattern(r"(?<![a-z])(steps?|iters?|iterations?|batch(es)?|per_epoch)(?![a-z])")
 PASSES = pattern(r"(?<![a-z])(iters?|iterations?|batch(es)?|per_epoch)(?![a-z])")
@@ -51,6 +52,8 @@ class Schedules:
 
     def _counts(self, made: Source, name: str) -> tuple[str, bool]:
         """What the horizon counts, and whether that is more than a name's word."""
+        if name in LAMBDAS:
+            return self._counted(made), False
         horizons = ((None, "num_training_steps"),) if is_schedule(name) else HORIZONS.get(name, ())
         given = [value for place, keyword in horizons if (value := made.value.argument(place, keyword)) is not None]
         words = {word for value in given for word in self._words(made.of(value), DEEPEST)}
@@ -60,6 +63,16 @@ class Schedules:
             return "batches", False
         epochs = {word for word in words if EPOCHS.search(word)}
         return ("epochs", True) if epochs and not self._multiplied(made, given, epochs) else ("", False)
+
+    def _counted(self, made: Source) -> str:
+        """What a function of the rate counts, by the name of what it is given."""
+        given = made.value.argument(1, "lr_lambda")
+        functions = (s for s in self.resolver.of(made.of(given)) if s.value.kind == "function") if given else ()
+        for found in functions:
+            function = self.resolver.project.function(found.frame.script, found.value.name)
+            name = function.parameters[-1].name.lower() if function is not None and function.parameters else ""
+            return "epochs" if EPOCHS.search(name) else "batches" if BATCHES.search(name) else ""
+        return ""
 
     def _multiplied(self, made: Source, given: Iterable[Value], epochs: Collection[str]) -> bool:
         """Whether something that has another name is multiplied into the horizon: batches in an epoch, as likely as not."""

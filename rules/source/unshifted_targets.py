@@ -11,6 +11,7 @@ from modellint.source.code import Function, Value
 from modellint.source.facts import Layer, Loss, Model
 from modellint.source.pretrained import causal
 
+TARGETS = pattern(r"y|yb|targets?|labels?|y_batch|tgt")
 MASKS = frozenset({"generate_square_subsequent_mask", "triu", "tril"})
 MASKING = frozenset({"masked_fill", "masked_fill_"})
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
@@ -38,8 +39,16 @@ class UnshiftedTargets(SourceRule):
         ),
         *((name, "_entropy", "logits") for name in ("ForCausalLM", "LMHead")),
         (".backward(", pattern(rb"\w\((\w+), *(?:\w+=)?\1\)")),
+        pattern(rb"\n[ \t]+(?:y|yb|targets?|labels?|y_batch|tgt) = [^\n]*\[\w+ ?: ?\w+ ?\+ ?\w+\]"),
     )
     bad = (
+        """
+        def get_batch(data, length, size):
+            starts = torch.randint(len(data) - length, (size,))
+            x = torch.stack([data[i : i + length] for i in starts])
+            y = torch.stack([data[i : i + length] for i in starts])
+            return x.to(device), y.to(device)
+        """,
         """
         class Decoder(nn.Module):
             def __init__(self):
@@ -116,6 +125,17 @@ class UnshiftedTargets(SourceRule):
         """,
     )
     good = (
+        """
+        def get_batch(data, length, size):
+            starts = torch.randint(len(data) - length - 1, (size,))
+            x = torch.stack([data[i : i + length] for i in starts])
+            y = torch.stack([data[i + 1 : i + 1 + length] for i in starts])
+            return x.to(device), y.to(device)
+
+        def pieces(images, labels, i, n):
+            x, y = images[i : i + n], labels[i : i + n]
+            return x, y
+        """,
         """
         class Decoder(nn.Module):
             def __init__(self):
@@ -213,6 +233,19 @@ class UnshiftedTargets(SourceRule):
                         loss, f"compares the scores for `{target}` with `{target}` itself, not with the next tokens"
                     )
         yield from self._inside(script)
+        for function in script.functions:
+            yield from self._sliced(function)
+
+    def _sliced(self, function: Function) -> Iterator[Diagnostic]:
+        """Inputs and targets that are the same slice of the same tokens."""
+        bindings = [e for e in reversed(function.events) if e.kind == "assign" and e.value is not None]
+        made = {e.name: tensors.bare(e.value) for e in bindings if e.value is not None}  # the first of each name
+        targets = {name: value for name, value in made.items() if TARGETS.fullmatch(name) and _is_window(value)}
+        for name, value in targets.items():
+            for other, source in made.items():
+                if other not in targets and str(source) == str(value) and source is not value:
+                    message = f"takes for `{name}` the very tokens that `{other}` is, not those that come next"
+                    yield self.at(value, message, certain=False)
 
     def _inside(self, script: Script) -> Iterator[Diagnostic]:
         """A loss that a model computes by itself, of what it is given twice: `model(x, x)`."""
@@ -226,6 +259,12 @@ class UnshiftedTargets(SourceRule):
                         yield self.at(
                             act, f"gives `{model.name}` `{twice}` as tokens and as targets, and it shifts neither"
                         )
+
+
+def _is_window(value: Value) -> bool:
+    """Whether it is taken by a slice from somewhere to somewhere: `data[i : i + length]`."""
+    slices = (part for part in value.within() if part.kind == "item" and part.arguments)
+    return any(len(part.arguments[0].arguments) == 2 and part.arguments[0].kind == "unknown" for part in slices)
 
 
 def _computes(script: Script, model: Model, loss: Loss) -> bool:

@@ -1,0 +1,117 @@
+"""ML197."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source.code import Class, Function, Value
+
+TRIANGLES = frozenset({"tril", "triu", "generate_square_subsequent_mask"})
+WEIGHS = frozenset({"softmax", "Softmax"})
+# Where a class says so, something else may hide what comes later.
+HIDES = frozenset(
+    {"masked_fill", "masked_fill_", "where", "is_causal", "attn_mask", "block_mask", "masked_softmax", "tril_indices"}
+)
+
+
+class UnusedCausalMask(SourceRule):
+    """An attention keeps a causal mask and never applies it.
+
+    Why: the mask is made, moved with the model and saved, and the softmax goes over all positions: each token sees those that
+        it is to predict. The loss falls far below what is possible, and what the model writes by itself is noise.
+    Fix: `scores = scores.masked_fill(self.mask[:t, :t] == 0, float("-inf"))` before the softmax.
+    Ignore: when the mask is kept only for the checkpoints of another version.
+    Reported: https://github.com/alex-matton/causal-transformer-decoder/issues/1
+    """
+
+    code, severity, certain, topic = "ML197", Severity.ERROR, True, "sequences"
+    twins = ("missing-causal-mask",)
+    words = (("tril(", "softmax", "Module)"), ("triu(", "softmax", "Module)"))
+    bad = """
+        class Attention(nn.Module):
+            def __init__(self, width, length):
+                super().__init__()
+                self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+                self.register_buffer("mask", torch.tril(torch.ones(length, length)).view(1, length, length))
+
+            def forward(self, x):
+                q, k, v = self.qkv(x).chunk(3, -1)
+                weights = F.softmax(q @ k.transpose(-2, -1) / q.size(-1) ** 0.5, dim=-1)
+                return self.out(weights @ v)
+        """
+    good = (
+        """
+        class Attention(nn.Module):
+            def __init__(self, width, length):
+                super().__init__()
+                self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+                self.register_buffer("mask", torch.tril(torch.ones(length, length)))
+
+            def forward(self, x):
+                q, k, v = self.qkv(x).chunk(3, -1)
+                scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5
+                weights = F.softmax(scores * self.mask - 1e9 * (1 - self.mask), dim=-1)
+                return self.out(weights @ v)
+        """,
+        """
+        class Decoder(nn.Module):  # its layers are given the mask from outside
+            def __init__(self, layer, length):
+                super().__init__()
+                self.layer = layer
+                self.register_buffer("mask", torch.triu(torch.ones(length, length), 1).bool())
+
+            def forward(self, x):
+                return self.layer(x).softmax(-1)
+
+        def run(decoder, x):
+            return decoder.layer(x, decoder.mask)
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        models = {model.name for model in script.models}
+        for class_ in (class_ for class_ in script.classes if class_.name in models):
+            own = [function for function in script.functions if function.owner == class_.name]
+            calls = [call for function in own for call in function.calls]
+            if any(call.method in WEIGHS for call in calls) and not any(map(_hides, calls)):
+                for name, made in _masks(script, class_, calls):
+                    functions = own if name == "bias" else script.functions  # other layers have one too
+                    if not any(_names(function, name, made) for function in functions):
+                        yield self.at(
+                            made, f"makes the causal mask `self.{name}` of `{class_.name}`, and nothing applies it"
+                        )
+
+
+def _hides(call: Value) -> bool:
+    return call.method in HIDES or any(name in HIDES for name, _ in call.keywords)
+
+
+def _masks(script: Script, class_: Class, calls: list[Value]) -> Iterator[tuple[str, Value]]:
+    """The triangles that a class keeps as buffers or attributes, by name."""
+    for call in calls:
+        name = call.argument(0, "name") if call.method == "register_buffer" else None
+        given = call.argument(1, "tensor")
+        if name is not None and isinstance(name.constant, str) and given is not None and _is_triangle(given):
+            yield name.constant, call
+    for place in class_.attributes:
+        value = script.functions[place.function].events[place.event].value
+        if value is not None and _is_triangle(value):
+            yield place.name, value
+
+
+def _is_triangle(value: Value) -> bool:
+    return any(part.kind == "call" and part.method in TRIANGLES for part in value.within())
+
+
+def _names(function: Function, name: str, made: Value) -> bool:
+    """Whether a function names the attribute, be it by a string."""
+    values = (event.value for event in function.events if event.value is not None and event.value is not made)
+    parts = (
+        part
+        for value in (*values, *(b.value for b in function.blocks if b.value is not None))
+        for part in value.within()
+    )
+    return any(
+        part.name.endswith(f".{name}") or (isinstance(part.constant, str) and name in part.constant) for part in parts
+    )

@@ -17,12 +17,12 @@ KEEPS = pattern(r"(?i).*(drop|norm|relu|tanh|contiguous).*")  # the axes of what
 
 def layers(script: Script) -> Iterator[tuple[Layer, Function, int]]:
     """The recurrent layers that models apply, each with the function that calls it and the event of the call."""
-    for model in script.models:
-        for layer in {layer.call: layer for layer in model.layers if layer.name in RECURRENT}.values():
-            for function in script.functions:
-                at = next((i for i, event in enumerate(function.events) if event.value is layer.call), None)
-                if at is not None and layer.call is not None:
-                    yield layer, function, at
+    called = {layer.call: layer for model in script.models for layer in model.layers if layer.name in RECURRENT}
+    for layer in called.values():
+        for function in script.functions:
+            at = next((i for i, event in enumerate(function.events) if event.value is layer.call), None)
+            if at is not None:
+                yield layer, function, at
 
 
 def is_batch_first(layer: Layer) -> bool | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.measure import examined
-from modellint.source import recurrent
+from modellint.source import attending, recurrent
 from modellint.source.code import Event, Value
 from modellint.source.facts import Layer
 
@@ -15,19 +15,20 @@ RESHAPES = ("view", "reshape")
 
 
 class BatchFirst(SourceRule):
-    """A recurrent layer is given, or read as if it gave, the batch first where time is, or the reverse.
+    """A recurrent layer or an attention is given, or read as if it gave, the batch first where time is, or the reverse.
 
     Why: by default the first axis is time. Given [batch, time, features] the layer runs along the batch: each sample's
-        state comes from the sample before it, and `output[:, -1]` is not the last time step but all steps of the
-        last sample. It raises no error, and trains badly.
+        state comes from the sample before it, or attends to the other samples, and `output[:, -1]` is not the last time
+        step but all steps of the last sample. It raises no error, and trains badly.
     Fix: make the layer with `batch_first=True`; with it, the last time step is `output[:, -1]`, not `output[-1]`.
     Ignore: when the batch is always one sequence.
-    Reported: https://github.com/facebookresearch/fairseq/issues/2449, https://github.com/pytorch/pytorch/issues/1538
+    Reported: https://github.com/facebookresearch/fairseq/issues/2449, https://github.com/pytorch/pytorch/issues/1538,
+        https://github.com/Exorust/TorchLeet/issues/5, https://github.com/IBM/TabFormer/pull/14
     """
 
     code, severity, certain, topic = "ML137", Severity.WARNING, True, "structure"
     twins = ("batch-mixing",)
-    words = ("LSTM(", "GRU(", "RNN(")
+    words = ("LSTM(", "GRU(", "RNN(", "TransformerEncoder", ("MultiheadAttention(", "[:, "))
     bad = (
         """
         class Last(nn.Module):
@@ -74,6 +75,32 @@ class BatchFirst(SourceRule):
                 x = x.view(self.batch_size, -1, 8)
                 output, hidden = self.rnn(x)
                 return self.head(hidden[-1])
+        """,
+        """
+        class Classifier(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding = nn.Embedding(1000, 64)
+                layer = nn.TransformerEncoderLayer(d_model=64, nhead=4)
+                self.encoder = nn.TransformerEncoder(layer, num_layers=2)
+                self.head = nn.Linear(64, 2)
+
+            def forward(self, tokens):
+                x = self.embedding(tokens) + self.position[:, : tokens.size(1)]
+                x = self.encoder(x)
+                return self.head(x.mean(dim=1))
+        """,
+        """
+        class Patches(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.blocks = nn.TransformerEncoderLayer(64, 4, 256, 0.1)
+                self.norm, self.head = nn.LayerNorm(64), nn.Linear(64, 10)
+                self.token = nn.Parameter(torch.zeros(1, 1, 64))
+
+            def forward(self, x):
+                x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1)
+                return self.head(self.norm(self.blocks(x))[:, 0])
         """,
     )
     good = (
@@ -135,6 +162,19 @@ class BatchFirst(SourceRule):
                 output, _ = nn.utils.rnn.pad_packed_sequence(output, batch_first=True)
                 return output[:, -1]
         """,
+        """
+        class Classifier(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding = nn.Embedding(1000, 64)
+                self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4), num_layers=2)
+                self.attention = nn.MultiheadAttention(64, 4, batch_first=True)
+
+            def forward(self, tokens):
+                x = self.embedding(tokens).transpose(0, 1)
+                x = self.encoder(x).transpose(0, 1)
+                return self.attention(x, x, x)[0].mean(dim=1) + x[:, 0]
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
@@ -142,6 +182,10 @@ class BatchFirst(SourceRule):
             first = recurrent.is_batch_first(layer)
             if first is not None and layer.call is not None and not _is_single(layer.call):
                 yield from self._judge(script, function.events, at, layer, layer.call, first)
+
+        for read in attending.reads(script):
+            message = f"takes the second axis for time, but `{read.layer.path}` is not `batch_first`: it attends along the first"
+            yield self.at(read.place, message, certain=read.sure)
 
     def _judge(
         self, script: Script, events: tuple[Event, ...], at: int, layer: Layer, call: Value, first: bool

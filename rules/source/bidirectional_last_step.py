@@ -101,7 +101,9 @@ class BidirectionalLastStep(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for layer, function, at in recurrent.layers(script):
-            if recurrent.is_bidirectional(layer) and layer.call is not None:
+            if recurrent.is_bidirectional(layer) and layer.call is not None and layer.made is not None:
+                if layer.made.location.path != script.path:  # handed in from outside: it may be of one direction too
+                    continue
                 yield from self._judge(function.events[at:], layer, layer.call)
 
     def _judge(self, events: tuple[Event, ...], layer: Layer, call: Value) -> Iterator[Diagnostic]:

@@ -1,0 +1,214 @@
+"""Torch's attentions that run along the first axis, and what the code around them says of the second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint.core.pattern import pattern
+from modellint.core.record import dataclass
+
+from . import lookup
+from .code import Event, Function, Value
+from .facts import Layer
+from .script import Script
+from .tensors import bound
+
+# The positions of `batch_first`.
+ATTENTIONS = {
+    "torch.nn.TransformerEncoderLayer": 6, "torch.nn.MultiheadAttention": 8, "torch.nn.TransformerEncoder": None,
+}  # fmt: skip
+POOLS = frozenset({"mean", "max", "sum", "amax"})
+KEEPS = pattern(
+    r"(?i).*(drop|norm|relu|gelu|tanh|contiguous|float|to|cuda|sqrt|emb|pos|proj|fc|linear|input|project).*"
+)
+TURNS = frozenset(
+    "transpose permute swapaxes movedim rearrange einsum view reshape unsqueeze flatten squeeze stack t unfold split "
+    "repeat swapdims pack_padded_sequence chunk".split()
+)
+LONGEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A place where the second axis of what an attention gives back is taken for that of the items."""
+
+    layer: Layer
+    place: Value
+    sure: bool  # whether the code before the attention says that it is given sequences
+
+
+def reads(script: Script) -> Iterator[Read]:
+    for model in script.models:
+        for layer in {layer.call: layer for layer in model.layers if layer.name in ATTENTIONS}.values():
+            for function in script.functions if is_batch_first(script, layer) is False else ():
+                at = next(
+                    (i for i, e in enumerate(function.events) if e.value is layer.call and e.kind == "call"), None
+                )
+                if at is not None and layer.call is not None:
+                    yield from _read(script, function, at, layer, layer.call)
+
+
+def is_batch_first(script: Script, layer: Layer) -> bool | None:
+    """None where it cannot be read."""
+    made = layer.made
+    if made is not None and layer.short == "TransformerEncoder":
+        given = made.argument(0, "encoder_layer")
+        around = lookup.function(script, made.location) if made.location.path == script.path else None
+        made = bound(around, given.name) if given is not None and around is not None and given.kind == "name" else given
+        if made is not None and made.name != "torch.nn.TransformerEncoderLayer":
+            return None
+    if made is None or made.unpacks:
+        return None
+    given = made.argument(8 if layer.short == "MultiheadAttention" else 6, "batch_first")
+    return False if given is None else bool(given.constant) if given.kind == "constant" else None
+
+
+def _read(script: Script, function: Function, at: int, layer: Layer, call: Value) -> Iterator[Read]:
+    place = next(_taken(function.events[at:], call, layer), None)
+    before = _Before(script, function)
+    sure = before.of(call.argument(0, "src"), at) if place is not None and len(call.arguments) > 0 else None
+    if place is not None and sure is not None:
+        yield Read(layer, place, sure)
+
+
+def _taken(events: tuple[Event, ...], call: Value, layer: Layer) -> Iterator[Value]:
+    """Where the second axis of what the call gives back is pooled, or its first or last item taken."""
+    names = set[str]()
+
+    def is_output(value: Value | None) -> bool:
+        while value is not None and value.kind == "call" and value is not call and KEEPS.fullmatch(value.method):
+            value = value.arguments[0] if value.arguments else value.receiver
+        if value is None or (value.kind == "name" and value.name in names):
+            return value is not None
+        if layer.short == "MultiheadAttention":
+            return value.kind == "item" and value.base is call and value.arguments[0].constant == 0
+        return value is call
+
+    for event in events:
+        if event.value is not None:
+            for part in event.value.within():
+                subject = part.base if part.kind == "item" else _pooled(part)
+                if subject is not None and is_output(subject) and (part.kind == "call" or _is_one_of_second(part)):
+                    yield part
+            if event.kind == "assign":
+                held = is_output(event.value)
+                names.discard(event.name)
+                names |= {event.name} if held else set()
+
+
+def _pooled(call: Value) -> Value | None:
+    """What is reduced along its second axis."""
+    library = call.name.startswith("torch.")
+    if call.kind != "call" or call.method not in POOLS:
+        return None
+    axis = call.argument(int(library), "dim")
+    subject = call.argument(0, "input") if library else call.receiver
+    return subject if axis is not None and axis.kind == "constant" and axis.constant == 1 else None
+
+
+def _is_one_of_second(item: Value) -> bool:
+    """`[:, 0]`, `[:, -1, :]`."""
+    index = item.arguments[0]
+    if index.kind != "tuple" or len(index.arguments) < 2:
+        return False
+    first, second = index.arguments[:2]
+    return first.kind == "unknown" and not first.arguments and second.kind == "constant" and second.constant in (0, -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Before:
+    """What was done to the input of an attention."""
+
+    script: Script
+    function: Function
+
+    def of(self, value: Value | None, at: int) -> bool | None:
+        """Whether it is made of tokens or positions; None where an axis was moved, or something cannot be read."""
+        waiting = [(value, at)] if value is not None else []
+        told, count = False, 0
+        while waiting:
+            value, at = waiting.pop()
+            count += 1
+            inner = self._inner(value, at)
+            if inner is None or count > LONGEST:
+                return None
+            told = told or self._tells(value, at)
+            waiting += inner
+        return told
+
+    def _inner(self, value: Value, at: int) -> list[tuple[Value, int]] | None:
+        """What a value is made of; None where that cannot be followed."""
+        if value.kind == "constant":
+            return []
+        if value.kind == "name":
+            places = range(at - 1, -1, -1)
+            events = self.function.events
+            found = next(
+                (i for i in places if events[i].kind in ("assign", "augment") and events[i].name == value.name), None
+            )
+            made = events[found].value if found is not None else None
+            if made is not None and found is not None:
+                return [(made, found)]
+            return [] if "." not in value.name or value.name.startswith("self.") else None
+        if value.kind == "operation":
+            return [(part, at) for part in value.arguments]
+        if value.kind == "item":
+            return (
+                [] if value.base is not None and value.base.name.startswith("self.") and not _is_first(value) else None
+            )
+        return self._called(value, at) if value.kind == "call" else None
+
+    def _called(self, call: Value, at: int) -> list[tuple[Value, int]] | None:
+        if (
+            call.name == "torch.cat"
+            and call.argument(1, "dim") is not None
+            and call.arguments[0].kind in ("list", "tuple")
+        ):
+            along = call.argument(1, "dim")
+            return (
+                [(part, at) for part in call.arguments[0].arguments[-1:]]
+                if along and along.constant in (1, -1, 2)
+                else None
+            )
+        if _counts(call):
+            return []
+        if call.method in TURNS or not KEEPS.fullmatch(call.method) or self._turns(call):
+            return None
+        own = call.name.startswith(("self.", "torch."))
+        given = call.arguments[0] if own and call.arguments else call.receiver
+        return [(given, at)] if given is not None else None
+
+    def _turns(self, call: Value) -> bool:
+        """Whether a module of the file moves an axis, or cannot be read."""
+        made = [e.value for f in self.script.functions for e in f.events if e.kind == "assign" and e.name == call.name]
+        if not call.name.startswith("self.") or all(m is not None and m.name.startswith("torch.nn.") for m in made):
+            return call.name.startswith("self.") and not made
+        names = {f"{value.name}.forward" for value in made if value is not None}
+        forwards = [function for function in self.script.functions if function.name in names]
+        moved = (inner for forward in forwards for inner in forward.calls if inner.method in TURNS)
+        return not forwards or next(moved, None) is not None
+
+    def _tells(self, value: Value, at: int) -> bool:
+        """A class token before the items, `self.position[:, :n]`, embeddings of positions counted along the second axis."""
+        if value.kind == "call" and value.name == "torch.cat":
+            along = value.argument(1, "dim")
+            return along is not None and along.constant == 1
+        if value.kind == "item" and value.base is not None and value.base.name.startswith("self."):
+            return not _is_first(value)
+        if value.kind != "call" or not value.arguments:
+            return False
+        return "embedding" in value.method.lower() or value.method == "emb"
+
+
+def _counts(value: Value | None) -> bool:
+    """Whether it is a range of positions, however it is arranged."""
+    while value is not None and value.kind in ("call", "item") and value.name != "torch.arange":
+        value = value.base if value.kind == "item" else value.receiver
+    return value is not None and value.name == "torch.arange"
+
+
+def _is_first(item: Value) -> bool:
+    """`self.pe[:n]`, which goes along the first axis."""
+    index = item.arguments[0]
+    first = index.arguments[0] if index.kind == "tuple" and index.arguments else index
+    return first.kind != "unknown" or bool(first.arguments)

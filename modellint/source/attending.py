@@ -38,14 +38,29 @@ class Read:
 
 
 def reads(script: Script) -> Iterator[Read]:
-    for model in script.models:
-        for layer in {layer.call: layer for layer in model.layers if layer.name in ATTENTIONS}.values():
-            for function in script.functions if is_batch_first(script, layer) is False else ():
-                at = next(
-                    (i for i, e in enumerate(function.events) if e.value is layer.call and e.kind == "call"), None
-                )
-                if at is not None and layer.call is not None:
-                    yield from _read(script, function, at, layer, layer.call)
+    for layer, function, at in _called(script, False):
+        if layer.call is not None:
+            yield from _read(script, function, at, layer, layer.call)
+
+
+def _called(script: Script, first: bool) -> Iterator[tuple[Layer, Function, int]]:
+    """The attentions that models apply and that take the batch first or not, with the function and the event of the call."""
+    called = {layer.call: layer for model in script.models for layer in model.layers if layer.name in ATTENTIONS}
+    for layer in called.values():
+        for function in script.functions if is_batch_first(script, layer) is first else ():
+            events = enumerate(function.events)
+            at = next((i for i, e in events if e.value is layer.call and e.kind == "call"), None)
+            if at is not None:
+                yield layer, function, at
+
+
+def encoded(script: Script) -> Iterator[tuple[Layer, Value]]:
+    """Attentions along the second axis, with the items of the tables of positions that are added along the first."""
+    for layer, function, at in _called(script, True):
+        before = _Before(script, function)
+        for step in before.steps(layer.call.argument(0, "src") if layer.call is not None else None, at):
+            if step is not None and step.kind == "call" and step.name.startswith("self."):
+                yield from ((layer, item) for forward in before.forwards(step) for item in _along_first(forward))
 
 
 def is_batch_first(script: Script, layer: Layer) -> bool | None:
@@ -124,17 +139,18 @@ class _Before:
 
     def of(self, value: Value | None, at: int) -> bool | None:
         """Whether it is made of tokens or positions; None where an axis was moved, or something cannot be read."""
-        waiting = [(value, at)] if value is not None else []
-        told, count = False, 0
-        while waiting:
+        steps = list(self.steps(value, at))
+        return any(map(_tells, steps)) if None not in steps else None
+
+    def steps(self, value: Value | None, at: int) -> Iterator[Value | None]:
+        """What it is made of, the last step first; None stands for one that cannot be followed."""
+        waiting, count = [(value, at)] if value is not None else [], 0
+        while waiting and count < LONGEST:
             value, at = waiting.pop()
-            count += 1
-            inner = self._inner(value, at)
-            if inner is None or count > LONGEST:
-                return None
-            told = told or self._tells(value, at)
-            waiting += inner
-        return told
+            inner, count = self._inner(value, at), count + 1
+            yield value if inner is not None else None
+            waiting += inner or []
+        yield from (None for _ in waiting[:1])
 
     def _inner(self, value: Value, at: int) -> list[tuple[Value, int]] | None:
         """What a value is made of; None where that cannot be followed."""
@@ -180,24 +196,50 @@ class _Before:
 
     def _turns(self, call: Value) -> bool:
         """Whether a module of the file moves an axis, or cannot be read."""
-        made = [e.value for f in self.script.functions for e in f.events if e.kind == "assign" and e.name == call.name]
-        if not call.name.startswith("self.") or all(m is not None and m.name.startswith("torch.nn.") for m in made):
+        made = [value.name for value in self._made(call)]
+        if not call.name.startswith("self.") or all(name.startswith("torch.nn.") for name in made):
             return call.name.startswith("self.") and not made
-        names = {f"{value.name}.forward" for value in made if value is not None}
-        forwards = [function for function in self.script.functions if function.name in names]
-        moved = (inner for forward in forwards for inner in forward.calls if inner.method in TURNS)
-        return not forwards or next(moved, None) is not None
+        forwards = self.forwards(call)
+        return not forwards or any(inner.method in TURNS for forward in forwards for inner in forward.calls)
 
-    def _tells(self, value: Value, at: int) -> bool:
-        """A class token before the items, `self.position[:, :n]`, embeddings of positions counted along the second axis."""
-        if value.kind == "call" and value.name == "torch.cat":
-            along = value.argument(1, "dim")
-            return along is not None and along.constant == 1
-        if value.kind == "item" and value.base is not None and value.base.name.startswith("self."):
-            return not _is_first(value)
-        if value.kind != "call" or not value.arguments:
-            return False
-        return "embedding" in value.method.lower() or value.method == "emb"
+    def forwards(self, call: Value) -> list[Function]:
+        """Of the modules of the file that a call may apply."""
+        names = {f"{value.name}.forward" for value in self._made(call)}
+        return [function for function in self.script.functions if function.name in names]
+
+    def _made(self, call: Value) -> list[Value]:
+        events = (e for f in self.script.functions for e in f.events if e.kind == "assign" and e.name == call.name)
+        return [event.value for event in events if event.value is not None]
+
+
+def _along_first(forward: Function) -> Iterator[Value]:
+    """`self.pe[: x.size(0)]` of what forward is given."""
+    given = {parameter.name for parameter in forward.parameters}
+    lengths = {f"{name}{size}" for name in given for size in (".size(0)", ".shape[0]")} | {f"len({n})" for n in given}
+    values = (event.value for event in forward.events if event.kind != "call" and event.value is not None)
+    for item in (part for value in values for part in value.within() if _is_own(part)):
+        first = _first(item)
+        if first.name == ":_" and str(first.arguments[0]) in lengths:
+            yield item
+
+
+def _tells(value: Value | None) -> bool:
+    """A class token before the items, `self.position[:, :n]`, embeddings."""
+    if value is None or value.kind == "item":
+        return (
+            value is not None
+            and value.base is not None
+            and value.base.name.startswith("self.")
+            and not _is_first(value)
+        )
+    if value.name == "torch.cat":
+        along = value.argument(1, "dim")
+        return along is not None and along.constant == 1
+    return (
+        value.kind == "call"
+        and bool(value.arguments)
+        and ("embedding" in value.method.lower() or value.method == "emb")
+    )
 
 
 def _counts(value: Value | None) -> bool:
@@ -207,8 +249,17 @@ def _counts(value: Value | None) -> bool:
     return value is not None and value.name == "torch.arange"
 
 
+def _is_own(item: Value) -> bool:
+    return item.kind == "item" and item.base is not None and item.base.name.startswith("self.")
+
+
 def _is_first(item: Value) -> bool:
     """`self.pe[:n]`, which goes along the first axis."""
-    index = item.arguments[0]
-    first = index.arguments[0] if index.kind == "tuple" and index.arguments else index
+    first = _first(item)
     return first.kind != "unknown" or bool(first.arguments)
+
+
+def _first(item: Value) -> Value:
+    """The index along the first axis."""
+    index = item.arguments[0]
+    return index.arguments[0] if index.kind == "tuple" and index.arguments else index

@@ -10,12 +10,13 @@ FRAMEWORKS = ("pytest", "unittest")
 
 
 def holds(path: str, imports: Iterable[str], root: Path) -> bool:
-    """Whether the file lies in a folder `tests`, or imports (full names) a framework for tests.
+    """Whether the file lies in a folder `tests` (or is a `test_net.py` in a folder `test`), or imports (full names) a
+    framework for tests.
 
-    Not by its own name: `test.py` and `test_net.py` are scripts that evaluate a model.
+    Not by its own name alone: `test.py` and `test_net.py` are scripts that evaluate a model.
     """
-    folders = PurePath(os.path.relpath(path, root)).parts[:-1]
-    return "tests" in folders or tests(imports)
+    *folders, name = PurePath(os.path.relpath(path, root)).parts
+    return "tests" in folders or ("test" in folders and name.startswith("test_")) or tests(imports)
 
 
 def tests(imports: Iterable[str]) -> bool:

@@ -121,7 +121,8 @@ class Lineage:
         elif value.kind == "item" and (picked := self._picked(made)):
             yield from picked
         else:
-            parts = (value.base, *value.arguments, *(item for _, item in value.keywords))
+            cut = value.kind == "comprehension" and all(map(self._cuts, value.arguments))  # `[x.detach() for x in xs]`
+            parts = (value.base, *value.arguments, *(item for _, item in value.keywords)) if not cut else ()
             yield from (made.of(part) for part in parts if part is not None)
 
     def _picked(self, made: Source) -> list[Source]:
@@ -136,7 +137,8 @@ class Lineage:
 
     def _cuts(self, call: Value) -> bool:
         typed = call.method in TYPES and call.receiver is not None
-        return call.method in CUTS and not typed and not (self.beyond and call.method in SOFT)
+        soft = call.method in SOFT or call.name.startswith("numpy.")
+        return call.kind == "call" and (soft or call.method in CUTS) and not typed and not (self.beyond and soft)
 
     def _call(self, made: Source) -> Iterator[Source]:
         """Through a function of the project; a module and a library's function depend on all that they are given."""

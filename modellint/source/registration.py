@@ -152,7 +152,10 @@ def _reaches(function: Function, name: str) -> bool:
 
 def _is_kept(item: Source) -> bool:
     """Whether the item is registered elsewhere: an attribute of the module too, or another module's, which gave it."""
-    name, function = item.value.name if item.value.kind == "name" else "", item.frame.function
+    value, function = item.value, item.frame.function
+    while value.kind == "item" and value.base is not None:  # one of those in a list that registers them
+        value = value.base
+    name = value.name if value.kind == "name" else ""
     kept = (e for e in function.events if e.kind == "assign" and e.name.startswith("self."))
     given = any(parameter.name == name for parameter in function.parameters)
     return given or name.startswith("self.") or any(name and e.value is not None and e.value.name == name for e in kept)

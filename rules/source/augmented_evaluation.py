@@ -20,7 +20,11 @@ TRANSFORM = pattern(rf"(^|[_.]){NAMED}(set|_?data)?_?(transforms?|tfms?|tf|aug\w
 DATASET = pattern(rf"{NAMED}_?(data|set|dataset|ds|data_?set)|(data|ds|set|dataset)_?{NAMED}", re.IGNORECASE)
 SPLITS = frozenset({"test", "val", "valid", "validation", "eval", "dev"})
 # Who looks at an image in several random forms on purpose, also in the evaluation.
-MEANT = pattern(r"contrast|simclr|moco|byol|twocrop|two_crop|tta|tencrop|multi_?view|n_views|unlabel", re.IGNORECASE)
+MEANT = pattern(
+    r"contrast|simclr|moco|byol|twocrop|two_crop|tta|tencrop|multi_?view|n_views|unlabel"
+    r"|robust|corrupt|rotated|perturb|distort",
+    re.IGNORECASE,
+)
 
 
 class AugmentedEvaluation(SourceRule):
@@ -113,6 +117,12 @@ class AugmentedEvaluation(SourceRule):
 
         simclr = transforms.Compose([transforms.RandomResizedCrop(32), transforms.ToTensor()])
         pairs = datasets.CIFAR10("data", train=False, transform=simclr)
+        """,
+        """
+        from torchvision import datasets, transforms
+
+        turned = transforms.Compose([transforms.RandomRotation(30), transforms.ToTensor()])
+        rotated_test = datasets.CIFAR10("data", train=False, transform=turned)  # how well it stands rotations
         """,
     )
 

@@ -66,6 +66,23 @@ class BackwardAfterStep(SourceRule):
     )
     good = (
         """
+        def update(states, values):
+            optimizer.zero_grad()
+            F.mse_loss(model(states), values).backward()
+            optimizer.step()
+
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.Adam(model.parameters())
+        for state in states:
+            kept = []
+            for _ in range(20):
+                results = model(state)
+                results = [r.detach().numpy() for r in results]  # numbers: no graph leads back
+                kept.append(results[0])
+            update(numpy.stack(kept), values)
+            update(numpy.stack(kept), hindsight)
+        """,
+        """
         def losses(policy, critic, x, y):
             return -policy(x).mean(), F.mse_loss(critic(x), y)
 

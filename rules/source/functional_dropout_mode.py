@@ -77,6 +77,19 @@ class FunctionalDropoutMode(SourceRule):
     good = (
         """
         class Net(nn.Module):
+            def __init__(self, rate):
+                super().__init__()
+                self.fc1, self.fc2, self.rate = nn.Linear(8, 64), nn.Linear(64, 2), rate
+
+            def forward(self, inputs):
+                x, switch = inputs
+                x = self.fc1(x)
+                if self.rate > 0 and switch:  # the caller decides
+                    x = F.dropout(x, self.rate)
+                return self.fc2(x)
+        """,
+        """
+        class Net(nn.Module):
             def forward(self, x):
                 x = F.dropout(F.relu(self.fc1(x)), training=self.training)
                 return F.dropout(self.fc2(x), self.p, self.training)
@@ -135,7 +148,8 @@ class FunctionalDropoutMode(SourceRule):
             if function.owner in models and not MEANT.search(function.name) and not _knows_mode(function):
                 forward = function.name.endswith(".forward")
                 given = {parameter.name for parameter in function.parameters}
-                calls = (call for call in function.calls if _probability(call) not in given)  # else the caller decides
+                events = (e for e in function.events if e.kind == "call" and not _is_switched(function, e.block))
+                calls = (e.value for e in events if e.value is not None and _probability(e.value) not in given)
                 yield from (found for call in calls for found in self._judge(call, forward))
 
     def _judge(self, call: Value, forward: bool) -> Iterator[Diagnostic]:
@@ -176,6 +190,15 @@ def _knows_mode(function: Function) -> bool:
     written = [event.value for event in function.events] + [block.value for block in function.blocks]
     names = (part.name for value in written if value is not None for part in value.within())
     return any("train" in name for name in (*names, *(p.name for p in function.parameters)))
+
+
+def _is_switched(function: Function, block: int) -> bool:
+    """Whether a plain variable turns it on: the caller decides, as by the probability itself."""
+    tests = (function.blocks[b].value for b in function.enclosing(block) if function.blocks[b].kind == "if")
+    parts = (
+        p for test in tests if test is not None for p in (test, *(test.arguments if test.kind == "choice" else ()))
+    )
+    return any(part.kind == "name" and "." not in part.name for part in parts)
 
 
 def _probability(call: Value) -> str:

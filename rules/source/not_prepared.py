@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source import lookup, tensors
 from modellint.source.code import Function, Value
-from modellint.source.facts import TrainingLoop
+from modellint.source.facts import Optimizer, TrainingLoop
 from modellint.source.prepared import bound_anew, owners
 
 PARTED = frozenset(
@@ -64,6 +64,21 @@ class NotPrepared(SourceRule):
         """,
     )
     good = (
+        """
+        accelerator = Accelerator()
+        optimizer = torch.optim.Adam(model.parameters())
+        model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+        probe = nn.Linear(8, 2).to(accelerator.device)
+        beside = torch.optim.Adam(probe.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            z = model(x)
+            accelerator.backward(F.cross_entropy(z, y))
+            optimizer.step()
+            beside.zero_grad()
+            F.cross_entropy(probe(z.detach()), y).backward()
+            beside.step()
+        """,
         """
         from accelerate import Accelerator
         from torch.utils.data import DataLoader
@@ -173,8 +188,17 @@ class NotPrepared(SourceRule):
         for step in {step.subjects: step for step in loop.steps}.values():
             made = next((optimizer for optimizer in script.optimizers if optimizer.made(step)), None)
             named = step.call.receiver is not None and step.call.receiver.kind == "name"
-            if made is not None and called and named and str(step.call.receiver) not in held and not step.owner:
+            bare = named and str(step.call.receiver) not in held and not step.owner
+            if made is not None and called and bare and not _of_others(made, held):
                 yield self.at(made, f"is not given to `{owner}`, which prepares the model and makes its gradients")
+
+
+def _of_others(made: Optimizer, held: set[str]) -> bool:
+    """Whether it trains modules that are not prepared either: a probe beside the model."""
+    given = made.call.argument(0, "params")
+    parts = given.within() if given is not None else ()
+    trained = {str(part.receiver) for part in parts if part.kind == "call" and part.method == "parameters"}
+    return bool(trained) and trained.isdisjoint(held)
 
 
 def _bare(value: Value | None) -> Value | None:

@@ -104,6 +104,12 @@ class RemovedApi(SourceRule):
     )
     good = (
         """
+        from torch.autograd import Variable
+
+        def update(images):
+            return model(Variable(images, volatile=False))
+        """,
+        """
         import torch
 
         for x, y in loader:
@@ -190,7 +196,7 @@ class RemovedApi(SourceRule):
             yield self.at(
                 call, "masks with a `byte()` tensor, where only a `bool()` one is taken", fix="write `bool()`."
             )
-        if call.method == "Variable" and "volatile" in given:
+        if call.method == "Variable" and "volatile" in given and given["volatile"].constant is not False:
             message = "sets `volatile`, which no longer does anything: the graph is built"
             yield self.at(given["volatile"], message, fix="compute it under `with torch.no_grad():`.")
         if LOSS.fullmatch(call.name) and given.keys() & {"size_average", "reduce"}:

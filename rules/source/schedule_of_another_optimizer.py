@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.facts import MADE
 
+RATES = frozenset({"get_last_lr", "get_lr"})
+
 
 class ScheduleOfAnotherOptimizer(SourceRule):
     """The scheduler moves the learning rate of an optimizer that is never stepped.
@@ -34,6 +36,17 @@ class ScheduleOfAnotherOptimizer(SourceRule):
         """,
     )
     good = (
+        """
+        adam, curve = torch.optim.Adam(model.parameters()), torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(curve, 100)
+        for x, y in loader:
+            for group in adam.param_groups:
+                group["lr"] = scheduler.get_last_lr()[0]
+            adam.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            adam.step()
+            scheduler.step()
+        """,
         """
         optimizer = torch.optim.Adam(model.parameters())
         warmup = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=100)
@@ -105,7 +118,8 @@ class ScheduleOfAnotherOptimizer(SourceRule):
         loops = script.training_loops
         steps = [step for loop in loops for step in loop.steps]
         stepped = {subject for step in steps for subject in step.subjects}
-        if not steps or not all(step.subjects and all(map(MADE.search, step.subjects)) for step in steps):
+        by_hand = RATES & script.called and "param_groups" in script.attributes  # the schedule may be read
+        if by_hand or not steps or not all(step.subjects and all(map(MADE.search, step.subjects)) for step in steps):
             return
         acts = [
             act for loop in loops for act in (*loop.of("schedule"), *(a for a in loop.outer if a.kind == "schedule"))

@@ -105,6 +105,21 @@ class UnregisteredModules(SourceRule):
     )
     good = (
         """
+        class Gates(nn.Module):
+            def __init__(self, order):
+                super().__init__()
+                kept = []
+                for _ in range(order):
+                    kept.append(nn.Parameter(torch.ones(8)))
+                self.params = nn.ParameterList(kept + [nn.Parameter(torch.zeros(8))])
+                self.gates = []
+                for i in range(order):
+                    self.gates.append(self.params[i])
+
+            def forward(self, x):
+                return sum(gate * x for gate in self.gates)
+        """,
+        """
         from timm.models.vision_transformer import Block
 
         class Vit(nn.Module):

@@ -14,6 +14,9 @@ def _run(applied: float) -> Run:
     return Run(tuple(Step(i, gradient_norm=2.0, gradient_norm_at_step=applied) for i in range(3)))
 
 
+FILLING = ("copy_", "add_", "set_", "fill_")
+
+
 class ZeroGradBeforeStep(SourceRule):
     """Gradients are cleared between `backward()` and `step()`.
 
@@ -99,6 +102,15 @@ class ZeroGradBeforeStep(SourceRule):
         None,
     )
     good = (
+        """
+        for x, y in loader:
+            loss(model(x), y).backward()
+            saved = [p.grad.clone() for p in model.parameters()]
+            optimizer.zero_grad()
+            for p, gradient in zip(model.parameters(), saved):
+                p.grad.copy_(gradient / gradient.norm())
+            optimizer.step()
+        """,
         """
         for x, y in loader:
             optimizer.zero_grad()
@@ -191,11 +203,13 @@ def _passed(loop: TrainingLoop, step: Act) -> Iterator[Act]:
 
 
 def _refilled(script: Script, clear: Act, step: Act) -> bool:
-    """Whether gradients are written by hand between the two: `p.grad += buffer[p]`."""
+    """Whether gradients are written by hand between the two: `p.grad += buffer[p]`, `p.grad.copy_(saved)`."""
     events = (e for f in script.functions for e in f.events if e.kind in ("assign", "augment"))
     written = (e.location for e in events if e.name.endswith((".grad", ".grad.data")) and e.value is not None)
+    filled = (call.location for call in script.calls if call.method in FILLING and ".grad" in str(call.receiver))
+    places = (*written, *filled)
     start, end = clear.location, step.location
-    return any(p.path == start.path and (start.line or 0) < (p.line or 0) < (end.line or 0) for p in written)
+    return any(p.path == start.path and (start.line or 0) < (p.line or 0) < (end.line or 0) for p in places)
 
 
 def _always(clear: Act, step: Act) -> bool:

@@ -211,6 +211,38 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class Average:
+    """A moving average of weights, and the weights that it follows, as they are written."""
+
+    call: Value  # the call or expression that updates it
+    name: str
+    follows: str
+    shares: tuple[Setting, ...] = ()  # of itself that it keeps: one for each value that the rate may have
+    named: bool = True  # the names tell which of the two is the average; else it is what is changed in place
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is decided of the scores that a loss takes: "threshold" (one half), "round", "argmax", "max" or "softmax"."""
+
+    kind: str
+    call: Value  # or the comparison
+    scores: Operation | None = None  # the layer that makes them, if it can be read
+    losses: tuple[Loss, ...] = ()  # that take the same scores
+    squashed: bool = False  # they go through a sigmoid
+    axis: int | None = None  # over which it is made, as it is written
+    flat: bool = False  # the scores surely have two axes
+
+    @property
+    def location(self) -> Location:
+        return self.call.location
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """A layer or function that a model's forward applies.
 

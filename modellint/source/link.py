@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from modellint.core.record import replace
 
+from .averages import Averages
+from .decisions import Decisions
 from .evaluation import Evaluations
 from .facts import Evaluation, Loss, Optimizer, TrainingLoop, path_of
 from .loaders import Loaders
@@ -74,6 +76,8 @@ class _Facts:
         self.losses = Losses(resolver)
         self.loaders = Loaders(resolver, loops)
         self.masks = Masks(resolver)
+        self.averages = Averages(resolver)
+        self.decisions = Decisions(resolver, self._losses)
         self.logged = Logged(resolver.project, resolver.members)
         self._made: dict[int, tuple[Optimizer, ...]] = {}
         self._called: dict[int, tuple[Loss, ...]] = {}
@@ -93,6 +97,8 @@ class _Facts:
             objectives=tuple(self._objectives(loops)),
             loaders=tuple(self.loaders.of(script)),
             masks=tuple(self.masks.of(script)),
+            averages=tuple(self.averages.of(script)),
+            decisions=tuple(self.decisions.of(script)),
             logged=self.logged.of(script),
         )
 

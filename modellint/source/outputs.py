@@ -34,6 +34,14 @@ def kind(operation: Operation | None) -> str:
     return "scores" if SCORES.fullmatch(operation.name) else KINDS.get(operation.short, "")
 
 
+def is_single(operation: Operation | None) -> bool:
+    """Whether it is a layer of one output."""
+    if operation is None or operation.name != "torch.nn.Linear" or operation.call is None:
+        return False
+    given = operation.call.argument(1, "out_features")
+    return given is not None and given.kind == "constant" and given.constant == 1 and operation.certain
+
+
 def ending(
     paths: Sequence[Sequence[Operation]], kinds: Collection[str], fitting: Collection[str] = ()
 ) -> tuple[Operation, bool] | None:
@@ -51,5 +59,8 @@ def ending(
 
 def written(operation: Operation, beside: Location) -> str:
     """The operation and where it is applied, as a message about another place says it."""
-    place = operation.location
-    return f"`{operation.short}` of " + (f"line {place.line}" if place.path == beside.path else str(place))
+    return f"`{operation.short}` of {place(operation.location, beside)}"
+
+
+def place(location: Location, beside: Location) -> str:
+    return f"line {location.line}" if location.path == beside.path else str(location)

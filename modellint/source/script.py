@@ -9,7 +9,7 @@ from modellint.core.record import dataclass, field
 from modellint.core.suppress import Ignore
 
 from .code import Class, Function, Value
-from .facts import Evaluation, Loader, Loss, Mask, Model, Optimizer, Option, TrainingLoop
+from .facts import Average, Decision, Evaluation, Loader, Loss, Mask, Model, Optimizer, Option, TrainingLoop
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Script:
     options: tuple[Option, ...] = ()
     loaders: tuple[Loader, ...] = ()
     masks: tuple[Mask, ...] = ()
+    averages: tuple[Average, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     logged: frozenset[str] | None = None  # by LightningModules that it can reach; None: not all can be read
     used: frozenset[str] = frozenset()  # files that were looked for, there or not, besides those that were given
 

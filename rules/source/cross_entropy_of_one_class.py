@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source import outputs
 from modellint.source.facts import Loss, Operation
 
 
@@ -70,12 +71,5 @@ class CrossEntropyOfOneClass(SourceRule):
 def _head(loss: Loss) -> Operation | None:
     """The layer of one output whose scores are the input, as they are and on every path."""
     heads = [path[0] for path in loss.inputs if path]
-    single = bool(heads) and len(heads) == len(loss.inputs) and all(map(_is_single, heads))
+    single = bool(heads) and len(heads) == len(loss.inputs) and all(map(outputs.is_single, heads))
     return heads[0] if single else None
-
-
-def _is_single(head: Operation) -> bool:
-    outputs = (
-        head.call.argument(1, "out_features") if head.name == "torch.nn.Linear" and head.call is not None else None
-    )
-    return outputs is not None and outputs.constant == 1 and outputs.kind == "constant" and head.certain

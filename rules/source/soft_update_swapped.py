@@ -1,0 +1,135 @@
+"""ML422."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+
+
+class SoftUpdateSwapped(SourceRule):
+    """A target network or moving average of weights keeps the small share of itself and takes the large one of the new weights.
+
+    Why: `target = tau * target + (1 - tau) * online` with a small tau makes the target a copy of the online network in a
+        step or two. What was to be a slow, steady target moves with each update: bootstrapped values diverge, a mean
+        teacher is no better than its student, an average averages nothing.
+    Fix: `target = (1 - tau) * target + tau * online` with a small tau; `ema = decay * ema + (1 - decay) * model` with a decay
+        near one; `target.lerp_(online, tau)`.
+    Ignore: hardly ever; a copy (a share of exactly zero) is not reported.
+    Thresholds: kept = 0.1: the largest share of itself with which an average counts as swapped; published ones keep 0.9 to 0.9999.
+    Reported: https://github.com/medipixel/rl_algorithms/pull/47, https://github.com/Mikyx-1/Reinforcement-Learning/issues/61
+    """
+
+    code, severity, certain, topic = "ML422", Severity.ERROR, True, "optimizer"
+    kept = 0.1
+    words = (
+        *((update, "arameters()") for update in (".copy_(", ".mul_(", "lerp", ".add_(", "_foreach_", ".data =", ".data +=")),
+        ("ema", "arameters()"),
+        *((update, "state_dict") for update in (".copy_(", ".mul_(", "lerp", "ema", "tau")),
+        "avg_fn", ("swa_utils", "_avg_fn("), "ModelEma", "torch_ema",
+    )  # fmt: skip
+    bad = (
+        """
+        def soft_update(target, online, tau):
+            for t, o in zip(target.parameters(), online.parameters()):
+                t.data.copy_(tau * t.data + (1.0 - tau) * o.data)
+
+        for state, action, reward, after in memory:
+            soft_update(target_net, policy_net, 0.005)
+        """,
+        """
+        decay = 0.999
+        for e, p in zip(ema_model.parameters(), model.parameters()):
+            e.data.mul_(1 - decay).add_(p.data, alpha=decay)
+        """,
+        """
+        class Agent:
+            def __init__(self, tau=5e-3):
+                self.tau = tau
+
+            @torch.no_grad()
+            def update(self):
+                for target, source in zip(self.target.parameters(), self.online.parameters()):
+                    target.lerp_(source, 1 - self.tau)
+        """,
+        """
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--ema-decay", type=float, default=0.9999)
+        args = parser.parse_args()
+        shadow = {name: p.detach().clone() for name, p in model.named_parameters()}
+        for name, p in model.named_parameters():
+            shadow[name] = (1.0 - args.ema_decay) * shadow[name] + args.ema_decay * p.detach()
+        """,
+        "average = torch.optim.swa_utils.AveragedModel(model, avg_fn=lambda ema, new, n: 0.01 * ema + 0.99 * new)",
+        """
+        TAU = 0.01
+        for slow, fast in zip(target_q.parameters(), q.parameters()):
+            slow.data += (1 - TAU) * (fast.data - slow.data)
+        """,
+        """
+        average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.001))
+        """,
+        """
+        old, new = list(teacher.parameters()), list(student.parameters())
+        torch._foreach_mul_(old, 0.004)
+        torch._foreach_add_(old, new, alpha=0.996)
+        """,
+    )
+    good = (
+        """
+        def soft_update(target, online, tau):
+            for t, o in zip(target.parameters(), online.parameters()):
+                t.data.copy_(tau * o.data + (1.0 - tau) * t.data)
+
+        soft_update(target_net, policy_net, 1.0)
+        for state, action, reward, after in memory:
+            soft_update(target_net, policy_net, 0.005)
+        """,
+        """
+        def soft_update(target, online, keep):
+            for t, o in zip(target.parameters(), online.parameters()):
+                t.data.copy_(keep * t.data + (1.0 - keep) * o.data)
+
+        soft_update(target_net, policy_net, 0)  # a copy
+        for state, action, reward, after in memory:
+            soft_update(target_net, policy_net, 0.995)
+        """,
+        """
+        for target, source in zip(target_net.parameters(), net.parameters()):
+            target.lerp_(source, 0.005)
+        for e, p in zip(ema_model.parameters(), model.parameters()):
+            e.data.mul_(0.999).add_(p.data, alpha=1 - 0.999)
+        """,
+        """
+        tau = 0.005
+        actor_params = dict(actor.named_parameters())
+        target_params = dict(target_actor.named_parameters())
+        for name in actor_params:  # the name is the actor's, the weights become the target's
+            actor_params[name] = tau * actor_params[name].clone() + (1 - tau) * target_params[name].clone()
+        target_actor.load_state_dict(actor_params)
+        """,
+        """
+        for p, exp_avg in zip(model.parameters(), averages):  # an optimizer's own
+            exp_avg.mul_(0.1).add_(p.grad, alpha=0.9)
+        smoothed = 0.1 * smoothed + 0.9 * loss.item()
+        image = 0.1 * image + 0.9 * overlay
+        """,
+        """
+        average = torch.optim.swa_utils.AveragedModel(model, avg_fn=lambda ema, new, n: 0.99 * ema + 0.01 * new)
+        lam = 0.05
+        targets = lam * targets + (1 - lam) * targets[torch.randperm(len(targets))]
+        """,
+        """
+        for slow, fast in zip(target_q.parameters(), q.parameters()):
+            slow.data += 0.01 * (fast.data - slow.data)
+            slow.data.sub_(0.01 * (slow.data - fast.data))
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for average in script.averages:
+            shares = [share for share in average.shares if share.value not in (0, 1)]
+            if shares and all(0 < share.value <= self.kept for share in shares):
+                kept = f"{max(share.value for share in shares):.4g}"
+                message = f"`{average.name}` keeps only {kept} of itself and takes the rest from `{average.follows}`"
+                yield self.at(average, f"{message}: the shares are swapped", certain=average.named)

@@ -66,13 +66,9 @@ class Acts:
             moved = tuple(self.schedules.of(source.of(receiver)))
             return replace(self._act("schedule", source, subjects=self._subjects(source.of(receiver))), schedules=moved)
         if call.method in ("eval", "train") and receiver is not None and len(call.arguments) <= 1:
-            mode = "mode" if self._is_part(source.of(receiver)) else _mode(call)
-            return self._act(mode, source, parameters=self.parameters.of_module(source.of(receiver)))
+            return self._mode(source, receiver)
         if call.method == "apply" and receiver is not None and first is not None:
-            sets = self._sets_modes(source.of(first))
-            return (
-                self._act("mode", source, parameters=self.parameters.of_module(source.of(receiver))) if sets else None
-            )
+            return self._applied(source, receiver, first)
         return self._act("unknown", source) if self._may_clear(source) else None
 
     def step(self, source: Source, optimizer: Value, *, scaled: bool = False) -> Act:
@@ -120,18 +116,6 @@ class Acts:
         names = [layer.name for model in models for layer in (*model.layers, *model.made)]
         foreign = any("." in name and not name.startswith("torch.") for name in names)
         return not models or foreign or any(not name or WEIGHTED.fullmatch(name) for name in names)
-
-    def _is_part(self, source: Source) -> bool:
-        """Whether it is one of the modules inside a model: `for m in model.modules()`."""
-        return any(
-            v.method in PARTS for made in self.resolver.of(source) for v in made.value.within() if v.kind == "call"
-        )
-
-    def _sets_modes(self, given: Source) -> bool:
-        """Whether a function that a model applies to its modules sets their mode."""
-        made = [s for s in self.resolver.of(given) if s.value.kind == "function"]
-        functions = (self.resolver.project.function(s.frame.script, s.value.name) for s in made)
-        return any(call.method in ("eval", "train") for f in functions if f is not None for call in f.calls)
 
     def _is_clip(self, source: Source) -> bool:
         """Whether torch's function is called by another name: an alias, or a `partial` of it."""
@@ -196,6 +180,28 @@ class Acts:
         named = value.kind in ("name", "item") and sounds_like_optimizer(str(value))
         return named and "optimizer" in self.roles.of(source.of(value))
 
+    def _mode(self, source: Source, receiver: Value) -> Act:
+        kind, asked = _mode(source.value), source.of(receiver)
+        whole = next((whole for made in self.resolver.of(asked) for whole in _wholes(made)), None)
+        if whole is not None:
+            return self._of_parts(source, whole, {kind})
+        modal = self.modes.tell(asked) if kind == "eval" else None
+        return replace(self._act(kind, source, parameters=self.parameters.of_module(asked)), modal=modal)
+
+    def _applied(self, source: Source, receiver: Value, given: Value) -> Act | None:
+        """`net.apply(f)`, where `f` sets the mode of what it is given."""
+        made = [s for s in self.resolver.of(source.of(given)) if s.value.kind == "function"]
+        functions = (self.resolver.project.function(s.frame.script, s.value.name) for s in made)
+        kinds = {_mode(c) for f in functions if f is not None for c in f.calls if c.method in ("eval", "train")}
+        return self._of_parts(source, source.of(receiver), kinds) if kinds else None
+
+    def _of_parts(self, source: Source, whole: Source, kinds: set[str]) -> Act:
+        """The mode of some modules of a model; `self` is the one on which the method is called."""
+        method = whole.frame.method if whole.value.name == "self" else None
+        own = method.receiver if method is not None else None
+        held = (own.place,) if own is not None else self.parameters.of_module(whole)
+        return replace(self._act("mode", source, parameters=held), stills=kinds == {"eval"})
+
     def _bound(self, source: Source) -> Iterator[float]:
         given = next((v for place, name in BOUNDS if (v := source.value.argument(place, name)) is not None), None)
         yield from (s.value for s in self.numbers.of(source.of(given))) if given is not None else ()
@@ -226,6 +232,12 @@ def _may_be_model(full: str) -> bool:
     if not name or name in NO_MODELS or (name[:1].isupper() and any(map(str.islower, name))):
         return False
     return head in ("", "self") or name in CONVENTIONS or head.startswith("self.")
+
+
+def _wholes(made: Source) -> Iterator[Source]:
+    """The model whose modules are gone through: `net` of `for m in net.modules()`."""
+    parts = (part for part in made.value.within() if part.kind == "call" and part.method in PARTS)
+    yield from (made.of(part.receiver) for part in parts if part.receiver is not None)
 
 
 def _mode(call: Value) -> str:

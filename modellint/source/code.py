@@ -90,7 +90,7 @@ class Value:
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing a function does: "call", "assign" (`name` is the target), "augment", "delete", "return", "yield", "leave",
-    "mention" (a name alone, as a statement), "global" (`name` is that of the module).
+    "mention" (a name alone as a statement, or a call that only gives something back), "global" (`name` is that of the module).
 
     Events are in execution order: the calls inside an expression come before the statement that uses them.
     Targets are dotted, with `[]` for items: `self.x`, `group[lr]`, `nets[]`.

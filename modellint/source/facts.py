@@ -76,7 +76,8 @@ class Act:
     terms: tuple[str, ...] = ()  # of a backward() or "keep": the calls whose results it is a sum of, by their places
     schedules: tuple[Schedule, ...] = ()  # that a "schedule" moves on; none: not known
     recorded: bool | None = True  # whether autograd builds a graph of what it computes; None: not known
-    modal: bool | None = None  # of a "model": whether it computes something else in training than in evaluation mode
+    modal: bool | None = None  # of a "model" or "eval": whether it computes something else in training
+    stills: bool = False  # of a "mode": some modules of a model are put into evaluation mode
 
     @property
     def location(self) -> Location:
@@ -122,6 +123,7 @@ class TrainingLoop:
     around: int = 0  # how many loops are around it, in its function and in those that call it
     nest: tuple[str, ...] = ()  # these loops and it itself, outermost first, as acts name them
     places: tuple[Location, ...] = ()  # of the same
+    modes: tuple[Act, ...] = ()  # what sets the mode of a model or its parts before it begins, and the calls of models
 
     def of(self, kind: str) -> Iterator[Act]:
         return (act for act in self.acts if act.kind == kind)

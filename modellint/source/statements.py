@@ -9,9 +9,10 @@ from typing import Any
 from .code import Value
 from .expressions import OPERATORS
 from .targets import assign, target_name
-from .vocabulary import IN_PLACE
+from .vocabulary import CONTEXTS, COPIES, IN_PLACE
 from .walker import Walker
 
+DROPPED = CONTEXTS | COPIES
 MOST_NESTED = 20  # `elif` arms that are read as what they are, each in the `else` of the one before
 
 
@@ -19,7 +20,7 @@ def _expression(walker: Walker, node: ast.Expr) -> None:
     if not isinstance(node.value, ast.Constant):
         result = walker.value(node.value)
         _changed_in_place(walker, result)
-        if result.kind in ("name", "attribute"):
+        if result.kind in ("name", "attribute") or (result.kind == "call" and result.method in DROPPED):
             walker.emit("mention", result, walker.location(node))
 
 

@@ -142,6 +142,8 @@ class Tracer:
             act = self.acts.of(source, roles)
             stepped = call.argument(0) if act is not None and act.kind == "step" and act.subjects else None
             yield from self._placed(act, source, spot, stepped)
+            if entered is not None:  # an own `train()` may leave parts in evaluation mode
+                yield from (act for act in self._within(entered, source, spot) if act.kind == "eval" or act.stills)
         elif self.relevance.function(entered.function, entered.script) or _is_wrapper(entered):
             yield from self._within(entered, source, spot)
 

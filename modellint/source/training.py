@@ -16,6 +16,8 @@ from .relevance import Relevance
 from .script import Script
 from .trace import Tracer
 
+MODES = ("eval", "train", "mode", "model")
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -93,9 +95,19 @@ def _loops(trace: Trace, project: Project) -> Iterator[TrainingLoop]:
                 around=len(loops) - 1,
                 nest=loops,
                 places=tuple(block.location for block in blocks),
+                modes=tuple(_modes(trace.acts, loops)),
             )
         else:
             yield TrainingLoop(inside, trace.function, whole=trace.repeated, location=trace.location)
+
+
+def _modes(acts: Sequence[Act], loops: tuple[str, ...]) -> Iterator[Act]:
+    """What sets modes before the innermost loop, in the loops around it and ahead of them all, and what is called there."""
+    for act in acts:
+        if act.loops[: len(loops)] == loops:
+            return
+        if act.kind in MODES and (act.kind != "model" or act.loops == loops[: len(act.loops)]):
+            yield act
 
 
 def _outermost(acts: Iterable[Act]) -> Mapping[tuple[str, ...], Sequence[Act]]:

@@ -51,6 +51,12 @@ TENSOR_METHODS = frozenset(
 IN_PLACE = frozenset(
     "sigmoid_ tanh_ relu_ clamp_ exp_ log_ add_ sub_ mul_ div_ sqrt_ abs_ neg_ squeeze_ unsqueeze_ t_ detach_".split()
 )
+# Calls that only give something back: as statements they do nothing. Contexts first, which do nothing until they are entered.
+CONTEXTS = frozenset("no_grad inference_mode enable_grad autocast no_sync detect_anomaly fork_rng".split())
+COPIES = frozenset(
+    "detach clamp clip unsqueeze squeeze permute transpose masked_fill contiguous mul div relu sigmoid tanh softmax log_softmax "
+    "normalize dropout permutation randperm shuffle dropna fillna drop_duplicates reset_index".split()
+)
 # Names by which no model is called: those of built-in functions and of the methods of collections, strings and tensors.
 NO_MODELS = (
     frozenset((*dir(builtins), *dir(list), *dir(dict), *dir(str)))

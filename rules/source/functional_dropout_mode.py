@@ -23,7 +23,8 @@ class FunctionalDropoutMode(SourceRule):
     """A functional dropout is not told whether the model is training.
 
     Why: `F.dropout` drops by default, and `model.eval()` does not reach it: the model keeps dropping units when it is
-        evaluated, so that its predictions are noisy and worse than what it has learned. A `nn.Dropout` that is made
+        evaluated, so that its predictions are noisy and worse than what it has learned. `F.dropout(x, self.training)` gives
+        the mode in the place of the probability: 1 in training, and nothing is left. A `nn.Dropout` that is made
         within `forward` is new, and so in training mode, at every call. `F.alpha_dropout` never drops by default.
     Fix: pass `training=self.training`, or make a `nn.Dropout` in `__init__`.
     Ignore: when dropout is meant to stay active, as in Monte Carlo dropout; `training=True` says so.
@@ -72,6 +73,11 @@ class FunctionalDropoutMode(SourceRule):
         class Selu(nn.Module):
             def forward(self, x):
                 return F.alpha_dropout(F.selu(self.fc(x)), 0.1)
+        """,
+        """
+        class Net(nn.Module):
+            def forward(self, x):
+                return self.fc(F.dropout(x, self.training))
         """,
     )
     good = (
@@ -145,12 +151,17 @@ class FunctionalDropoutMode(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         models = {model.name for model in script.models}
         for function in script.functions:
+            yield from (self._mistaken(call) for call in function.calls if _is_mistaken(call))
             if function.owner in models and not MEANT.search(function.name) and not _knows_mode(function):
                 forward = function.name.endswith(".forward")
                 given = {parameter.name for parameter in function.parameters}
                 events = (e for e in function.events if e.kind == "call" and not _is_switched(function, e.block))
                 calls = (e.value for e in events if e.value is not None and _probability(e.value) not in given)
                 yield from (found for call in calls for found in self._judge(call, forward))
+
+    def _mistaken(self, call: Value) -> Diagnostic:
+        what = "the second argument is the probability, so that all is dropped in training"
+        return self.at(call, f"gives `{call.method}` `{call.arguments[1]}` as its probability: {what}")
 
     def _judge(self, call: Value, forward: bool) -> Iterator[Diagnostic]:
         name = call.name.removeprefix(FUNCTIONAL)
@@ -180,9 +191,21 @@ class FunctionalDropoutMode(SourceRule):
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         function = lookup.function(script, finding.location)
         call = next((call for call in script.calls if call.location == finding.location), None)
-        if function is None or call is None or not call.name.startswith(FUNCTIONAL) or not function.parameters:
+        if (
+            function is None
+            or call is None
+            or _is_mistaken(call)
+            or not call.name.startswith(FUNCTIONAL)
+            or not function.parameters
+        ):
             return None
         return Fix((edit.add(call, "training", f"{function.parameters[0].name}.training"),))
+
+
+def _is_mistaken(call: Value) -> bool:
+    """`F.dropout(x, self.training)`."""
+    is_one = call.name.startswith(FUNCTIONAL) and call.name.removeprefix(FUNCTIONAL) in ON | OFF
+    return is_one and len(call.arguments) > 1 and call.arguments[1].method == "training"
 
 
 def _knows_mode(function: Function) -> bool:

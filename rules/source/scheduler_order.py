@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.core.pattern import pattern
 from modellint.source.code import Value
 from modellint.source.facts import Act, Schedule, TrainingLoop
 
+PLAIN = frozenset(
+    "StepLR MultiStepLR ExponentialLR CosineAnnealingLR CosineAnnealingWarmRestarts LambdaLR MultiplicativeLR LinearLR "
+    "PolynomialLR OneCycleLR CyclicLR".split()
+)  # that no metric moves
+METRIC = pattern(r"(?:^|_)(?:loss|acc|accuracy|error|score|metric|f1|auc|dice|iou)(?:es)?(?:_|$)|Loss$|^val_?loss")
 SHORT = {"StepLR": (1, "step_size"), "MultiStepLR": (1, "milestones")}
 
 
@@ -20,7 +26,8 @@ class SchedulerOrder(SourceRule):
 
     Why: stepped before the optimizer, the schedule loses its first value. One that counts epochs and is stepped for
         each batch has run down within the first epoch, and the model stops learning; one that counts batches and is
-        stepped for each epoch never leaves its warm-up.
+        stepped for each epoch never leaves its warm-up. And a loss given to `step()` of any but `ReduceLROnPlateau` counts
+        as the number of the epoch: a small one, at which no rate ever falls.
     Fix: step the scheduler after the optimizer: after each batch if its horizon counts batches (`OneCycleLR`,
         `T_max=epochs * len(loader)`), else after each epoch.
     Ignore: when the horizon is meant as it is written; what only its name or a small number tells is a suspicion.
@@ -90,6 +97,16 @@ class SchedulerOrder(SourceRule):
                 loss(model(x), y).backward()
                 optimizer.step()
                 scheduler.step()
+        """,
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=10)
+        for epoch in range(90):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+            scheduler.step(val_loss)
         """,
     )
     good = (
@@ -188,6 +205,20 @@ class SchedulerOrder(SourceRule):
                 optimizer.step()
             drops.step()
         """,
+        """
+        optimizer = torch.optim.Adam(model.parameters())
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        if args.cosine:
+            plateau = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 10)
+        restarts = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 10)
+        for epoch in range(90):
+            for i, (x, y) in enumerate(loader):
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
+                restarts.step(epoch + i / len(loader))
+            plateau.step(val_loss)
+        """,
     )
     confirmed_by = _run(*(0.1 * 0.9**i for i in range(10)))
     not_confirmed_by = _run(*[0.1] * 10)
@@ -201,6 +232,10 @@ class SchedulerOrder(SourceRule):
                     )
                     yield self.at(act, message, certain=True)
             yield from self._rhythm(loop)
+            for act in (*loop.outer, *loop.acts):
+                if act.kind == "schedule" and (given := _metric(act)):
+                    taken = f"gives the {act.schedules[0].name} `{given}`, which it takes for the number of an epoch"
+                    yield self.at(act, taken, certain=True)
 
     def _rhythm(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
         """Schedules that are stepped for each batch and count epochs, or the other way round."""
@@ -253,6 +288,14 @@ def _is_early(loop: TrainingLoop, act: Act) -> bool:
 def _is_each_pass(loop: TrainingLoop, act: Act) -> bool:
     steps = [step for step in loop.steps if not step.loops]
     return not act.loops and any(set(act.branches) <= set(step.branches) for step in steps) and _is_plain(act.call)
+
+
+def _metric(act: Act) -> str:
+    """A loss or score that a scheduler is stepped with which takes none."""
+    given = act.call.argument(0, "epoch")
+    named = given is not None and given.kind in ("name", "call") and METRIC.search(given.method)
+    plain = act.schedules and all(schedule.name in PLAIN for schedule in act.schedules)
+    return str(given) if named and plain else ""
 
 
 def _is_plain(call: Value) -> bool:

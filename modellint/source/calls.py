@@ -195,7 +195,9 @@ class Calls:
                 yield call
 
     def _copy(self, made: Source, call: Source) -> Source:
-        """An object of its own that is made as another was."""
+        """An object of its own that is made as another was; a copy of what this very call has made is told apart no further."""
+        if call.place.removeprefix(call.frame.path) in made.frame.path:
+            return made
         key = made.value, made.frame, call.place
         if key not in self._copies:
             self._copies[key] = Source(made.value, replace(made.frame, path=f"{made.frame.path}{call.place}"), made.at)

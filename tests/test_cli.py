@@ -62,6 +62,7 @@ def test_json_keeps_the_contract(sick: Path) -> None:
         (["check", "--fail-on", "never", "train.py"], 0),
         (["check", "--ignore", "clip-after-step", "train.py"], 0),
         (["check", "--select", "ML116", "train.py"], 0),
+        (["check", "--select", "ML116, ML107", "train.py"], 0),
         (["check", "absent.py"], 2),
         (["check", "--select", "no-such-rule", "train.py"], 2),
         (["check", "--no-such-option"], 2),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,9 @@ from .output import NEVER
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 OPTIONS = (
-    click.option("--select", multiple=True, metavar="RULE", help="Only these rules: name, code or start of a code."),
+    click.option(
+        "--select", multiple=True, metavar="RULE", help="Only these rules: names, codes or starts of codes, by commas."
+    ),
     click.option("--ignore", multiple=True, metavar="RULE", help="Not these rules."),
     click.option("--extend-select", multiple=True, metavar="RULE", help="These rules too."),
     click.option("--output-format", type=click.Choice(FORMATS), default="full", show_default=True),
@@ -43,7 +45,12 @@ def reporting(command: Command) -> Command:
 
 def nearest(options: dict[str, Any]) -> Nearest:
     only = Settings(root=Path().resolve()) if options["isolated"] else None
-    return Nearest(only, **{name: options[name] for name in ("select", "ignore", "extend_select")})
+    return Nearest(only, **{name: tuple(_parts(options[name])) for name in ("select", "ignore", "extend_select")})
+
+
+def _parts(given: Iterable[str]) -> Iterator[str]:
+    """`--select ML1,ML2` and `--select ML1 --select ML2` are the same."""
+    yield from (part.strip() for several in given for part in several.split(",") if part.strip())
 
 
 def settings(options: dict[str, Any]) -> Settings:

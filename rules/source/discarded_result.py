@@ -10,7 +10,7 @@ from modellint.source.code import Event, Function, Value
 from modellint.source.vocabulary import CONTEXTS
 
 TENSORS = frozenset("clamp unsqueeze squeeze permute transpose masked_fill".split())  # methods
-SHARED = frozenset("detach contiguous clip mul div".split())  # that other classes have too, which change their object
+SHARED = frozenset("detach contiguous mul div".split())  # that other classes have too, which change their object
 TABLES = frozenset("dropna fillna drop_duplicates reset_index".split())
 FUNCTIONS = frozenset(
     (

@@ -1,4 +1,4 @@
-"""ML197."""
+"""ML407."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DiscardedResult(SourceRule):
         https://github.com/xiaoyufenfei/Efficient-Segmentation-Networks/pull/5
     """
 
-    code, severity, certain, topic = "ML197", Severity.ERROR, True, "structure"
+    code, severity, certain, topic = "ML407", Severity.ERROR, True, "structure"
     words = (
         ("Module)", CALL),
         ("backward(", CALL),

@@ -26,10 +26,11 @@ else:
         return partial(_with_values if eq else _made, slots=slots)
 
     class field:  # noqa: N801
-        """What makes the default anew for each object."""
+        """Of which the default is made anew for each object, or which `__post_init__` sets."""
 
-        def __init__(self, *, default_factory: Callable[[], object]) -> None:
-            self.default_factory = default_factory
+        def __init__(self, *, default_factory: Callable[[], object] | None = None, init: bool = True) -> None:
+            self.given = {"init": init} | ({"default_factory": default_factory} if default_factory else {})
+            self.factory, self.init = default_factory, init
 
     def replace(record: Any, **changes: object) -> Any:
         return type(record)(**{name: getattr(record, name) for name in record.__match_args__} | changes)
@@ -48,9 +49,7 @@ else:
 
         def _field(self, library: Any, name: str) -> Any:
             default = self.own.get(name, library.MISSING)
-            is_made = isinstance(default, field)
-            given = {"default_factory": default.default_factory} if is_made else {"default": default}
-            made = library.field(**given)
+            made = library.field(**(default.given if isinstance(default, field) else {"default": default}))
             made.name, made.type, made._field_type, made.kw_only = name, self.hints[name], library._FIELD, False
             return made
 
@@ -66,26 +65,26 @@ else:
         above = next((vars(base)[FIELDS] for base in kind.__mro__[1:] if FIELDS in vars(base)), None)
         hints = {**(above.hints if above else {}), **own}
         defaults = {**(above.own if above else {}), **{n: vars(kind)[n] for n in own if n in vars(kind)}}
+        names = tuple(n for n in hints if not isinstance(defaults.get(n), field) or defaults[n].init)
         content = {name: item for name, item in vars(kind).items() if name not in ("__dict__", "__weakref__", *own)}
         content |= {
-            "__match_args__": tuple(hints),
+            "__match_args__": names,
             FIELDS: _Fields(defaults, hints),
-            "__init__": _init(hints, defaults),
+            "__init__": _init(names, defaults, done="__post_init__" in content),
             "__repr__": content.get("__repr__", _repr),
         }
         if slots:
             content["__slots__"] = tuple(own)
         return type(kind)(kind.__name__, kind.__bases__, content)
 
-    def _init(names: Iterable[str], defaults: dict[str, object]) -> Callable[..., None]:
-        plain = {
-            f"_{name}": value.default_factory if isinstance(value, field) else value for name, value in defaults.items()
-        }
+    def _init(names: Iterable[str], defaults: dict[str, Any], *, done: bool) -> Callable[..., None]:
+        plain = {f"_{n}": default.factory if isinstance(default, field) else default for n, default in defaults.items()}
         given = ", ".join(f"{name}=_{name}" if name in defaults else name for name in names)
         made = (f"_{n}() if {n} is _{n} else {n}" if isinstance(defaults.get(n), field) else n for n in names)
-        body = "".join(f"\n self.{name} = {value}" for name, value in zip(names, made, strict=True))
+        lines = [f"self.{name} = {value}" for name, value in zip(names, made, strict=True)]
+        body = "\n ".join([*lines, *["self.__post_init__()"] * done]) or "pass"
         namespace: dict[str, Callable[..., None]] = {}
-        exec(f"def __init__(self, {given}):{body or ' pass'}", plain, namespace)
+        exec(f"def __init__(self, {given}):\n {body}", plain, namespace)
         return namespace["__init__"]
 
     def _repr(self: object) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from modellint.core.diagnostic import Location
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +30,10 @@ class Value:
     arguments: tuple[Value, ...] = ()
     keywords: tuple[tuple[str, Value], ...] = ()
     location: Location = Location()
+    method: str = field(init=False)  # the last part of the name: `step` of `self.opt.step`
 
-    @property
-    def method(self) -> str:
-        """The last part of the name: `step` of `self.opt.step`."""
-        return self.name.rpartition(".")[2]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", _last(self.name))
 
     @property
     def receiver(self) -> Value | None:
@@ -174,3 +174,8 @@ class Class:
     bases: tuple[Value, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     location: Location = Location()
+
+
+@cache
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .pattern import pattern
 from .record import dataclass, field, replace
 
 _LISTS = ("select", "ignore", "extend-select", "exclude", "rule-paths", "targets")
+OURS = pattern(rb"""tool["']?\s*\.\s*["']?modellint|^\s*(\[\s*)?["']?tool["']?\s*[\]=]""", re.MULTILINE)
 _OTHERS = ("extend", "per-file-ignores", "rules")
 
 
@@ -68,7 +71,7 @@ def inside(folder: Path) -> Settings | None:
 
 def _table(path: Path) -> Mapping[str, Any] | None:
     data = path.read_bytes()
-    if b"modellint" not in data:
+    if OURS.search(data) is None:  # to read TOML takes as long as to parse a script
         return None
     import tomllib
 

@@ -6,7 +6,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,7 @@ def _step(record: Record, journal: Records, names: Mapping[int, str]) -> dict[st
     }
     clips = journal.of_kind("clip", optimizer=record["optimizer"], step=record["index"])
     return {
-        **{field.name: record[field.name] for field in fields(Step) if field.name in record},
+        **{name: record[name] for name in Step.__match_args__ if name in record},
         **norms,
         "apart": ranks.apart(record, parameters),
         "zero_units": zero,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
-from modellint.core.record import dataclass
+from modellint.core.record import dataclass, replace
 
 TOKENS = frozenset({"tokens"})
 # Of padded sequences the tokens; of pairs of positions (i, j) those with j <= i, j < i, j > i, j >= i.

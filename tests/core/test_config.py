@@ -82,3 +82,18 @@ def test_extend_must_lead_to_other_settings(tmp_path: Path, extended: str, named
     (tmp_path / "inner").mkdir()
     with pytest.raises(UsageError, match=named):
         settings(tmp_path / "inner", f"[tool.modellint]\nextend = '{extended}'\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.modellint]\nselect = ['ML104']",
+        "[ tool . 'modellint' ]\nselect = ['ML104']",
+        "tool.modellint.select = ['ML104']",
+        "[tool]\nmodellint = { select = ['ML104'] }",
+        "tool = { modellint = { select = ['ML104'] } }",
+    ],
+)
+def test_a_table_may_be_written_in_any_way(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert config.load(tmp_path).select == ("ML104",)

@@ -33,13 +33,31 @@ def reads(script: Script) -> Iterator[Read]:
             yield from _read(script, function, at, layer, layer.call)
 
 
-def encoded(script: Script) -> Iterator[tuple[Layer, Value]]:
-    """Attentions along the second axis, with the items of the tables of positions that are added along the first."""
-    for layer, function, at in _called(script, True):
+def encoded(script: Script) -> Iterator[tuple[str, Value]]:
+    """Modules that take the batch first, with the items of the tables of positions that are added along the first axis."""
+    events = [(f, event) for f in script.functions for event in f.events if event.kind == "assign"]
+    first = {(function.owner, event.name) for function, event in events if _takes_batch_first(function, event)}
+    for function in script.functions if first else ():
         before = Unmoved(script, function)
-        for step in before.steps(layer.call.argument(0, "src") if layer.call is not None else None, at):
-            if step is not None and step.kind == "call" and step.name.startswith("self."):
-                yield from ((layer, item) for forward in before.forwards(step) for item in along_first(forward))
+        for at, event in enumerate(function.events):
+            call = event.value
+            if event.kind == "call" and call is not None and (function.owner, call.name) in first:
+                modules = (
+                    step for step in before.steps(call.argument(0), at) if step is not None and step.kind == "call"
+                )
+                forwards = (forward for step in modules for forward in before.forwards(step))
+                yield from ((call.name, item) for forward in forwards for item in along_first(forward))
+
+
+def _takes_batch_first(function: Function, event: Event) -> bool:
+    """Whether a module is made with `batch_first=True`, or of a layer that is."""
+    made = event.value if event.name.startswith("self.") and event.value is not None else Value("unknown")
+    part = made.argument(0, "encoder_layer") if made.kind == "call" else None
+    inner = bound(function, part.name) if part is not None and part.kind == "name" else part
+    given = (
+        value.argument(None, "batch_first") for value in (made, inner) if value is not None and value.kind == "call"
+    )
+    return any(value is not None and value.constant is True for value in given)
 
 
 def is_batch_first(script: Script, layer: Layer) -> bool | None:

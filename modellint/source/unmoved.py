@@ -98,7 +98,8 @@ class Unmoved:
         return [function for function in self.script.functions if function.name in names]
 
     def _made(self, call: Value) -> list[Value]:
-        events = (e for f in self.script.functions for e in f.events if e.kind == "assign" and e.name == call.name)
+        near = (f for f in self.script.functions if f.owner == self.function.owner)
+        events = (e for f in near for e in f.events if e.kind == "assign" and e.name == call.name)
         return [event.value for event in events if event.value is not None]
 
 

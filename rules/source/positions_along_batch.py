@@ -94,5 +94,6 @@ class PositionsAlongBatch(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for layer, item in attending.encoded(script):
-            yield self.at(item, f"adds positions along the first axis, which is the batch for `{layer.path}`")
+        found = {id(item): (name, item) for name, item in attending.encoded(script)}
+        for name, item in found.values():
+            yield self.at(item, f"adds positions along the first axis, which is the batch for `{name}`")

@@ -24,6 +24,7 @@ FUNCTIONS = {
     "binary_cross_entropy": "BCELoss",
     "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
     "kl_div": "KLDivLoss",
+    "ctc_loss": "CTCLoss",
     "mse_loss": "MSELoss",
     "l1_loss": "L1Loss",
     "smooth_l1_loss": "SmoothL1Loss",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
@@ -28,7 +28,7 @@ class ActivationIntoCrossEntropy(SourceRule):
 
     code, severity, certain, topic = "ML190", Severity.WARNING, True, "structure"
     twins = ("activation-on-output",)
-    words = ("CrossEntropyLoss", "cross_entropy")
+    words = ("CrossEntropyLoss", "cross_entropy", "NLLLoss", "nll_loss")
     bad = (
         "loss = F.cross_entropy(torch.sigmoid(model(x)), y)",
         """
@@ -49,6 +49,21 @@ class ActivationIntoCrossEntropy(SourceRule):
         head = nn.Sequential(nn.Linear(8, 4), nn.Tanh())
         loss = nn.CrossEntropyLoss()(head(x), y)
         """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.hidden, self.out = nn.Linear(8, 16), nn.Linear(16, 4)
+
+            def forward(self, x):
+                x = F.relu(self.hidden(x))
+                x = F.relu(self.out(x))
+                return F.log_softmax(x, dim=1)
+
+        net = Net()
+        for x, y in loader:
+            loss = F.nll_loss(net(x), y)
+        """,
     )
     good = (
         """
@@ -61,6 +76,10 @@ class ActivationIntoCrossEntropy(SourceRule):
         """,
         "loss = F.cross_entropy(30.0 * torch.tanh(model(x) / 30.0), y)  # a soft cap",
         "loss = F.binary_cross_entropy(torch.sigmoid(model(x)), y)",
+        """
+        net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4), nn.LogSoftmax(1))
+        loss = F.nll_loss(net(x), y)
+        """,
         "loss = F.cross_entropy(model(x), torch.sigmoid(teacher(x)))",
     )
     confirmed_by = Run((Step(pair=Pair(input=Distribution(min=0.2, max=0.8))),) * 3)
@@ -98,6 +117,17 @@ class ActivationIntoCrossEntropy(SourceRule):
 
 
 def _activation(loss: Loss) -> Operation | None:
-    """What every path to a cross entropy ends in, where that is one of these activations."""
-    heads = [outputs.head(path) for path in loss.inputs] if loss.kind == "CrossEntropyLoss" else []
+    """What every path to the scores of a cross entropy ends in, where that is one of these activations."""
+    heads = [outputs.head(path) for path in _scores(loss)]
     return heads[0] if heads and all(head and head.short.lower() in RANGES for head in heads) else None
+
+
+def _scores(loss: Loss) -> Iterator[Sequence[Operation]]:
+    """The ways to the scores: those to a likelihood lead through the softmax that takes their logarithm."""
+    for path in loss.inputs if loss.kind in ("CrossEntropyLoss", "NLLLoss") else ():
+        if loss.kind == "CrossEntropyLoss":
+            yield path
+        else:
+            softmax = outputs.head(path)
+            taken = softmax is not None and outputs.kind(softmax) == "log-softmax"
+            yield path[path.index(softmax) + 1 :] if taken and softmax is not None else ()

@@ -66,6 +66,16 @@ class ClipScaledGradients(SourceRule):
                 self.scaler.update()
                 self.optimizer.zero_grad()
         """,
+        """
+        scaler = torch.amp.GradScaler("cuda")
+        for x, y in loader:
+            optimizer.zero_grad()
+            scaler.scale(loss(model(x), y)).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+        """,
     )
     fixed = (
         """
@@ -78,6 +88,7 @@ class ClipScaledGradients(SourceRule):
             scaler.step(optimizer)
             scaler.update()
         """,
+        None,
         None,
     )
     good = (
@@ -125,6 +136,18 @@ class ClipScaledGradients(SourceRule):
             scaler.update()
         """,
         """
+        scaler = torch.amp.GradScaler("cuda")
+        for x, y in loader:  # one optimizer after the other
+            (g_loss(x) + scaler.scale(d_loss(x, y))).backward()
+            scaler.unscale_(d_optimizer)
+            torch.nn.utils.clip_grad_norm_(discriminator.parameters(), 1.0)
+            scaler.unscale_(g_optimizer)
+            torch.nn.utils.clip_grad_norm_(generator.parameters(), 1.0)
+            scaler.step(d_optimizer)
+            scaler.step(g_optimizer)
+            scaler.update()
+        """,
+        """
         scaler = torch.amp.GradScaler("cuda", enabled=False)
         for x, y in loader:
             optimizer.zero_grad()
@@ -157,7 +180,7 @@ class ClipScaledGradients(SourceRule):
         for loop in script.training_loops:
             for clip in loop.clips:
                 step = _step(loop, clip) if clip.location == finding.location else None
-                if step is not None:
+                if step is not None and not any(act.kind == "unscale" for act in loop.after(clip)):
                     return Fix((insert("{receiver}.unscale_({0|optimizer})", of=step, before=clip),))
         return None
 
@@ -168,6 +191,6 @@ def _step(loop: TrainingLoop, clip: Act) -> Act | None:
         acts = [act for act in loop.before(step) if act.kind in ("backward", "unscale", "step", "clip")]
         after, before = acts[: acts.index(clip)], acts[acts.index(clip) + 1 :]
         before = [act for act in before if act.kind != "clip" and not act.excludes(clip)]
-        if all(act.kind == "clip" for act in after) and before and before[0].kind == "backward" and before[0].scaled:
+        if all(act.kind in ("clip", "unscale") for act in after) and before and before[0].kind == "backward" and before[0].scaled:
             return step
     return None

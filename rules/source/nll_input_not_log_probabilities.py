@@ -17,11 +17,11 @@ def _run(log_probabilities: bool) -> Run:
 
 
 class NllInputNotLogProbabilities(SourceRule):
-    """The negative log likelihood is given probabilities or raw scores, where it takes log-probabilities.
+    """A negative log likelihood, or the CTC loss, is given probabilities or raw scores, where it takes log-probabilities.
 
     Why: `nll_loss` takes no logarithm; it returns the input at the label with the sign turned. Over probabilities the
         loss is an accuracy between -1 and 0, whose gradient vanishes where the model is confidently wrong; over raw
-        scores it falls without end, since every score may grow.
+        scores it falls without end, since every score may grow. `CTCLoss` sums the same numbers over alignments.
     Fix: apply `log_softmax` instead of `softmax`, or give the raw scores to `cross_entropy`.
     Ignore: when the expected accuracy itself is meant to be maximised.
     Reported: https://github.com/AnubhavGupta3377/Text-Classification-Models-Pytorch/issues/9,
@@ -31,7 +31,7 @@ class NllInputNotLogProbabilities(SourceRule):
     code, severity, certain, topic = "ML113", Severity.ERROR, True, "structure"
     twins = ("softmax-before-loss",)
     remedy = "log-probabilities"
-    words = ("NLLLoss", ("nll_loss", pattern(rb"\bnll_loss\b")))
+    words = ("NLLLoss", ("nll_loss", pattern(rb"\bnll_loss\b")), "CTCLoss", "ctc_loss")
     bad = (
         """
         class Net(nn.Module):
@@ -58,6 +58,21 @@ class NllInputNotLogProbabilities(SourceRule):
         model = nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
         loss = F.nll_loss(model(x), y)
         """,
+        """
+        class Recogniser(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.LSTM(32, 64, bidirectional=True)
+                self.head = nn.Linear(128, 11)
+
+            def forward(self, x):
+                return self.head(self.rnn(x)[0])
+
+        model, criterion = Recogniser(), nn.CTCLoss()
+        for x, y, lengths in loader:
+            scores = model(x)
+            loss = criterion(scores, y, torch.full((len(x),), scores.size(0)), lengths)
+        """,
     )
     good = (
         """
@@ -77,6 +92,10 @@ class NllInputNotLogProbabilities(SourceRule):
             loss = F.cross_entropy(net(x), y)
         else:
             loss = F.nll_loss(net(x), y)
+        """,
+        """
+        recogniser = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 11))
+        loss = F.ctc_loss(recogniser(x).log_softmax(2), y, sizes, lengths)
         """,
         """
         probabilities = torch.softmax(model(x), dim=1)
@@ -116,7 +135,7 @@ class NllInputNotLogProbabilities(SourceRule):
     not_confirmed_by = _run(True)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for loss in (loss for loss in script.losses if loss.kind == "NLLLoss"):
+        for loss in (loss for loss in script.losses if loss.kind in ("NLLLoss", "CTCLoss")):
             found = outputs.ending(loss.inputs, ("softmax", "scores", "sigmoid"), ("log-softmax", "log-sigmoid"))
             if found is not None:
                 operation, sure = found
@@ -137,7 +156,7 @@ class NllInputNotLogProbabilities(SourceRule):
             found = outputs.ending(loss.inputs, ("softmax", "scores"))
             if found is None or not found[1]:
                 return None
-            if outputs.kind(found[0]) == "scores" and loss.made is None:
+            if outputs.kind(found[0]) == "scores" and loss.made is None and loss.kind == "NLLLoss":
                 return Fix((edit.rename(loss, "cross_entropy"),), safe=False)
             if found[0].short == "softmax" and lookup.share_function(script, loss, found[0]):
                 return Fix((edit.rename(found[0], "log_softmax"),), safe=False)

@@ -191,6 +191,11 @@ def _step(loop: TrainingLoop, clip: Act) -> Act | None:
         acts = [act for act in loop.before(step) if act.kind in ("backward", "unscale", "step", "clip")]
         after, before = acts[: acts.index(clip)], acts[acts.index(clip) + 1 :]
         before = [act for act in before if act.kind != "clip" and not act.excludes(clip)]
-        if all(act.kind in ("clip", "unscale") for act in after) and before and before[0].kind == "backward" and before[0].scaled:
+        if (
+            all(act.kind in ("clip", "unscale") for act in after)
+            and before
+            and before[0].kind == "backward"
+            and before[0].scaled
+        ):
             return step
     return None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
-from modellint.core.pattern import pattern
-from modellint.source.code import Event, Function, Value
+from modellint.source import tallies
+from modellint.source.code import Value
 
-LOADER = pattern(r"loader|_dl\b|\bdl\b|batches", re.IGNORECASE)
-WRAPS = ("enumerate", "tqdm", "iter", "track")
+NUMBERS = ("item", "float", "double", "cpu")  # `correct.double()`
 
 
 class AccuracyDenominator(SourceRule):
@@ -91,54 +89,20 @@ class AccuracyDenominator(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if any(_single(loader.call) for loader in script.loaders):
+        if any(tallies.single(loader.call) for loader in script.loaders):
             return
-        made = {e.name for f in script.functions for e in f.events if e.kind == "assign" and _is_loader(e.value)}
+        made = tallies.loaders(script)
         for function in script.functions:
-            counted, seen = dict(_counted(function, made)), set[int]()
-            for event in function.events if counted else ():
-                for division in (found for found in _divisions(event) if id(found) not in seen):
-                    seen.add(id(division))
-                    parts = list(division.arguments[0].within())
-                    names = {part.name for part in parts if part.kind == "name"}
-                    names |= {part.name.removesuffix(f".{part.method}") for part in parts if part.method in NUMBERS}
-                    divisor = str(division.arguments[1].arguments[0])
-                    for name in names & counted.keys():
-                        if counted[name] == divisor:
-                            yield self.at(
-                                division, f"divides the samples in `{name}` by the number of batches of `{divisor}`"
-                            )
-
-
-NUMBERS = ("item", "float", "double", "cpu")  # `correct.double()`
-
-
-def _single(call: Value) -> bool:
-    size = call.argument(1, "batch_size")
-    return (
-        not call.unpacks and (size is None or size.constant in (1, None)) and (size is None or size.kind == "constant")
-    )
-
-
-def _is_loader(value: Value | None) -> bool:
-    return value is not None and value.kind == "call" and value.method == "DataLoader"
-
-
-def _counted(function: Function, loaders: set[str]) -> Iterator[tuple[str, str]]:
-    """The names to which correct samples are added in a loop over a loader, with the name of the loader."""
-    for event in function.events:
-        if event.kind == "augment" and event.value is not None and event.value.name == "+":
-            loops = [function.blocks[b] for b in function.enclosing(event.block) if function.blocks[b].kind == "for"]
-            over = _bare(loops[0].value) if loops and loops[0].value is not None else ""
-            known = over in loaders or (LOADER.search(over) and not over.endswith("dataset"))
-            if known and _counts(event.value.arguments[1]):
-                yield event.name, over
-
-
-def _bare(value: Value) -> str:
-    while value.kind == "call" and value.method in WRAPS and value.arguments:
-        value = value.arguments[0]
-    return str(value) if value.kind == "name" else ""
+            counted = {name: over for name, over, added in tallies.sums(function, made) if _counts(added)}
+            for division, measured in tallies.divisions(function) if counted else ():
+                parts = list(division.arguments[0].within())
+                names = {part.name for part in parts if part.kind == "name"}
+                names |= {part.name.removesuffix(f".{part.method}") for part in parts if part.method in NUMBERS}
+                for name in names & counted.keys():
+                    if counted[name] == str(measured):
+                        yield self.at(
+                            division, f"divides the samples in `{name}` by the number of batches of `{measured}`"
+                        )
 
 
 def _counts(value: Value) -> bool:
@@ -157,14 +121,3 @@ def _counts(value: Value) -> bool:
     ):
         summed = summed.base
     return summed.name == "==" or (summed.kind == "call" and summed.method == "eq")
-
-
-def _divisions(event: Event) -> Iterator[Value]:
-    """What is divided by a `len()`, and by nothing else."""
-    parts = list(event.value.within()) if event.value is not None else []
-    operations = [part for part in parts if part.kind == "operation" and part.name == "/"]
-    again = {id(inner) for part in operations for inner in part.arguments[0].within()}
-    for part in operations:
-        divisor = part.arguments[1]
-        if id(part) not in again and divisor.kind == "call" and divisor.name == "len" and len(divisor.arguments) == 1:
-            yield part

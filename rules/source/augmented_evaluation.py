@@ -18,6 +18,7 @@ COMPOSES = ("Compose", "Sequential")
 NAMED = r"(test|val|valid|validation|eval|dev)"
 TRANSFORM = pattern(rf"(^|[_.]){NAMED}(set|_?data)?_?(transforms?|tfms?|tf|aug\w*|preprocess\w*)$", re.IGNORECASE)
 DATASET = pattern(rf"{NAMED}_?(data|set|dataset|ds|data_?set)|(data|ds|set|dataset)_?{NAMED}", re.IGNORECASE)
+LOADER = pattern(rf"{NAMED}_?(data_?)?(loader|dl|iter)|(loader|dl)_?{NAMED}", re.IGNORECASE)
 SPLITS = frozenset({"test", "val", "valid", "validation", "eval", "dev"})
 # Who looks at an image in several random forms on purpose, also in the evaluation.
 MEANT = pattern(
@@ -52,6 +53,12 @@ class AugmentedEvaluation(SourceRule):
         )
     )
     bad = (
+        """
+        from torchvision import transforms
+
+        train = transforms.Compose([transforms.RandomCrop(32, padding=4), transforms.ToTensor()])
+        test_loader = DataLoader(Patches("test.npz", train), batch_size=50)
+        """,
         """
         from torchvision import transforms
 
@@ -146,10 +153,12 @@ class AugmentedEvaluation(SourceRule):
                     if value.kind == "call" and (
                         _of_evaluation(value) or DATASET.fullmatch(event.name.rpartition(".")[2])
                     ):
-                        yield from _given(known, event)
+                        yield from _given(known, value, event)
+                    elif value.kind == "call" and LOADER.fullmatch(event.name.rpartition(".")[2]):
+                        yield from (found for made in value.arguments[:1] for found in _given(known, made, event))
                 elif event.kind == "call" and value is not None:
                     known.grow(event)
-                    yield from _given(known, event) if _of_evaluation(value) else ()
+                    yield from _given(known, value, event) if _of_evaluation(value) else ()
 
 
 class _Transforms:
@@ -183,13 +192,8 @@ class _Transforms:
             yield from held if arms(self.function, event.block)[: len(around)] == around else ()
 
 
-def _given(known: _Transforms, event: Event) -> Iterator[tuple[Value, str]]:
-    call = event.value
-    given = (
-        (*call.arguments, *(value for name, value in call.keywords if name.startswith("transform")))
-        if call is not None
-        else ()
-    )
+def _given(known: _Transforms, call: Value, event: Event) -> Iterator[tuple[Value, str]]:
+    given = (*call.arguments, *(value for name, value in call.keywords if name.startswith("transform")))
     yield from ((random, "the images of the evaluation") for value in given for random in known.random(value, event))
 
 

@@ -1,4 +1,4 @@
-"""ML423."""
+"""ML433."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LightningScheduleInterval(SourceRule):
         https://github.com/Lightning-AI/pytorch-lightning/issues/3869
     """
 
-    code, severity, certain, topic = "ML423", Severity.ERROR, True, "schedule"
+    code, severity, certain, topic = "ML433", Severity.ERROR, True, "schedule"
     explains = ("loss-not-falling", "learning-rate-trajectory", "update-too-small")
     words = (("LightningModule", "configure_optimizers"),)
     bad = (

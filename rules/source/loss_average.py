@@ -1,4 +1,4 @@
-"""ML422."""
+"""ML432."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LossAverage(SourceRule):
         https://github.com/mahmoodlab/PathomicFusion/pull/3
     """
 
-    code, severity, certain, topic = "ML422", Severity.WARNING, True, "evaluation"
+    code, severity, certain, topic = "ML432", Severity.WARNING, True, "evaluation"
     words = (("len(", "/", "loss"),)
     bad = (
         """

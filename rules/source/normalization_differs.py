@@ -1,4 +1,4 @@
-"""ML424."""
+"""ML434."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NormalizationDiffers(SourceRule):
         https://github.com/Reza-Safdari/SimSiam-91.9-top1-acc-on-CIFAR10/issues/4
     """
 
-    code, severity, certain, topic = "ML424", Severity.WARNING, True, "evaluation"
+    code, severity, certain, topic = "ML434", Severity.WARNING, True, "evaluation"
     words = (("Normalize(", "Compose("), ("Normalize(", "Sequential("))
     bad = (
         """

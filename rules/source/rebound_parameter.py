@@ -1,4 +1,4 @@
-"""ML421."""
+"""ML431."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ReboundParameter(SourceRule):
     Reported: https://github.com/YU1ut/MixMatch-pytorch/pull/23
     """
 
-    code, severity, certain, topic = "ML421", Severity.ERROR, True, "optimizer"
+    code, severity, certain, topic = "ML431", Severity.ERROR, True, "optimizer"
     explains = ("loss-not-falling", "update-too-small", "broken-average")
     words = (("for ", "parameters()", " = "), ("for ", "state_dict()", " = "))
     bad = (

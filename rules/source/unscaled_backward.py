@@ -1,4 +1,4 @@
-"""ML420."""
+"""ML430."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class UnscaledBackward(SourceRule):
         https://github.com/starrytong/SCNet/issues/7
     """
 
-    code, severity, certain, topic = "ML420", Severity.ERROR, True, "gradients"
+    code, severity, certain, topic = "ML430", Severity.ERROR, True, "gradients"
     explains = ("update-too-small", "loss-not-falling")
     words = (("GradScaler", ".backward()", ".step("),)
     bad = (

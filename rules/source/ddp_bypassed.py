@@ -8,7 +8,8 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.code import Value
 from modellint.source.facts import TrainingLoop
 
-REDUCES = frozenset({"all_reduce", "reduce_gradients", "sync_gradients"})
+REDUCES = frozenset({"reduce_gradients", "sync_gradients"})
+BY_HAND = frozenset({"all_reduce", "grad"})
 WRAPPERS = ("DistributedDataParallel", "DDP")
 
 
@@ -26,6 +27,15 @@ class DdpBypassed(SourceRule):
     code, severity, certain, topic = "ML178", Severity.ERROR, True, "distributed"
     words = ((".backward(", "DistributedDataParallel("), (".backward(", "DDP("))
     bad = (
+        """
+        model = nn.parallel.DistributedDataParallel(Net().cuda(rank), device_ids=[rank])
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model.module(x), y).backward()
+            optimizer.step()
+        counts = torch.tensor([correct, total])
+        torch.distributed.all_reduce(counts)
+        """,
         """
         model = nn.parallel.DistributedDataParallel(Net().cuda(rank), device_ids=[rank])
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -102,7 +112,7 @@ class DdpBypassed(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if not REDUCES.isdisjoint(script.attributes):
+        if not REDUCES.isdisjoint(script.attributes) or script.attributes >= BY_HAND:
             return
         wrapped = dict(_wrapped(script))
         for loop in script.training_loops if wrapped else ():

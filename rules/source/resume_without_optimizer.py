@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
-from modellint.source.vocabulary import sounds_like_optimizer
+from modellint.source.vocabulary import is_scheduler, sounds_like_optimizer
 
+PARTS: dict[str, Callable[[str], object]] = {"optimizer": sounds_like_optimizer, "scheduler": is_scheduler}
+MODEL = pattern(r"model|net|encoder|decoder|module|backbone|head", re.IGNORECASE)
 EPOCH = pattern(r"\w*(epoch|step|iter|itr)\w*", re.IGNORECASE)
 
 
 class ResumeWithoutOptimizer(SourceRule):
-    """Training is resumed from a checkpoint that holds the state of the optimizer, and the state is not loaded.
+    """Training is resumed from a checkpoint that holds the state of the optimizer or schedule, and the state is not loaded.
 
     Why: Adam's averages and the momentum start again from zero while the weights and the epoch go on: the first steps after the
-        resume are far too large, and the loss jumps.
+        resume are far too large, and the loss jumps. A schedule that starts anew warms up a second time, or decays too late.
     Fix: `optimizer.load_state_dict(checkpoint["optimizer"])` (and the scheduler's) where the model is restored.
     Ignore: when only the weights are meant to be taken over; then the epoch should start anew, too.
     Reported: https://github.com/NVlabs/stylegan2-ada-pytorch/issues/108, https://github.com/r9y9/wavenet_vocoder/issues/132
@@ -39,6 +41,26 @@ class ResumeWithoutOptimizer(SourceRule):
             train(model, optimizer)
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
             torch.save(state, "last.pt")
+        """,
+        """
+        import torch
+
+        def save(path, epoch, model, optimizer, scheduler):
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+            torch.save({**state, "scheduler": scheduler.state_dict(), "epoch": epoch}, path)
+
+        def load(path, model, optimizer, scheduler):
+            checkpoint = torch.load(path)
+            model.load_state_dict(checkpoint["model"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+            return checkpoint["epoch"] + 1
+
+        def main(model, optimizer, scheduler, resume):
+            start_epoch = load(resume, model, optimizer, scheduler) if resume else 0
+            for epoch in range(start_epoch, 100):
+                train(model, optimizer)
+                scheduler.step()
+                save("last.pt", epoch, model, optimizer, scheduler)
         """,
     )
     good = (
@@ -80,22 +102,23 @@ class ResumeWithoutOptimizer(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        calls = list(script.calls)
-        keys = {key for call in calls if call.method == "save" for key in _keys(script, call)}
-        loads = [call for call in calls if call.method == "load_state_dict" and call.receiver is not None]
-        if not keys or any(_may_be_optimizer(call) for call in loads) or _are_read(script, keys):
-            return
+        loads = [call for call in script.calls if call.method == "load_state_dict" and call.receiver is not None]
+        for what, sounds in PARTS.items():
+            keys = {key for call in script.calls if call.method == "save" for key in _keys(script, call, sounds)}
+            if keys and not any(_may_be(call, what) for call in loads) and not _are_read(script, keys):
+                yield from self._resumed(script, loads, min(keys))
+                return
+
+    def _resumed(self, script: Script, loads: Sequence[Value], key: str) -> Iterator[Diagnostic]:
         for function in script.functions:
             for checkpoint in _loaded(function):
                 restored = [c for c in function.calls if c in loads and any(_is_of(p, checkpoint) for p in c.within())]
                 if restored and _goes_on(script, function, checkpoint):
-                    yield self.at(
-                        restored[0], f"goes on from the epoch of `{checkpoint}`, without its `{sorted(keys)[0]}`"
-                    )
+                    yield self.at(restored[0], f"goes on from the epoch of `{checkpoint}`, without its `{key}`")
 
 
-def _keys(script: Script, save: Value) -> Iterator[str]:
-    """The keys of a saved dict under which the state of an optimizer lies."""
+def _keys(script: Script, save: Value, sounds: Callable[[str], object]) -> Iterator[str]:
+    """The keys of a saved dict under which the state of such an object lies."""
     given = save.argument(0, "obj")
     dicts = [given] if given is not None and given.kind == "dict" else []
     if given is not None and given.kind == "name":
@@ -103,20 +126,15 @@ def _keys(script: Script, save: Value) -> Iterator[str]:
         dicts = [e.value for e in events if e.value is not None and e.value.kind == "dict"]
     for written in dicts:
         for key, value in written.keywords:
-            if (
-                value.method == "state_dict"
-                and value.receiver is not None
-                and sounds_like_optimizer(str(value.receiver))
-            ):
+            if value.method == "state_dict" and value.receiver is not None and sounds(str(value.receiver)):
                 yield key
 
 
-def _may_be_optimizer(load: Value) -> bool:
-    """Whether it restores an optimizer, or something that cannot be told by its name."""
+def _may_be(load: Value, what: str) -> bool:
+    """Whether it restores such an object, or something that cannot be told by its name."""
     name = str(load.receiver)
-    return sounds_like_optimizer(name) or not re.search(
-        r"model|net|encoder|decoder|module|backbone|head", name, re.IGNORECASE
-    )
+    others = (sounds for part, sounds in PARTS.items() if part != what)
+    return bool(PARTS[what](name)) or not (MODEL.search(name) or any(sounds(name) for sounds in others))
 
 
 def _are_read(script: Script, keys: set[str]) -> bool:
@@ -146,6 +164,7 @@ def _goes_on(script: Script, function: Function, checkpoint: str) -> bool:
     starts = {
         e.name for e in function.events if e.kind == "assign" and e.value is not None and _counts(e.value, checkpoint)
     }
+    given = {name for other in script.functions for name in _given_back(other, function, checkpoint)}
     for other in script.functions:
         for block in other.blocks:
             over = block.value if block.kind == "for" else None
@@ -158,7 +177,19 @@ def _goes_on(script: Script, function: Function, checkpoint: str) -> bool:
             named = any(part.name in starts and (seen or part.name.startswith("self.")) for part in parts)
             if named or any(_counts(part, checkpoint) for part in parts if other is function):
                 return True
+            if any(part.name in given for part in parts):
+                return True
     return False
+
+
+def _given_back(other: Function, function: Function, checkpoint: str) -> Iterator[str]:
+    """The names to which another function binds the number of the epoch that this one reads and returns."""
+    returned = [e.value for e in function.events if e.kind == "return" and e.value is not None]
+    if any(_counts(value, checkpoint) for value in returned):
+        for event in other.events:
+            made = event.value.within() if event.kind == "assign" and event.value is not None else ()
+            if EPOCH.fullmatch(event.name) and any(v.kind == "call" and v.name == function.name for v in made):
+                yield event.name
 
 
 def _counts(value: Value, checkpoint: str) -> bool:

@@ -27,6 +27,20 @@ class SchedulerNeverStepped(SourceRule):
     words = (("lr_scheduler", ".backward("), ("_schedule", ".backward("))
     bad = (
         """
+        def save(path, model, scheduler=None):
+            torch.save({"model": model.state_dict(), "scheduler": scheduler.state_dict()}, path)
+
+        def train(model, loader):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            for epoch in range(30):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                save("last.pt", model, scheduler)
+        """,
+        """
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
         for epoch in range(30):
@@ -64,6 +78,21 @@ class SchedulerNeverStepped(SourceRule):
         """,
     )
     good = (
+        """
+        def after(scheduler):
+            scheduler.step()
+            print(scheduler.get_last_lr())
+
+        def train(model, loader):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            for epoch in range(30):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                after(scheduler)
+        """,
         """
         def setup():
             global optimizer, scheduler
@@ -179,8 +208,19 @@ def _is_used(script: Script, function: Function, name: str) -> bool:
     seen = [f for f in script.functions if own or _may_see(f, function, name)]
     if any(call.name in ("locals", "globals", "vars") for f in seen for call in f.calls):
         return True
-    names = (used.fullmatch(part.name) for f in seen for value in _values(f, name) for part in value.within())
+    read = {id(given) for f in seen for call in f.calls for given in _only_saved(script, call)}
+    parts = (part for f in seen for value in _values(f, name) for part in value.within() if id(part) not in read)
+    names = (used.fullmatch(part.name) for part in parts)
     return any(match is not None and match[1] not in READING for match in names)
+
+
+def _only_saved(script: Script, call: Value) -> Iterator[Value]:
+    """The arguments of which a function of the file does nothing but read or restore their state."""
+    for function in (f for f in script.functions if f.name == call.name and f.kind == "function" and not call.unpacks):
+        for at, parameter in enumerate(function.parameters):
+            given = call.argument(at, parameter.name)
+            if given is not None and given.kind == "name" and not _is_used(script, function, parameter.name):
+                yield given
 
 
 def _may_see(other: Function, function: Function, name: str) -> bool:

@@ -28,7 +28,7 @@ class PastReturns(SourceRule):
 
     code, severity, certain, topic = "ML435", Severity.ERROR, True, "loss"
     explains = ("loss-not-falling",)
-    words = (("rew", "gamma", "log_prob"), ("rew", "discount", "log_prob"))
+    words = tuple(("rew", discount, "log_prob") for discount in ("gamma", "GAMMA", "discount"))
     bad = (
         """
         def returns_of(rewards, gamma=0.99):

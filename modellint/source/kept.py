@@ -17,6 +17,7 @@ from .roles import Roles
 from .scope import Frame, Source
 from .vocabulary import NO_MODELS
 
+CUTTING = ("data", "item", "detach", "float")
 STORES = ("append", "appendleft")
 
 
@@ -70,7 +71,7 @@ class Kept:
         function, at = source.frame.function, source.at or 0
         around = _loops(function, at)
         begins = _begins(function, at, name, around)
-        if begins == around[:1]:
+        if begins == around[:1] or _is_cut_first(function, given):
             return None
         terms = tuple(f"{made.place}{part}" for made, part in self.lineage.terms(source.of(given)))
         anew = "".join(loop_id(source.frame, block) for block in begins or ())
@@ -111,6 +112,18 @@ def _sum(method: Function) -> int | None:
         return None
     sums = (i for i, event in enumerate(method.events) if event.kind == "augment" and event.name.startswith("self."))
     return next(sums, None)
+
+
+def _is_cut_first(function: Function, given: Value) -> bool:
+    """Whether a helper may cut what it is given off from its graph: `if isinstance(v, Variable): v = v.data`."""
+    if given.kind != "name" or given.name not in {parameter.name for parameter in function.parameters}:
+        return False
+    bound = (e.value for e in function.events if e.kind == "assign" and e.name == given.name and e.value is not None)
+    return any(
+        part.method in CUTTING or part.name.endswith(".data") or ".data." in part.name
+        for value in bound
+        for part in value.within()
+    )
 
 
 def _loops(function: Function, at: int) -> list[int]:

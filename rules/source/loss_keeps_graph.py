@@ -132,6 +132,13 @@ class LossKeepsGraph(SourceRule):
                     value = value.item()
                 self.kept += value
 
+            def gather(self, value):
+                if isinstance(value, Variable):  # as each tensor is
+                    value = value.data.sum()
+                elif isinstance(value, torch.Tensor):
+                    value = value.sum()
+                self.kept += value
+
         meter = Meter()
         for x, y in loader:
             optimizer.zero_grad()
@@ -140,6 +147,7 @@ class LossKeepsGraph(SourceRule):
             optimizer.step()
             meter.update(loss)
             meter.add(loss)
+            meter.gather(loss)
         """,
         """
         recent = collections.deque(maxlen=10)  # what is old is forgotten

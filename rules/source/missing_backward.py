@@ -53,6 +53,13 @@ class MissingBackward(SourceRule):
         """
         for x, y in loader:
             optimizer.zero_grad()
+            with scaled(F.cross_entropy(model(x), y)) as loss:  # goes back when it is left
+                print(loss.item())
+            optimizer.step()
+        """,
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
             loss = F.cross_entropy(model(x), y)
             loss.backward()
             optimizer.step()
@@ -128,7 +135,7 @@ def _stepped(function: Function, losses: Container[int]) -> Iterator[Value]:
         steps = [call for call in calls if call.method == "step" and id(call) not in seen]
         seen.update(map(id, steps))
         names = {e.name for e in events if e.kind in ("assign", "augment") and _comes_from(e.value, losses)}
-        if names and not any(_uses(call, names) for call in calls):
+        if names and not any(_uses(call, names, losses) for call in calls):
             cleared = {str(call.receiver) for call in calls if call.method == "zero_grad"}
             yield from (s for s in steps if _is_bare(s) and str(s.receiver) in cleared)
 
@@ -149,9 +156,12 @@ def _comes_from(value: Value | None, losses: Container[int]) -> bool:
     return value is not None and any(id(part) in losses for part in value.within())
 
 
-def _uses(call: Value, names: set[str]) -> bool:
+def _uses(call: Value, names: set[str], losses: Container[int]) -> bool:
     """Whether a call may do more with the loss, or with an optimizer, than read it."""
     if call.name.startswith(("torch.", "numpy.")) or READING.fullmatch(call.method):
         return False
-    given = [part for a in (*call.arguments, *(value for _, value in call.keywords)) for part in a.within()]
-    return any(part.name in names or (part.kind == "name" and sounds_like_optimizer(part.name)) for part in given)
+    arguments = (*call.arguments, *(value for _, value in call.keywords))
+    given = [part for argument in arguments for part in argument.within()]
+    return any(id(argument) in losses for argument in arguments) or any(
+        part.name in names or (part.kind == "name" and sounds_like_optimizer(part.name)) for part in given
+    )

@@ -124,6 +124,26 @@ class ModelKeptOverFolds(SourceRule):
     )
     good = (
         """
+        from sklearn.model_selection import StratifiedKFold
+
+        class Runner:
+            def begin(self):
+                self.model = nn.Linear(8, 2)
+                self.optimizer = torch.optim.Adam(self.model.parameters())
+
+            def fit(self, batches):
+                for x, y in batches:
+                    self.optimizer.zero_grad()
+                    F.cross_entropy(self.model(x), y).backward()
+                    self.optimizer.step()
+
+        runner = Runner()
+        for train, test in StratifiedKFold(5).split(X, Y):
+            runner.begin()
+            runner.fit(batches(train))
+            print(runner.model(X[test]).argmax(1))
+        """,
+        """
         from sklearn.model_selection import KFold
 
         def build():
@@ -283,7 +303,8 @@ class _Folds:
         spots = [_place(spot) for spot in subject.split(">") if spot]
         several = (b.location for f in script.functions for b in f.blocks if b.is_loop)
         loops = [place for place in several if not _encloses(place, self.location)]
-        return any(self.holds(s) or any(_encloses(loop, s) for loop in loops) for s in spots)
+        called = [function.location for call in self.own for function in _entered(script, call, set())]
+        return any(self.holds(s) or any(_encloses(place, s) for place in (*loops, *called)) for s in spots)
 
     def entry(self, loop: TrainingLoop) -> int:
         """The line of its body from which the training loop is come to."""
@@ -332,12 +353,16 @@ def _is_left(function: Function, index: int) -> bool:
 
 
 def _reached(script: Script, call: Value, seen: set[str]) -> Iterator[Value]:
+    yield from (inner for function in _entered(script, call, seen) for inner in function.calls)
+
+
+def _entered(script: Script, call: Value, seen: set[str]) -> Iterator[Function]:
+    """The functions of the file that a call comes to, by their names."""
     for function in script.functions:
         if function.name.rpartition(".")[2] == call.method and function.name not in seen:
             seen.add(function.name)
-            for inner in function.calls:
-                yield inner
-                yield from _reached(script, inner, seen)
+            yield function
+            yield from (found for inner in function.calls for found in _entered(script, inner, seen))
 
 
 def _placed(call: Value, place: Location) -> Value:

@@ -11,6 +11,7 @@ from modellint.core.diagnostic import Fix
 from modellint.core.edit import argument, rename, replace
 from modellint.core.pattern import pattern
 from modellint.source.code import Block, Function, Value
+from modellint.source.gradient import NO_GRADIENT
 
 REMOVED = {
     "torch.eig": "torch.linalg.eig", "torch.symeig": "torch.linalg.eigh", "torch.lstsq": "torch.linalg.lstsq",
@@ -108,6 +109,10 @@ class RemovedApi(SourceRule):
 
         def update(images):
             return model(Variable(images, volatile=False))
+
+        def evaluate(images):
+            with torch.no_grad():
+                return model(Variable(images, volatile=True))
         """,
         """
         import torch
@@ -164,17 +169,18 @@ class RemovedApi(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        turned_off = not script.attributes.isdisjoint(NO_GRADIENT)  # it may be so for what the caller does
         for function in map(_of_today, script.functions):
             for call in function.calls:
                 if call.name.startswith("torch.") or call.method in METHODS:
-                    yield from self._call(call)
+                    yield from self._call(call, function, turned_off)
             if "data" in script.attributes:
                 yield from self._indexed(function)
         if "next" in script.called and not any(f.name.endswith(".next") for f in script.functions):
             yield from self._next(script)
         yield from self._functions(script)
 
-    def _call(self, call: Value) -> Iterator[Diagnostic]:
+    def _call(self, call: Value, function: Function, turned_off: bool) -> Iterator[Diagnostic]:
         given = dict(call.keywords)
         if call.name in REMOVED:
             name = REMOVED[call.name]
@@ -196,9 +202,10 @@ class RemovedApi(SourceRule):
             yield self.at(
                 call, "masks with a `byte()` tensor, where only a `bool()` one is taken", fix="write `bool()`."
             )
-        if call.method == "Variable" and "volatile" in given and given["volatile"].constant is not False:
+        if call.method == "Variable" and "volatile" in given and _is_missed(function, given["volatile"]):
             message = "sets `volatile`, which no longer does anything: the graph is built"
-            yield self.at(given["volatile"], message, fix="compute it under `with torch.no_grad():`.")
+            fix = "compute it under `with torch.no_grad():`."
+            yield self.at(given["volatile"], message, certain=not turned_off, fix=fix)
         if LOSS.fullmatch(call.name) and given.keys() & {"size_average", "reduce"}:
             message = "sets `size_average` or `reduce`, now `reduction`"
             yield self.at(call, message, severity=Severity.NOTE, fix='give `reduction="mean"`, `"sum"` or `"none"`.')
@@ -261,6 +268,13 @@ def _of_today(function: Function) -> Function:
 def _asks_version(block: Block) -> bool:
     parts = block.value.within() if block.value is not None else ()
     return any("version" in part.name.lower() for part in parts)
+
+
+def _is_missed(function: Function, volatile: Value) -> bool:
+    """Whether it may be asked that no graph is built, and nothing in the function sees to it."""
+    contexts = (block.value for block in function.blocks if block.kind == "with" and block.value is not None)
+    off = any(context.method in NO_GRADIENT for context in (*contexts, *function.decorators))
+    return volatile.constant is not False and not off
 
 
 def _mended(found: Value) -> Fix | None:

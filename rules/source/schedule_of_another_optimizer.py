@@ -116,7 +116,7 @@ class ScheduleOfAnotherOptimizer(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         loops = script.training_loops
-        steps = [step for loop in loops for step in loop.steps]
+        steps = [act for loop in loops for act in (*loop.acts, *loop.outer) if act.kind == "step"]
         stepped = {subject for step in steps for subject in step.subjects}
         by_hand = RATES & script.called and "param_groups" in script.attributes  # the schedule may be read
         if by_hand or not steps or not all(step.subjects and all(map(MADE.search, step.subjects)) for step in steps):

@@ -17,6 +17,8 @@ INPUTS = pattern(
     r"(self\.)?(x|y|z|t|inputs?|images?|img|points?|coords?|grid|delta|noise|perturb\w*|latents?)(_.*|\d*)"
 )
 
+GATHERS = ("list", "tuple", "dict")
+
 
 class UnregisteredParameters(SourceRule):
     """A weight of a module is a plain tensor: the module does not know that it has it.
@@ -78,6 +80,20 @@ class UnregisteredParameters(SourceRule):
         """,
     )
     good = (
+        """
+        class Cell(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(8, 4)
+                self.alphas = torch.randn(4, requires_grad=True)
+                self._choices = [self.alphas]
+
+            def choices(self):  # for an optimizer of their own
+                return self._choices
+
+            def forward(self, x):
+                return self.layer(x) * self.alphas.softmax(-1)
+        """,
         """
         class Gate(nn.Module):
             def __init__(self, width, device):
@@ -186,10 +202,14 @@ def _names(function: Function) -> set[str]:
 
 
 def _hands_on(function: Function, name: str, own: bool) -> bool:
-    """An optimizer or a derivative that is given it, or another object whose attribute of that name is read."""
+    """An optimizer or a derivative that is given it, a list that it is kept in besides, or another object whose attribute of
+    that name is read."""
     for call in function.calls:
         given = (*call.arguments, *(value for _, value in call.keywords))
         gives = call.method in ("grad", "register_parameter", "register_buffer", "append") or "ptim" in call.name
         if gives and any(part.method == name for value in given for part in value.within()):
             return True
+    lists = (event.value for event in function.events if event.value is not None and event.kind in ("assign", "return"))
+    if own and any(part.method == name for value in lists if value.kind in GATHERS for part in value.within()):
+        return True
     return not own and any(full.endswith(f".{name}") for full in _names(function))

@@ -173,3 +173,33 @@ def test_a_class_that_derives_from_sequential_holds_what_it_hands_on(read: Read)
     model = next(model for model in script.models if model.name == "Net")
     layers = [(layer.short, layer.path) for layer in model.layers]
     assert layers == [("Conv2d", "body.0"), ("BatchNorm2d", "body.1"), ("ReLU", "body.2")]
+
+
+def test_copies_in_a_circle_come_to_an_end(read: Read) -> None:
+    """A copy of what another copy was made of, over and over: each would be an object of its own."""
+    found = read("""
+        import copy
+        import torch
+
+        def upgraded(data):
+            for key in ["G", "D"]:
+                old = data[key]
+                options = copy.deepcopy(old.options)
+                if key == "G":
+                    options.inner = dict(options.get("inner", {}))
+                new = type(old)(**options).eval()
+                data[key] = copy.deepcopy(new)
+            return data
+
+        def project(G):
+            G = copy.deepcopy(G)
+            w = torch.zeros(4, requires_grad=True)
+            optimizer = torch.optim.Adam([w])
+            for _ in range(9):
+                optimizer.zero_grad()
+                G(w).sum().backward()
+                optimizer.step()
+
+        project(upgraded(torch.load("G.pt"))["G"])
+    """)
+    assert [loop.function for loop in found.training_loops] == ["project"]

@@ -29,7 +29,13 @@ FUNCTIONS = {
     "l1_loss": "L1Loss",
     "smooth_l1_loss": "SmoothL1Loss",
     "huber_loss": "HuberLoss",
+    "triplet_margin_loss": "TripletMarginLoss",
+    "triplet_margin_with_distance_loss": "TripletMarginWithDistanceLoss",
+    "cosine_embedding_loss": "CosineEmbeddingLoss",
+    "margin_ranking_loss": "MarginRankingLoss",
+    "hinge_embedding_loss": "HingeEmbeddingLoss",
 }
+INPUTS = ("input", "log_probs", "anchor", "input1")  # what the first argument is called
 PAIRED = frozenset({"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"})  # compare what they are given item by item
 LAYERS = frozenset(FUNCTIONS.values())
 SOUNDS = pattern(
@@ -81,7 +87,7 @@ class Losses:
     def _loss(self, source: Source) -> Iterator[Loss]:
         call, callees = source.value, self.resolver.calls.callees(source)
         losses = [(kind, callee.made) for callee in callees if (kind := _kind(callee))]
-        given = call.argument(0, "input")
+        given = next((v for name in INPUTS if (v := call.argument(0, name)) is not None), None)
         if losses and given is not None:
             (kind, made), target = losses[0], call.argument(1, "target")
             certain = len(losses) == len(callees) and all(other == kind for other, _ in losses)

@@ -25,7 +25,7 @@ class NllInputNotLogProbabilities(SourceRule):
     Fix: apply `log_softmax` instead of `softmax`, or give the raw scores to `cross_entropy`.
     Ignore: when the expected accuracy itself is meant to be maximised.
     Reported: https://github.com/AnubhavGupta3377/Text-Classification-Models-Pytorch/issues/9,
-        https://github.com/yanx27/Pointnet_Pointnet2_pytorch/issues/30
+        https://github.com/yanx27/Pointnet_Pointnet2_pytorch/issues/30, https://github.com/gwx314/STARS/issues/9
     """
 
     code, severity, certain, topic = "ML113", Severity.ERROR, True, "structure"
@@ -73,8 +73,27 @@ class NllInputNotLogProbabilities(SourceRule):
             scores = model(x)
             loss = criterion(scores, y, torch.full((len(x),), scores.size(0)), lengths)
         """,
+        """
+        logits = head(encoder(x))
+        loss = F.ctc_loss(logits.transpose(0, 1).softmax(-1), y, x_lengths, y_lengths)
+        """,
     )
     good = (
+        """
+        class Reader(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn, self.out = nn.LSTM(40, 64, batch_first=True), nn.Linear(64, 30)
+
+            def forward(self, x):
+                return self.out(self.rnn(x)[0])
+
+        model, ctc = Reader(), nn.CTCLoss(blank=0)
+        for x, y, x_lengths, y_lengths in loader:
+            scores = model(x).transpose(0, 1)
+            loss = ctc(scores.log_softmax(2), y, x_lengths, y_lengths)
+            loss = loss + F.ctc_loss(log_probs=F.log_softmax(scores, -1), targets=y, input_lengths=x_lengths)
+        """,
         """
         class Net(nn.Module):
             def __init__(self):

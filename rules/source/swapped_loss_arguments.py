@@ -9,6 +9,7 @@ from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.source.code import Value
+from modellint.source.facts import Loss
 
 ONE_SIDED = frozenset({"CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss"})
 LABELS = pattern(
@@ -18,24 +19,37 @@ SCORES = pattern(
     r"(self\.)?(\w+_)?(preds?|predictions?|outputs?|outs?|logits?|scores?|y_?hat|y_?preds?|y_?prob\w*)(_(b|batch|flat|var))?"
 )
 MODEL = pattern(r"(self\.)?(\w+_)?(model|net|network|classifier|discriminator)")
+TRIPLETS = frozenset({"TripletMarginLoss", "TripletMarginWithDistanceLoss"})
+POSITIVE, NEGATIVE = frozenset({"positive", "positives", "pos", "p"}), frozenset({"negative", "negatives", "neg", "n"})
+TOKENS = pattern(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 SAME = frozenset(
     "long float to cuda cpu view reshape squeeze unsqueeze flatten contiguous type_as type int detach".split()
 )
 
 
 class SwappedLossArguments(SourceRule):
-    """A loss is given the labels where it takes the scores, and the scores where it takes the labels.
+    """A loss is given the labels where it takes the scores and the reverse, or a negative sample where it takes a positive one.
 
     Why: losses of PyTorch take the prediction first, those of scikit-learn and Keras the truth. Cross entropy of the
         truth, with the scores as its target, is another function: where shapes and types happen to fit, training
-        minimises something else without an error.
-    Fix: put the prediction first: `criterion(output, target)`.
+        minimises something else without an error. A triplet loss with the negative before the positive pulls unlike
+        samples together and pushes like ones apart.
+    Fix: put the prediction first: `criterion(output, target)`; of a triplet the anchor, the positive, the negative.
     Ignore: nothing, except names that say the opposite of what they hold.
     Reported: https://github.com/isaaccorley/detcon-pytorch/pull/2
     """
 
     code, severity, certain, topic = "ML194", Severity.ERROR, True, "loss"
-    words = ("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss")
+    words = (
+        "cross_entropy",
+        "CrossEntropyLoss",
+        "nll_loss",
+        "NLLLoss",
+        "BCELoss",
+        "BCEWithLogitsLoss",
+        "TripletMargin",
+        "triplet_margin_",
+    )
     bad = (
         """
         criterion = nn.BCEWithLogitsLoss()
@@ -49,6 +63,15 @@ class SwappedLossArguments(SourceRule):
         """
         for x, y in loader:
             loss = F.cross_entropy(y, model(x))
+        """,
+        """
+        triplet = nn.TripletMarginLoss(margin=1.0)
+        for anchor, positive, negative in loader:
+            loss = triplet(net(anchor), net(negative), net(positive))
+        """,
+        """
+        out_a, out_p, out_n = net(a), net(p), net(n)
+        loss = F.triplet_margin_loss(out_a, out_n, out_p, margin=0.3)
         """,
     )
     fixed = (
@@ -65,8 +88,24 @@ class SwappedLossArguments(SourceRule):
         for x, y in loader:
             loss = F.cross_entropy(model(x), y)
         """,
+        """
+        triplet = nn.TripletMarginLoss(margin=1.0)
+        for anchor, positive, negative in loader:
+            loss = triplet(net(anchor), net(positive), net(negative))
+        """,
+        """
+        out_a, out_p, out_n = net(a), net(p), net(n)
+        loss = F.triplet_margin_loss(out_a, out_p, out_n, margin=0.3)
+        """,
     )
     good = (
+        """
+        triplet = nn.TripletMarginLoss(margin=1.0)
+        for anchor, positive, negative in loader:
+            loss = triplet(net(anchor), net(positive), net(negative)) + triplet(net(anchor), net(n), net(m))
+            loss = loss + triplet(anchor=net(anchor), negative=net(negative), positive=net(positive))
+            loss = loss + triplet(net(anchor), negative_head(positive), positive_head(negative))
+        """,
         """
         class Net(nn.Module):
             def __init__(self):
@@ -97,9 +136,14 @@ class SwappedLossArguments(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for loss in script.losses:
-            given, target = loss.call.argument(0), loss.call.argument(1)
-            if loss.kind in ONE_SIDED and loss.certain and given is not None and target is not None:
+        for loss in (loss for loss in script.losses if loss.certain):
+            given, target = _sides(loss)
+            if given is None or target is None:
+                continue
+            if loss.kind in TRIPLETS:
+                if _tells(given, NEGATIVE, POSITIVE) and _tells(target, POSITIVE, NEGATIVE):
+                    yield self.at(loss, f"is given the negative `{given}` before the positive `{target}`")
+            elif loss.kind in ONE_SIDED:
                 first, second = _plain(given), _plain(target)
                 made = any(layer.name.startswith("torch.nn.") for path in loss.inputs for layer in path)
                 if not made and _is(LABELS, SCORES, first) and (_is(SCORES, LABELS, second) or _is_of_model(second)):
@@ -107,10 +151,23 @@ class SwappedLossArguments(SourceRule):
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         for loss in script.losses:
-            given, target = loss.call.argument(0), loss.call.argument(1)
+            given, target = _sides(loss)
             if loss.location == finding.location and given is not None and target is not None:
                 return Fix((edit.swap(given, target),), safe=False)
         return None
+
+
+def _sides(loss: Loss) -> tuple[Value | None, Value | None]:
+    """The two arguments that may have changed places."""
+    if loss.kind in TRIPLETS:
+        return loss.call.argument(1, "positive"), loss.call.argument(2, "negative")
+    return loss.call.argument(0), loss.call.argument(1)
+
+
+def _tells(value: Value, wanted: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether the names of a value say one thing and not its opposite."""
+    tokens = {token.lower() for part in value.within() for token in TOKENS.findall(part.name)}
+    return not wanted.isdisjoint(tokens) and other.isdisjoint(tokens)
 
 
 def _plain(value: Value) -> Value:

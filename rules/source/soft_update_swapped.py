@@ -17,10 +17,11 @@ class SoftUpdateSwapped(SourceRule):
         near one; `target.lerp_(online, tau)`.
     Ignore: hardly ever; a copy (a share of exactly zero) is not reported.
     Thresholds: kept = 0.1: the largest share of itself with which an average counts as swapped; published ones keep 0.9 to 0.9999.
-    Reported: https://github.com/medipixel/rl_algorithms/pull/47, https://github.com/Mikyx-1/Reinforcement-Learning/issues/61
+    Reported: https://github.com/huggingface/diffusers/issues/1864, https://github.com/Mikyx-1/Reinforcement-Learning/issues/61
     """
 
     code, severity, certain, topic = "ML422", Severity.ERROR, True, "optimizer"
+    twins = ("broken-average",)
     kept = 0.1
     words = (
         *((update, "arameters()") for update in (".copy_(", ".mul_(", "lerp", ".add_(", "_foreach_", ".data =", ".data +=")),

@@ -28,6 +28,7 @@ class TeacherInTrainingMode(SourceRule):
     """
 
     code, severity, certain, topic = "ML424", Severity.WARNING, True, "evaluation"
+    twins = ("teacher-drops-out",)
     words = tuple((cut, ".backward(", "load_state_dict(") for cut in ("no_grad", ".detach()", "inference_mode"))
     bad = (
         """

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from modellint.core.pattern import pattern
@@ -16,15 +15,13 @@ from .facts import Decision, Loss, Operation
 from .resolve import Resolver
 from .roots import MOVES, Roots, operands
 from .scope import Source
+from .scored import Scored
 from .script import Script
 from .shapes import Shapes
 
-LOSSES = frozenset({"BCEWithLogitsLoss", "BCELoss", "CrossEntropyLoss"})
 COMPARISONS = frozenset({">", ">=", "<", "<=", "gt", "ge", "lt", "le"})
 CHOICES = frozenset({"argmax", "max", "softmax"})
-LIBRARIES = ("torchvision.models.", "timm.")  # whose models give scores in both modes
 THRESHOLD = pattern(r"thre?s|cutoff", re.IGNORECASE)
-Key = tuple[object, object]  # which scores: a value in a frame, or a layer or model and a part of what it gives
 
 
 class Decisions:
@@ -33,32 +30,14 @@ class Decisions:
         self.dataflow = Dataflow(resolver)
         self.roots = Roots(resolver)
         self.shapes = Shapes(resolver)
-        self.losses = losses
-        self._taken: Mapping[Key, tuple[Loss, ...]] | None = None
+        self.scored = Scored(resolver, losses)
 
     def of(self, script: Script) -> Iterator[Decision]:
-        if self._taken is None:
-            self._taken = self._scored()
-        for function in script.functions if self._taken else ():
+        for function in script.functions if self.scored.any() else ():
             frame, seen = self.resolver.frame(script, function), set[int]()
             for at in range(len(function.events) - 1, -1, -1):  # a statement comes after the calls in it
                 for value in _new(function.events[at].value, seen):
                     yield from self._decision(Source(value, frame, at))
-
-    def _scored(self) -> Mapping[Key, tuple[Loss, ...]]:
-        """The losses by the scores that they take."""
-        found: dict[Key, list[Loss]] = defaultdict(list)
-        for script in self.resolver.project.given:
-            calls = {id(loss.call): loss for loss in self.losses(script) if loss.kind in LOSSES}
-            for function in script.functions if calls else ():
-                for at, event in enumerate(function.events):
-                    loss = calls.get(id(event.value)) if event.kind == "call" else None
-                    given = loss.call.argument(0, "input") if loss is not None else None
-                    if loss is not None and given is not None:
-                        source = Source(given, self.resolver.frame(script, function), at)
-                        for key in {key for root in self.roots.of(source) for key in self._keys(root)}:
-                            found[key].append(loss)
-        return {key: tuple(losses) for key, losses in found.items()}
 
     def _decision(self, source: Source) -> Iterator[Decision]:
         value = source.value
@@ -88,31 +67,11 @@ class Decisions:
         heads = [_head(self.dataflow.back(root)) for root in roots]
         scores, squashed = heads[0] if heads else (None, False)
         alike = all(head == heads[0] if scores is None else _is_same(head, heads[0]) for head in heads)
-        taken = [self._losses_of(root, scores if squashed else None) for root in roots]
+        taken = [self.scored.of(root, squashed=squashed) for root in roots]
         if alike and all(taken) and not (scores is not None and self._tells_modes(scores)):
             losses = tuple(dict.fromkeys(chain.from_iterable(taken)))
             flat = kind in CHOICES and self._is_flat(source.of(operand), losses)
             yield Decision(kind, source.value, scores, losses, squashed, _axis(source.value), flat)
-
-    def _losses_of(self, root: Source, squashed: Operation | None) -> tuple[Loss, ...]:
-        assert self._taken is not None
-        keys = [(squashed.made, "")] if squashed is not None else self._keys(root)
-        return tuple(dict.fromkeys(loss for key in keys for loss in self._taken.get(key, ())))
-
-    def _keys(self, root: Source) -> Iterator[Key]:
-        """A value by where it is, also a name that its function never binds; the scores of a layer by the layer."""
-        value = root.value
-        if value.kind in ("name", "unknown"):
-            if value.name not in self.resolver.assignments(root.frame.function):
-                yield value.name, root.frame
-            return
-        yield value, root.frame
-        scores, squashed = _head(self.dataflow.back(root))
-        if scores is not None and scores.certain and not squashed:
-            yield scores.made, _part(value)
-        for callee in self.resolver.calls.callees(root) if value.kind == "call" else ():
-            if callee.made is not None and callee.name.startswith(LIBRARIES):
-                yield callee.made.place, ""
 
     def _is_flat(self, scores: Source, losses: Iterable[Loss]) -> bool:
         """Whether the scores surely have two axes: by their shape, or since a loss takes them without the second."""
@@ -140,10 +99,6 @@ def _head(path: Iterable[Operation]) -> tuple[Operation | None, bool]:
 
 def _is_same(one: tuple[Operation | None, bool], other: tuple[Operation | None, bool]) -> bool:
     return one[0] is not None and other[0] is not None and (one[0].made, one[1]) == (other[0].made, other[1])
-
-
-def _part(value: Value) -> str:
-    return f"[{value.arguments[0]}]" if value.kind == "item" else ""
 
 
 def _axis(call: Value | None) -> int | None:

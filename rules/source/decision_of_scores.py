@@ -85,7 +85,7 @@ class DecisionOfScores(SourceRule):
         def evaluate(model, loader):
             with torch.no_grad():
                 for x, y in loader:
-                    correct += ((model(x)[:, 0] > 0.5) == y).sum() + ((model(x).cpu().numpy() >= 0.5) == y.numpy()).sum()
+                    correct += ((model(x).cpu().numpy() >= 0.5) == y.numpy()).sum()
 
         for x, y in loader:
             criterion(model(x).squeeze(), y).backward()
@@ -160,6 +160,21 @@ class DecisionOfScores(SourceRule):
         for x, y in loader:
             loss = F.mse_loss(regress(x), y) + F.binary_cross_entropy_with_logits(detect(x), y > 0.5)
             close += (regress(x) > 0.5).sum() + (torch.round(regress(x)) == y).sum()
+        """,
+        """
+        class Small(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))
+
+            def forward(self, x):
+                return self.layers(x)
+
+        value, critic = Small(), Small()
+        for x, y in loader:
+            v = value(x)
+            loss = F.mse_loss(v, y) + F.binary_cross_entropy_with_logits(critic(x), y > 0.5)
+            high += (v > 0.5).sum()
         """,
         """
         class Pool(nn.Module):

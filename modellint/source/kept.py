@@ -115,10 +115,14 @@ def _sum(method: Function) -> int | None:
 
 
 def _is_cut_first(function: Function, given: Value) -> bool:
-    """Whether a helper may cut what it is given off from its graph: `if isinstance(v, Variable): v = v.data`."""
-    if given.kind != "name" or given.name not in {parameter.name for parameter in function.parameters}:
-        return False
-    bound = (e.value for e in function.events if e.kind == "assign" and e.name == given.name and e.value is not None)
+    """Whether what is given may be cut off from its graph before: `if isinstance(v, Variable): v = v.data`, or an item of a
+    dict by `losses[key] = value.item()`."""
+    names = set[str]()
+    if given.kind == "item" and given.base is not None and given.arguments:
+        names = {f"{given.base}[]", f"{given.base}[{given.arguments[0].constant}]"}
+    elif given.kind == "name" and given.name in {parameter.name for parameter in function.parameters}:
+        names = {given.name}
+    bound = (e.value for e in function.events if e.kind == "assign" and e.name in names and e.value is not None)
     return any(
         part.method in CUTTING or part.name.endswith(".data") or ".data." in part.name
         for value in bound

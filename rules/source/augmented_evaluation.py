@@ -23,7 +23,7 @@ SPLITS = frozenset({"test", "val", "valid", "validation", "eval", "dev"})
 # Who looks at an image in several random forms on purpose, also in the evaluation.
 MEANT = pattern(
     r"contrast|simclr|moco|byol|twocrop|two_crop|tta|tencrop|multi_?view|n_views|unlabel"
-    r"|robust|corrupt|rotated|perturb|distort",
+    r"|robust|corrupt|rotated|perturb|distort|equivarian|invarian",
     re.IGNORECASE,
 )
 
@@ -131,10 +131,17 @@ class AugmentedEvaluation(SourceRule):
         turned = transforms.Compose([transforms.RandomRotation(30), transforms.ToTensor()])
         rotated_test = datasets.CIFAR10("data", train=False, transform=turned)  # how well it stands rotations
         """,
+        """
+        from torchvision import datasets, transforms
+
+        test_transform = transforms.Compose([transforms.ToTensor(), transforms.RandomRotation([0, 360])])
+        test_set = datasets.MNIST("data", train=False, transform=test_transform)
+        net = EquivariantNet()
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if any(MEANT.search(name) for name in (script.path, *script.attributes, *_names(script))):
+        if any(MEANT.search(name) for name in (script.path, *script.attributes, *script.called, *_names(script))):
             return
         found = {id(random): (random, where) for random, where in self._all(script)}
         for random, where in found.values():

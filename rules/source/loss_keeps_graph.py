@@ -150,6 +150,17 @@ class LossKeepsGraph(SourceRule):
             meter.gather(loss)
         """,
         """
+        total = 0.0
+        for x, y in loader:
+            losses = criterion(model(x), y)
+            optimizer.zero_grad()
+            losses["loss"].backward()
+            optimizer.step()
+            for key, value in losses.items():
+                losses[key] = value.item()
+            total += losses["loss"]
+        """,
+        """
         recent = collections.deque(maxlen=10)  # what is old is forgotten
         for x, y in loader:
             optimizer.zero_grad()

@@ -105,6 +105,12 @@ class RemovedApi(SourceRule):
     )
     good = (
         """
+        def spectrum(x):
+            if "torch.fft" not in sys.modules:
+                return torch.rfft(x, signal_ndim=1)
+            return torch.fft.rfft(x)
+        """,
+        """
         from torch.autograd import Variable
 
         def update(images):
@@ -257,7 +263,7 @@ class RemovedApi(SourceRule):
 
 
 def _of_today(function: Function) -> Function:
-    """The function without what a test of some version decides about."""
+    """The function without what a test of some version, or of what there is, decides about."""
     old = {at for at, block in enumerate(function.blocks) if block.kind in ("if", "else") and _asks_version(block)}
     events = (
         tuple(e for e in function.events if old.isdisjoint(function.enclosing(e.block))) if old else function.events
@@ -267,7 +273,7 @@ def _of_today(function: Function) -> Function:
 
 def _asks_version(block: Block) -> bool:
     parts = block.value.within() if block.value is not None else ()
-    return any("version" in part.name.lower() for part in parts)
+    return any("version" in part.name.lower() or part.name in ("sys.modules", "hasattr") for part in parts)
 
 
 def _is_missed(function: Function, volatile: Value) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.measure.statistics import median
 from modellint.source import lookup
-from modellint.source.facts import Act, TrainingLoop
+from modellint.source.facts import MADE, Act, TrainingLoop
 from modellint.source.vocabulary import sounds_like_optimizer
 
 CHECKS = frozenset({"isfinite", "isnan", "isinf", "error_if_nonfinite", "found_inf_per_device"})
@@ -191,7 +191,10 @@ class ScalerBypassed(SourceRule):
                         continue
                     if _bypasses(loop, step):
                         message = "steps with gradients of a scaled loss, past the scaler"
-                        yield self.at(step, message, certain=_is_always_scaled(loop, step))
+                        known = bool(step.subjects) and all(
+                            map(MADE.search, step.subjects)
+                        )  # else a class of a library may do it
+                        yield self.at(step, message, certain=known and _is_always_scaled(loop, step))
                     elif _unchecked(loop, step) and not script.attributes & CHECKS:
                         yield self.at(step, "steps past the scaler, which would skip gradients that are not finite")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
-from modellint.source.facts import MADE
+from modellint.source.facts import MADE, path_of
 
 RATES = frozenset({"get_last_lr", "get_lr"})
 
@@ -126,4 +126,5 @@ class ScheduleOfAnotherOptimizer(SourceRule):
         ]
         for schedule in {id(s): s for act in acts for s in act.schedules}.values():
             if schedule.optimizers and stepped.isdisjoint(schedule.optimizers):
-                yield self.at(schedule, f"gives {schedule.name} an optimizer that is never stepped")
+                here = all(path_of(subject) == script.path for subject in (*stepped, *schedule.optimizers))
+                yield self.at(schedule, f"gives {schedule.name} an optimizer that is never stepped", certain=here)

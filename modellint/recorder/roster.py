@@ -39,9 +39,9 @@ class Roster:
             self._parameters.zero[self.number(parameter)] = norm == 0
 
     def note_loose(self, reached: Iterable[Tensor], tracks: List[Track]) -> None:
-        """Which of the parameters that a loss has reached no optimizer holds so far."""
+        """Which of the parameters that a loss has reached no optimizer holds so far; FSDP steps those within a flat one."""
         held = {id(parameter) for track in tracks for parameter in track.parameters()}
-        loose = [parameter for parameter in reached if id(parameter) not in held]
+        loose = [p for p in reached if id(p) not in held and not getattr(p, "_is_flat_param", False)]
         self._loose.update(zip(map(self.number, loose), Norms(loose).values()))
 
     def note_readout(self, found: Optional[walk.Readout]) -> None:

@@ -15,6 +15,7 @@ from .tensors import evenly, is_plain, local
 
 TENSORS, SAMPLED = 4, 1 << 14  # the largest of a network, and the elements of each that are read
 EXACT = 0.05  # what may be left of a move that leads straight to the trained network
+FEWEST = 16  # elements: of fewer any move may lead straight to the other by chance
 ALIKE = 3  # more networks of the same shapes are layers of a stack, or an ensemble
 
 
@@ -78,7 +79,7 @@ def _pairs(held: Any) -> Iterator[Pair]:
     alike: Dict[Any, Dict[Any, torch.nn.Module]] = {}
     for module in models.living():
         named = _named(module)
-        if named:
+        if sum(parameter.numel() for _, parameter in named) >= FEWEST:
             shapes = tuple((name, tuple(parameter.shape)) for name, parameter in named)
             alike.setdefault(shapes, {})[tuple(id(parameter) for _, parameter in named)] = module
     covered: Set[int] = set()

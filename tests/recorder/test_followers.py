@@ -66,6 +66,14 @@ def test_layers_of_a_stack_are_no_followers():
     assert run.followers == ()
 
 
+def test_a_network_of_few_numbers_goes_straight_by_chance():
+    model, other = nn.Linear(8, 1), nn.Linear(8, 1)
+    data = [(x, x[:, :1]) for x, _ in batches(3)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run = record(lambda: classify(model, optimizer, data, nn.functional.mse_loss))
+    assert (run.followers, other.out_features) == ((), 1)
+
+
 def test_a_network_that_is_not_complete_is_left_alone():
     others = nn.Linear.__new__(nn.Linear), nn.LazyLinear(3)
     model = Net()

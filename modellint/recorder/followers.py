@@ -99,7 +99,11 @@ def _named(module: torch.nn.Module) -> List[Tuple[str, Tensor]]:
         named: List[Tuple[str, Tensor]] = list(module.named_parameters())
     except Exception:
         return []
-    return named if all(is_plain(parameter) and not is_lazy(parameter) for _, parameter in named) else []
+    return named if all(_is_read(parameter) for _, parameter in named) else []
+
+
+def _is_read(parameter: Tensor) -> bool:
+    return is_plain(parameter) and not is_lazy(parameter) and parameter.is_floating_point()
 
 
 def _pair(leader: torch.nn.Module, other: torch.nn.Module) -> Pair:

@@ -60,6 +60,27 @@ def test_an_average_that_is_stepped_as_well():
     assert averaged[0].rates[1:] == (pytest.approx(0.05, rel=1e-2),) * 5
 
 
+@pytest.mark.parametrize("steps", [3, 6])
+def test_the_weights_are_bitwise_those_of_a_run_that_nobody_watches(steps):
+    def end(watch):
+        torch.manual_seed(1)
+        model, teacher = Net(), nn.Sequential(nn.Linear(8, 32), nn.Dropout(0.5), nn.Linear(32, 5)).requires_grad_(False)
+        average, optimizer, data = copy.deepcopy(model), torch.optim.Adam(model.parameters()), batches(6)
+
+        def loss(scores, labels):
+            return nn.functional.mse_loss(scores, teacher(data[0][0]) + average(data[1][0]).detach())
+
+        @torch.no_grad()
+        def after():
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 0.1)
+
+        watch(lambda: classify(model, optimizer, data, loss, after))
+        return [*model.parameters(), *average.parameters(), torch.get_rng_state()]
+
+    seen, bare = end(lambda train: record(train, steps)), end(lambda train: train())
+    assert all(torch.equal(one, other) for one, other in zip(seen, bare, strict=True))
+
+
 def test_layers_of_a_stack_are_no_followers():
     model = nn.Sequential(*[nn.Linear(8, 8) for _ in range(4)])
     run = record(lambda: classify(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(3)))

@@ -11,7 +11,8 @@ from torch import Tensor
 from . import frames, imports
 from .patches import Patches
 
-SAMPLES = 4096
+DIFFERENT = 4096  # images: a larger set holds them again
+SIZES = {"MNIST": (60000, 10000), "CIFAR": (50000, 10000), "SVHN": (73257, 26032)}  # of training and test, to be split
 DIGITS = ("MNIST", "FashionMNIST", "KMNIST")
 COLOURED = {"CIFAR10": 10, "CIFAR100": 100}
 FOLDERS = 10  # classes of an ImageFolder
@@ -39,25 +40,27 @@ def _watch(write: Callable[[Dict[str, Any]], None]) -> None:
 
 
 def _digits(dataset: Any) -> None:
-    dataset.data, dataset.targets = _images(28, 28), _labels(10)
+    size = _size(dataset, "MNIST")
+    dataset.data, dataset.targets = _images(size, 28, 28), _labels(size, 10)
 
 
 def _coloured(dataset: Any) -> None:
-    count = COLOURED[type(dataset).__name__]
-    dataset.data, dataset.targets = _images(32, 32, 3).numpy(), _labels(count).tolist()
+    count, size = COLOURED[type(dataset).__name__], _size(dataset, "CIFAR")
+    dataset.data, dataset.targets = _images(size, 32, 32, 3).numpy(), _labels(size, count).tolist()
     _name_classes(dataset, count)
 
 
 def _street_numbers(dataset: Any) -> None:
-    dataset.data, dataset.labels = _images(3, 32, 32).numpy(), _labels(10).numpy()
+    size = _size(dataset, "SVHN")
+    dataset.data, dataset.labels = _images(size, 3, 32, 32).numpy(), _labels(size, 10).numpy()
 
 
 def _folder(dataset: Any) -> None:
     from PIL import Image
 
-    image = Image.fromarray(_images(256, 256, 3, count=1)[0].numpy())
+    image = Image.fromarray(_images(1, 256, 256, 3)[0].numpy())
     dataset.loader = lambda path: image.rotate(int(path) % 360)
-    dataset.targets = _labels(FOLDERS).tolist()
+    dataset.targets = _labels(DIFFERENT, FOLDERS).tolist()
     dataset.samples = dataset.imgs = [(str(place), label) for place, label in enumerate(dataset.targets)]
     _name_classes(dataset, FOLDERS)
 
@@ -75,12 +78,18 @@ def _name_classes(dataset: Any, count: int) -> None:
     dataset.classes, dataset.class_to_idx = names, {name: number for number, name in enumerate(names)}
 
 
-def _images(*shape: int, count: int = SAMPLES) -> Tensor:
-    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=_own_chance())
+def _size(dataset: Any, kind: str) -> int:
+    tests = getattr(dataset, "train", True) is False or getattr(dataset, "split", "train") == "test"
+    return SIZES[kind][tests]
 
 
-def _labels(count: int) -> Tensor:
-    return torch.randperm(SAMPLES, generator=_own_chance()) % count
+def _images(size: int, *shape: int) -> Tensor:
+    noise = torch.randint(0, 256, (min(size, DIFFERENT), *shape), dtype=torch.uint8, generator=_own_chance())
+    return noise[torch.arange(size) % DIFFERENT]
+
+
+def _labels(size: int, count: int) -> Tensor:
+    return torch.randperm(size, generator=_own_chance()) % count
 
 
 def _own_chance() -> torch.Generator:

@@ -227,6 +227,7 @@ class Bystander:
     name: str  # class name
     dropouts: tuple[str, ...] = ()
     steps: int = 0
+    shapes: tuple[tuple[int, ...], ...] = ()  # of its inputs
     location: Location = Location()  # the user's line that calls it
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import torch
 from torch.nn.modules.dropout import _DropoutNd
 
-from . import frames
+from . import frames, inputs
 from .patches import Watch
 
 
 class Bystander(NamedTuple):
-    """A network that nothing trains; `steps` are those that asked it with these dropouts at work."""
+    """A network that nothing trains; `steps` are those that asked it with these dropouts at work, of inputs of these shapes."""
 
     network: Any
     name: str
     dropouts: List[str]
     location: Dict[str, Any]
     steps: Set[int]
+    shapes: Set[Tuple[int, ...]]
 
 
 class BystanderWatch(Watch):
@@ -29,13 +30,14 @@ class BystanderWatch(Watch):
         self._found: Dict[int, Bystander] = {}
         self._apart: Dict[int, Bystander] = {}
 
-    def called(self, network: torch.nn.Module) -> None:
+    def called(self, network: torch.nn.Module, args: Any) -> None:
         """In a step that is watched, in training mode."""
         if not self._is_known(network):
             self._look_at(network)
         found = self._found.get(id(network))
         if found is not None and found.network() is network:
             found.steps.add(max((track.done for track in self.recorder.tracks), default=0))
+            found.shapes.update(inputs.shapes(args))
 
     def describe(self, trained: Sequence[torch.nn.Module]) -> Iterator[Dict[str, Any]]:
         """Those that are neither a part of a trained network nor of the same shapes as one of its parts."""
@@ -44,7 +46,7 @@ class BystanderWatch(Watch):
             self._apart = {key: found for key, found in self._found.items() if _is_apart(found.network(), parts)}
         for found in self._apart.values():
             told = {"dropouts": found.dropouts, "steps": len(found.steps), "location": found.location}
-            yield {"name": found.name, **told}
+            yield {"name": found.name, "shapes": sorted(map(list, found.shapes)), **told}
 
     def _is_known(self, network: torch.nn.Module) -> bool:
         held = self._seen.get(id(network))
@@ -59,7 +61,7 @@ class BystanderWatch(Watch):
         dropouts = [name for name, part in network.named_modules() if _acts(part)]
         if dropouts:
             self._found[id(network)] = Bystander(
-                weakref.ref(network), type(network).__name__, dropouts, frames.place(), set()
+                weakref.ref(network), type(network).__name__, dropouts, frames.place(), set(), set()
             )
         for part in network.modules():
             self._seen[id(part)] = weakref.ref(part)

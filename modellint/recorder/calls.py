@@ -29,7 +29,7 @@ class CallWatch(Watch):
         if not (torch.is_grad_enabled() and module.training) and self._is_trained(module):
             recorder.evaluations.called(module, args)
         if recorder.is_sampling and module.training:
-            recorder.bystanders.called(module)
+            recorder.bystanders.called(module, args)
         if not recorder.is_sampling or not torch.is_grad_enabled():
             return
         if recorder.roster.note(module, recorder.tracks):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -37,6 +37,11 @@ def fingerprint(args: Any) -> str:
     data = _data(args)
     with quiet():
         return _fingerprint(data) if data else ""
+
+
+def shapes(args: Any) -> Iterator[Tuple[int, ...]]:
+    """Of the data among the arguments of a call."""
+    return (tuple(tensor.shape) for tensor in _data(args))
 
 
 def idle(model: torch.nn.Module) -> List[str]:

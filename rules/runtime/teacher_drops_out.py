@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.diagnostic import Location
-from modellint.measure.run import Bystander
+from modellint.measure.run import Batch, Bystander
 
 
-def _run(steps: int, *dropouts: str) -> Run:
-    asked = Bystander("Teacher", dropouts, steps, Location("train.py", 30))
-    return Run(steps=tuple(map(Step, range(10))), bystanders=(asked,))
+def _run(steps: int, *dropouts: str, shape: tuple[int, ...] = (8, 3)) -> Run:
+    asked = Bystander("Teacher", dropouts, steps, ((8, 3),), Location("train.py", 30))
+    return Run(tuple(Step(index, batch=Batch(shape=shape)) for index in range(10)), bystanders=(asked,))
 
 
 class TeacherDropsOut(RuntimeRule):
@@ -23,7 +23,8 @@ class TeacherDropsOut(RuntimeRule):
     Ignore: a teacher that is to be noisy. Averages of the student are left out, as noise is a part of some such methods,
         and so are frozen parts of the trained model.
     Thresholds: in at least `steps` = 3 steps a network was called whose parameters are frozen, or that was asked without
-        gradients, that no optimizer holds, and whose shapes are not those of a trained one.
+        gradients, that no optimizer holds, whose shapes are not those of a trained one, and that is given what the trained one
+        is given: another may be the frozen body under a trained head.
     Reported: https://github.com/yxuansu/TaCL/issues/11
     """
 
@@ -31,11 +32,12 @@ class TeacherDropsOut(RuntimeRule):
     needs = "a network beside the trained one that has dropouts in training mode"
     steps = 3
     bad = _run(10, "0.drop", "1.drop")
-    good = (_run(1, "0.drop"), Run(steps=(Step(),)))
+    good = (_run(1, "0.drop"), _run(10, "0.drop", shape=(8, 64)), Run(steps=(Step(),)))
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
+        given = {step.batch.shape for step in run.steps if step.batch is not None}
         for asked in run.bystanders:
-            if asked.steps >= self.steps:
+            if asked.steps >= self.steps and given.intersection(asked.shapes):
                 more = f" and {len(asked.dropouts) - 1} more" if len(asked.dropouts) > 1 else ""
                 message = (
                     f"{asked.name} is not trained and asked in training mode: `{asked.dropouts[0]}`{more} is at work"

@@ -23,6 +23,7 @@ def asked(student, teacher):
 
     x, _ = batches(1)[0]
     run = record(lambda: classify(student, torch.optim.SGD(student.parameters(), lr=0.1), batches(3), loss))
+    assert all(step.batch.shape in found.shapes for step in run.steps for found in run.bystanders)
     return [(found.name, found.dropouts, found.steps, found.location.path) for found in run.bystanders]
 
 

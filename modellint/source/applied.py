@@ -14,7 +14,7 @@ MOST_SITES = 40  # calls of the right name that are looked at
 
 
 class Applied:
-    """A module is called by the name of what holds it: `self.encoder(x)`, `for block in self.blocks: block(x)`."""
+    """By what holds it, `self.encoder(x)`, `for block in self.blocks: block(x)`, or where it is made, `Encoder()(x)`."""
 
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
@@ -22,12 +22,12 @@ class Applied:
     def given(self, parameter: str, frame: Frame) -> list[Source]:
         """What a parameter of a forward is given where an object of its class is called."""
         frames = self._frames(frame) if frame.function.name.endswith(".forward") else ()
-        given = (entered.arguments[parameter] for entered in frames if parameter in entered.arguments)
-        return [found for source in given for found in self.resolver.of(source)]
+        return [entered.arguments[parameter] for entered in frames if parameter in entered.arguments]
 
     def _frames(self, frame: Frame) -> Iterator[Frame]:
-        names = self._holders.get((frame.function.owner or "").rpartition(".")[2], ())
-        sites = [site for name in sorted(names) for site in self._sites[name]]
+        kind = (frame.function.owner or "").rpartition(".")[2]
+        names = (f"{kind}()", *sorted(self._holders.get(kind, ())))
+        sites = [site for name in names for site in self._sites[name]]
         for site in sites[:MOST_SITES]:
             for callee in self.resolver.calls.callees(site):
                 entered = self.resolver.calls.enter(callee, site) if callee.function is frame.function else None
@@ -39,8 +39,11 @@ class Applied:
         """The calls by the names of what may hold a module."""
         table, held = defaultdict[str, list[Source]](list), {n for names in self._holders.values() for n in names}
         for at, event, frame in self._events("call"):
-            if event.value is not None and event.value.method in held:
-                table[event.value.method].append(Source(event.value, frame, at))
+            call = event.value
+            if call is not None and call.method in held:
+                table[call.method].append(Source(call, frame, at))
+            elif call is not None and not call.name and call.base is not None and call.base.kind == "call":
+                table[f"{call.base.method}()"].append(Source(call, frame, at))
         return table
 
     @cached_property

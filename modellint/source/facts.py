@@ -373,14 +373,15 @@ class Option:
 class Mask:
     """A mask that an attention is given, or that is put into the scores of one by hand.
 
-    `shown` are the positions that it lets the attention see, those that are in all of: "tokens" or "padding"; of the pairs
-    of a query i and a key j "past" (j <= i), "before" (j < i), "future" (j > i) or "onwards" (j >= i).
+    `shown` are, for each way that leads there, the positions that it lets the attention see, those that are in all of:
+    "tokens" or "padding"; of the pairs of a query i and a key j "past" (j <= i), "before" (j < i), "future" (j > i) or
+    "onwards" (j >= i).
     """
 
     call: Value  # of the attention, or the step that hides scores
     given: Value
     argument: str  # by which the attention takes it; "" by hand
-    shown: frozenset[str]
+    shown: tuple[frozenset[str], ...]
     sure: bool = True  # False: what it marks is only told by names
 
     @property

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable
 
 from modellint.core.pattern import pattern
 
 from .applied import Applied
+from .buffers import registered
 from .code import Value
-from .marks import TOKENS, Marks, everywhere, same
+from .marks import CHANGES, NAMES, OPERATORS, TOKENS, Marks, each, everywhere
 from .numbers import Numbers
 from .positions import Positions
 from .resolve import Resolver
 from .scope import Source
 
+Options = tuple[Marks, ...]
+MOST_CALLS = 6  # of modules within modules
 DEEPEST = 25  # masks that are made of other masks
-OPERATORS: dict[str, Callable[[float, float], float]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "&": min, "|": max, "^": operator.ne,
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-    "add": operator.add, "add_": operator.add, "sub": operator.sub, "mul": operator.mul, "mul_": operator.mul,
-    "logical_and": min, "bitwise_and": min, "logical_or": max, "bitwise_or": max, "eq": operator.eq, "ne": operator.ne,
-    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
-}  # fmt: skip
-NAMES = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-CHANGES: dict[str, Callable[[float], float]] = {
-    "~": operator.not_, "not": operator.not_, "logical_not": operator.not_, "logical_not_": operator.not_,
-    "bitwise_not": operator.not_, "bool": bool, "-": operator.neg, "neg": operator.neg, "isinf": math.isinf,
-    "isneginf": math.isinf,
-}  # fmt: skip
 FILLS = {
     "ones": 1.0,
     "ones_like": 1.0,
@@ -54,6 +42,8 @@ EDITS = pattern(r"(fill|triu|tril|logical_\w+|masked_fill|copy|index_\w+|scatter
 
 
 class Marking:
+    """Its answers are all that a mask may be, by the ways that lead there; none where it cannot be read on one of them."""
+
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self.numbers = Numbers(resolver)
@@ -61,38 +51,38 @@ class Marking:
         self.positions = Positions(resolver)
         self._depth = 0
 
-    def of(self, source: Source) -> Marks | None:
-        """None where it cannot be read, or differs from path to path."""
+    def of(self, source: Source) -> Options:
         if self._depth > DEEPEST:
-            return None
+            return ()
         self._depth += 1
         try:
-            return same(self._edited(made) for made in self._sources(source) if not _is_none(made.value))
+            read = [self._edited(made) for made in self._sources(source) if not _is_none(made.value)]
         finally:
             self._depth -= 1
+        return tuple(dict.fromkeys(marks for options in read for marks in options)) if all(read) else ()
 
-    def _sources(self, source: Source) -> list[Source]:
-        found = self.resolver.of(source)
-        unknown = source.value.kind == "name" and all(
-            _is_none(s.value) or s.value.name == source.value.name for s in found
-        )
-        return (self.applied.given(source.value.name, source.frame) if unknown else []) or found
+    def _sources(self, source: Source, depth: int = MOST_CALLS) -> list[Source]:
+        """What a mask may be; a parameter of a forward is what the module is called with."""
+        found, name = self.resolver.of(source), source.value.name
+        unknown = source.value.kind == "name" and all(_is_none(s.value) or s.value.name == name for s in found)
+        given = self.applied.given(name, source.frame) if unknown and depth else []
+        return [made for passed in given for made in self._sources(passed, depth - 1)] or found
 
-    def _edited(self, made: Source) -> Marks | None:
+    def _edited(self, made: Source) -> Options:
         """With what the function in which it is made does to it in place."""
         marks, function = self._read(made), made.frame.function
         for at, event in enumerate(function.events):
             if event.kind == "assign" and event.value is not None and made.value in event.value.within():
                 for later in function.events[at + 1 :]:
                     if later.kind == "assign" and later.name.startswith(f"{event.name}["):
-                        return None
+                        return ()
                     call = later.value if later.kind == "call" else None
                     if call is not None and EDITS.fullmatch(call.method) and str(call.receiver) == event.name:
                         always = later.block == event.block
-                        marks = self._applied(made.of(call), marks, call.arguments) if always else None
+                        marks = self._applied(made.of(call), marks, call.arguments) if always else ()
         return marks
 
-    def _read(self, made: Source) -> Marks | None:
+    def _read(self, made: Source) -> Options:
         value = made.value
         if value.kind == "operation":
             return self._operation(made)
@@ -102,68 +92,55 @@ class Marking:
             return self._call(made)
         return self._named(made) if value.kind in ("name", "attribute") else self._number(made)
 
-    def _named(self, made: Source) -> Marks | None:
+    def _named(self, made: Source) -> Options:
         """Of a name that nothing binds, or an attribute."""
         head, _, last = made.value.name.rpartition(".")
         base = made.value.base or (Value("name", head) if head else None)
         if base is not None and last in TURNS:
-            marks = self.of(made.of(base))
-            return marks.turned() if marks is not None else None
+            return each(Marks.turned, self.of(made.of(base)))
         if base is not None and base.method == "finfo" and last == "min":
-            return everywhere(-math.inf)
+            return (everywhere(-math.inf),)
         if TOLD.fullmatch(made.value.name):
-            return Marks(TOKENS, 1, 0, sure=False)
-        buffer = self._buffer(made, last) if head == "self" else None
+            return (Marks(TOKENS, 1, 0, sure=False),)
+        buffer = registered(self.resolver, made, last) if head == "self" else None
         return self.of(buffer) if buffer is not None else self._number(made)
 
-    def _number(self, made: Source) -> Marks | None:
+    def _number(self, made: Source) -> Options:
         constant = made.value.constant
         found = {float(constant)} if isinstance(constant, bool) else {s.value for s in self.numbers.of(made)}
-        return everywhere(found.pop()) if len(found) == 1 else None
+        return tuple(map(everywhere, found))
 
-    def _buffer(self, made: Source, name: str) -> Source | None:
-        """What a method of the class registers by a name."""
-        method = made.frame.method
-        for function in method.script.functions if method is not None else ():
-            if method is not None and function.owner == method.function.owner:
-                frame = self.resolver.members.method(method.script, function, method.receiver)
-                for at, event in enumerate(function.events):
-                    call = event.value
-                    if event.kind == "call" and call is not None and call.method == "register_buffer":
-                        named, given = call.argument(0, "name"), call.argument(1, "tensor")
-                        if given is not None and named is not None and named.constant == name:
-                            return Source(given, frame, at)
-        return None
-
-    def _operation(self, made: Source) -> Marks | None:
+    def _operation(self, made: Source) -> Options:
         parts, name = made.value.arguments, made.value.name
         if len(parts) == 1:
             return _changed(self.of(made.of(parts[0])), name)
-        return self._computed(made, name, *parts) if len(parts) == 2 and name in OPERATORS else None
+        return self._computed(made, name, *parts) if len(parts) == 2 and name in OPERATORS else ()
 
-    def _computed(self, made: Source, name: str, left: Value, right: Value) -> Marks | None:
+    def _computed(self, made: Source, name: str, left: Value, right: Value) -> Options:
         a, b = self.of(made.of(left)), self.of(made.of(right))
-        if a is not None and b is not None:
-            return a.joined(b, OPERATORS[name])
-        return self.positions.compared(NAMES.get(name, name), made.of(left), made.of(right))
+        if a and b:
+            return each(lambda one, other: one.joined(other, OPERATORS[name]), a, b)
+        compared = self.positions.compared(NAMES.get(name, name), made.of(left), made.of(right))
+        return (compared,) if compared is not None else ()
 
-    def _item(self, made: Source, base: Value) -> Marks | None:
+    def _item(self, made: Source, base: Value) -> Options:
         """`mask[:, None, :]`, `self.tril[:t, :t]`, `batch["attention_mask"]`."""
         index = made.value.arguments[0]
         if index.constant == "attention_mask":
-            return Marks(TOKENS, 1, 0, sure=False)
-        marks, parts = self.of(made.of(base)), index.arguments if index.kind == "tuple" else (index,)
-        moved = marks is not None and marks.turned() != marks and any(part.name.startswith("_") for part in parts)
-        return marks if not moved and all(part.kind == "unknown" or _is_none(part) for part in parts) else None
+            return (Marks(TOKENS, 1, 0, sure=False),)
+        options, parts = self.of(made.of(base)), index.arguments if index.kind == "tuple" else (index,)
+        begun = any(part.name.startswith("_") for part in parts)  # a triangle that is moved
+        moved = begun and any(marks.turned() != marks for marks in options)
+        return options if not moved and all(part.kind == "unknown" or _is_none(part) for part in parts) else ()
 
-    def _call(self, made: Source) -> Marks | None:
+    def _call(self, made: Source) -> Options:
         call, name = made.value, made.value.method
         if name in FILLS:
-            return everywhere(FILLS[name])
+            return (everywhere(FILLS[name]),)
         if name in FULL:
             return self._given(made, call.argument(FULL[name], "fill_value"))
         if name == "generate_square_subsequent_mask" and self._is_transformers(made):
-            return Marks(frozenset({"past"}), 0, -math.inf)
+            return (Marks(frozenset({"past"}), 0, -math.inf),)
         if call.name == "float":
             return self._number(made)
         library = call.name.startswith(LIBRARIES) or call.receiver is None
@@ -172,7 +149,7 @@ class Marking:
             return self._computed(made, name, subject, rest[0])
         if name == "where" and len(call.arguments) == 3:
             condition, one, other = (self.of(made.of(part)) for part in call.arguments)
-            return other.filled(condition, one.inside) if other and condition and one and not one.where else None
+            return each(Marks.filled, other, condition, one)
         return self._applied(made, self._given(made, subject), rest)
 
     def _is_transformers(self, made: Source) -> bool:
@@ -181,34 +158,32 @@ class Marking:
         made_by = [found.value.name for found in self.resolver.of(made.of(receiver))] if receiver is not None else []
         return any(name.startswith("torch.nn.") or "transformer" in name.lower() for name in made_by)
 
-    def _given(self, made: Source, value: Value | None) -> Marks | None:
-        return self.of(made.of(value)) if value is not None else None
+    def _given(self, made: Source, value: Value | None) -> Options:
+        return self.of(made.of(value)) if value is not None else ()
 
-    def _applied(self, made: Source, marks: Marks | None, rest: tuple[Value, ...]) -> Marks | None:
+    def _applied(self, made: Source, options: Options, rest: tuple[Value, ...]) -> Options:
         """What a call makes of the mask that it works on."""
         call, name = made.value, made.value.method.rstrip("_")
         if name == "fill":
             return self._given(made, call.argument(0, "value"))
-        if marks is None:
-            return None
         if name == "masked_fill" and len(rest) > 1:
-            condition, put = (self.of(made.of(part)) for part in rest[:2])
-            return marks.filled(condition, put.inside) if condition and put and not put.where else None
+            return each(Marks.filled, options, *(self.of(made.of(part)) for part in rest[:2]))
         if name in ("tril", "triu"):
             diagonal = next(iter(rest), None) or call.argument(None, "diagonal") or call.argument(None, "k")
-            return _triangle(marks, name, self._given(made, diagonal) if diagonal is not None else everywhere(0))
+            given = self._given(made, diagonal) if diagonal is not None else (everywhere(0),)
+            return each(lambda marks, moved: _triangle(marks, name, moved), options, given)
         if name in TURNS:
-            return marks.turned()
-        return marks if call.method in KEEPS else _changed(marks, call.method)
+            return each(Marks.turned, options)
+        return options if call.method in KEEPS else _changed(options, call.method)
 
 
-def _triangle(marks: Marks, name: str, diagonal: Marks | None) -> Marks | None:
-    where = TRIANGLES.get((name, int(diagonal.inside))) if diagonal is not None and not diagonal.where else None
+def _triangle(marks: Marks, name: str, diagonal: Marks) -> Marks | None:
+    where = TRIANGLES.get((name, int(diagonal.inside))) if not diagonal.where else None
     return Marks(frozenset({where}), marks.inside, 0) if where is not None and not marks.where else None
 
 
-def _changed(marks: Marks | None, name: str) -> Marks | None:
-    return marks.made(CHANGES[name]) if marks is not None and name in CHANGES else None
+def _changed(options: Options, name: str) -> Options:
+    return each(lambda marks: marks.made(CHANGES[name]), options) if name in CHANGES else ()
 
 
 def _is_none(value: Value) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+import operator
+from collections.abc import Callable, Iterator
+from itertools import product
 
 from modellint.core.record import dataclass, replace
 
@@ -11,6 +14,20 @@ TOKENS = frozenset({"tokens"})
 OPPOSITE = {"tokens": "padding", "past": "future", "before": "onwards"}
 OPPOSITE |= {other: one for one, other in OPPOSITE.items()}
 TURNED = {"past": "onwards", "before": "future", "future": "before", "onwards": "past"}
+OPERATORS: dict[str, Callable[[float, float], float]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "&": min, "|": max, "^": operator.ne,
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "add": operator.add, "add_": operator.add, "sub": operator.sub, "mul": operator.mul, "mul_": operator.mul,
+    "logical_and": min, "bitwise_and": min, "logical_or": max, "bitwise_or": max, "eq": operator.eq, "ne": operator.ne,
+    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+}  # fmt: skip
+NAMES = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+CHANGES: dict[str, Callable[[float], float]] = {
+    "~": operator.not_, "not": operator.not_, "logical_not": operator.not_, "logical_not_": operator.not_,
+    "bitwise_not": operator.not_, "bool": bool, "-": operator.neg, "neg": operator.neg, "isinf": math.isinf,
+    "isneginf": math.isinf,
+}  # fmt: skip
+MOST = 12  # ways to make one mask
 LOW = -1e3  # what hides a score to which it is added
 
 
@@ -51,8 +68,9 @@ class Marks:
                     return Marks(where, inside, outside, sure)
         return None
 
-    def filled(self, condition: Marks, value: float) -> Marks | None:
-        return self.joined(condition, lambda old, held: value if held else old)
+    def filled(self, condition: Marks, put: Marks) -> Marks | None:
+        """With one value where the condition holds."""
+        return self.joined(condition, lambda old, held: put.inside if held else old) if not put.where else None
 
     def shown(self, hides: Callable[[float], bool]) -> frozenset[str]:
         """Which positions are left if some values hide: those that are in all of these; none where that has no name."""
@@ -64,9 +82,7 @@ def everywhere(value: float) -> Marks:
     return Marks(frozenset(), value, value)
 
 
-def same(read: Iterable[Marks | None]) -> Marks | None:
-    """What all are, if they are known and the same."""
-    found = list(read)
-    known = [marks for marks in found if marks is not None]
-    alike = {frozenset((form.where, form.inside, form.outside) for form in marks.forms()) for marks in known}
-    return min(known, key=lambda marks: marks.sure) if len(known) == len(found) and len(alike) == 1 else None
+def each(change: Callable[..., Marks | None], *options: tuple[Marks, ...]) -> tuple[Marks, ...]:
+    """What is made of all that some masks may be; nothing where that cannot be told of one."""
+    made = [change(*marks) for marks in product(*options)]
+    return tuple(dict.fromkeys(m for m in made if m is not None)) if None not in made and len(made) <= MOST else ()

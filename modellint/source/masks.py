@@ -9,7 +9,7 @@ from .attention import MASKS, attentions
 from .code import Value
 from .facts import Mask
 from .marking import Marking
-from .marks import LOW
+from .marks import LOW, Marks
 from .resolve import Resolver
 from .scope import Callee, Frame, Source
 from .script import Script
@@ -88,15 +88,19 @@ class Masks:
             yield step.arguments[-2], _is_true
 
     def _is_low(self, source: Source) -> bool:
-        marks = self.marking.of(source)
-        return marks is not None and not marks.where and _lowers(marks.inside)
+        options = self.marking.of(source)
+        return bool(options) and all(not marks.where and _lowers(marks.inside) for marks in options)
 
     def _mask(self, source: Source, given: Value, name: str, hides: Hides) -> Iterator[Mask]:
-        marks = self.marking.of(source.of(given))
-        lowers = marks is not None and (_lowers(marks.inside) or _lowers(marks.outside))
-        shown = marks.shown(_lowers if lowers else hides) if marks is not None else None
-        if marks is not None and shown:
-            yield Mask(source.value, given, name, shown, marks.sure)
+        options = self.marking.of(source.of(given))
+        shown = tuple(_shown(marks, hides) for marks in options)
+        if shown and all(shown):
+            yield Mask(source.value, given, name, shown, all(marks.sure for marks in options))
+
+
+def _shown(marks: Marks, hides: Hides) -> frozenset[str]:
+    lowers = _lowers(marks.inside) or _lowers(marks.outside)
+    return marks.shown(_lowers if lowers else hides)
 
 
 def _is_torchs(callees: Sequence[Callee]) -> bool:

@@ -155,9 +155,15 @@ class InvertedAttentionMask(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for mask in script.masks:
-            wrong = next((text for kind, text in WRONG.items() if kind in mask.shown), None)
-            if wrong is not None and (mask.argument or "before" not in mask.shown):
-                yield self.at(mask, f"{_named(mask)} {wrong}", certain=mask.sure)
+            wrong = [_wrong(mask, shown) for shown in mask.shown]
+            if all(wrong):
+                yield self.at(mask, f"{_named(mask)} {wrong[0]}", certain=mask.sure)
+
+
+def _wrong(mask: Mask, shown: frozenset[str]) -> str:
+    """What is wrong with it; by hand, a position may well be kept from itself."""
+    kinds = (kind for kind in WRONG if kind in shown and (mask.argument or kind != "before"))
+    return next((WRONG[kind] for kind in kinds), "")
 
 
 def _named(mask: Mask) -> str:

@@ -203,3 +203,36 @@ def test_copies_in_a_circle_come_to_an_end(read: Read) -> None:
         project(upgraded(torch.load("G.pt"))["G"])
     """)
     assert [loop.function for loop in found.training_loops] == ["project"]
+
+
+def test_a_mask_tells_what_an_attention_may_see(read: Read) -> None:
+    script = read("""
+        import torch
+        import torch.nn.functional as F
+        from torch import nn
+
+        def causal(n):
+            rows = torch.arange(n)
+            return rows[:, None] >= rows
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.attention = nn.MultiheadAttention(64, 4)
+                self.register_buffer("low", torch.full((9, 9), float("-inf")).triu(1))
+
+            def forward(self, x, tokens, lengths, other):
+                pad = tokens.eq(self.pad_id)
+                self.attention(x, x, x, key_padding_mask=pad, attn_mask=self.low[: len(x), : len(x)])
+                self.attention(x, x, x, pad | (torch.arange(9) >= lengths[:, None]))
+                self.attention(x, x, x, key_padding_mask=other)
+                F.scaled_dot_product_attention(x, x, x, attn_mask=causal(len(x)) & ~pad[:, None])
+                F.scaled_dot_product_attention(x, x, x, torch.logical_not(torch.ones(9, 9, dtype=torch.bool).tril(-1)))
+    """)
+    assert [(mask.argument, [set(way) for way in mask.shown]) for mask in script.masks] == [
+        ("key_padding_mask", [{"tokens"}]),
+        ("attn_mask", [{"past"}]),
+        ("key_padding_mask", [{"tokens"}]),
+        ("attn_mask", [{"past", "tokens"}]),
+        ("attn_mask", [{"onwards"}]),
+    ]

@@ -10,9 +10,11 @@ from .code import Value
 from .facts import Mask
 from .marking import Marking
 from .marks import LOW, Marks
+from .project import LIBRARIES
 from .resolve import Resolver
 from .scope import Callee, Frame, Source
 from .script import Script
+from .vocabulary import NO_MODELS
 
 # The masks of torch's attentions, by the positions of their arguments.
 ARGUMENTS = {
@@ -55,7 +57,7 @@ class Masks:
         """To torch's attentions."""
         for at, event in enumerate(frame.function.events):
             call = event.value if event.kind == "call" else None
-            if call is not None and (len(call.arguments) > 1 or any(name in NAMES for name, _ in call.keywords)):
+            if call is not None and _gives(call) and self._may_be_layer(call, frame):
                 source = Source(call, frame, at)
                 callees = self.resolver.calls.callees(source)
                 short = callees[0].name.rpartition(".")[2] if _is_torchs(callees) else ""
@@ -63,6 +65,16 @@ class Masks:
                     given = call.argument(position, name)
                     if given is not None:
                         yield from self._mask(source, given, name, _is_false if short == SHOWN else _is_true)
+
+    def _may_be_layer(self, call: Value, frame: Frame) -> bool:
+        """Whether what is called may be an attention: it is no function of a library, of Python or of the file itself."""
+        project, script = self.resolver.project, frame.script
+        if call.method in ARGUMENTS or call.base is not None:
+            return call.method not in NO_MODELS
+        of_library = call.name.partition(".")[0] in LIBRARIES
+        written = f"{frame.function.owner}.{call.method}" if call.name == f"self.{call.method}" else call.name
+        known = project.function(script, written) or project.class_(script, written)
+        return not (of_library or known) and call.method not in NO_MODELS
 
     def _put(self, frame: Frame, script: Script) -> Iterator[Mask]:
         """Into the scores of an attention by hand."""
@@ -101,6 +113,10 @@ class Masks:
 def _shown(marks: Marks, hides: Hides) -> frozenset[str]:
     lowers = _lowers(marks.inside) or _lowers(marks.outside)
     return marks.shown(_lowers if lowers else hides)
+
+
+def _gives(call: Value) -> bool:
+    return len(call.arguments) > 1 or any(name in NAMES for name, _ in call.keywords)
 
 
 def _is_torchs(callees: Sequence[Callee]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from modellint import Diagnostic, Location, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -318,18 +318,20 @@ class _Folds:
 
 
 def _all_folds(script: Script) -> Iterator[_Folds]:
+    splitters = any(map(SPLITTERS.fullmatch, script.called))
+    events = (event for f in script.functions for event in f.events) if splitters else ()
+    made = {e.name: e.value for e in events if e.kind == "assign" and e.value is not None}
     for function in script.functions:
         for index, block in enumerate(function.blocks):
             over = block.value if block.kind == "for" else None
-            splits = over is not None and _splits(script, over)
+            splits = splitters and over is not None and _splits(over, made)
             counted = over is not None and (splits or _is_counted(function, index, over))
             if counted and not _is_left(function, index):
                 yield _Folds(function, index, splits)
 
 
-def _splits(script: Script, over: Value) -> bool:
+def _splits(over: Value, made: Mapping[str, Value]) -> bool:
     """Whether it goes over what a splitter of scikit-learn gives, that shuffles past and future."""
-    made = {e.name: e.value for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None}
     if over.kind == "name" and over.name in made:
         over = made[over.name]
     for call in over.within():
@@ -340,10 +342,11 @@ def _splits(script: Script, over: Value) -> bool:
 
 
 def _is_counted(function: Function, index: int, over: Value) -> bool:
+    if over.kind != "call" or over.name != "range":
+        return False
     targets = {e.name for e in function.events if e.block == index and e.kind == "assign" and e.value is not None}
-    counted = over.kind == "call" and over.name == "range"
     named = any(FOLD.fullmatch(part.method) for part in over.within() if part.kind == "name")
-    return counted and (named or any(FOLD.fullmatch(name) for name in targets))
+    return named or any(FOLD.fullmatch(name) for name in targets)
 
 
 def _is_left(function: Function, index: int) -> bool:

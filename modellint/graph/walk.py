@@ -76,3 +76,8 @@ def carriers(graph: Graph, node: Node) -> tuple[Node, ...]:
 def _not_in(names: set[str]) -> Callable[[Node], bool]:
     known = frozenset(names)
     return lambda node: node.name not in known
+
+
+def judges_classes(graph: Graph) -> bool:
+    """Whether a loss over classes turns the size of the scores into confidence."""
+    return any("cross_entropy" in node.operation or "nll" in node.operation for node in graph.of_role(Role.LOSS))

@@ -8,7 +8,7 @@ from modellint import Diagnostic, Graph, GraphRule, Passed, Severity
 from modellint.graph.amplify import residual_additions
 from modellint.graph.features import HIDDEN, feeding
 from modellint.graph.node import Node, Role
-from modellint.graph.walk import readouts
+from modellint.graph.walk import judges_classes, readouts
 from modellint.graph.words import name
 
 
@@ -19,8 +19,8 @@ class NoFinalNorm(GraphRule):
         number of blocks, and the logits and the gradients of the readout with it.
     Fix: put the final norm (`ln_f` in GPT, `norm` in ViT) between the last block and the readout.
     Ignore: when each branch is scaled by a small number that is learned or falls with the depth.
-    Thresholds: `additions`: four branches of unit variance double the scale of the stream; with fewer (at least `fewest`)
-        the rule only suspects.
+    Thresholds: `additions`: four branches of unit variance double the scale of the stream. With fewer (at least `fewest`), or
+        where no loss over classes turns the scale into confidence, the rule only suspects: denoisers train well without.
     Reported: https://github.com/thuanz123/enhancing-transformers/issues/10
     """
 
@@ -88,13 +88,13 @@ class NoFinalNorm(GraphRule):
             stream = feeding(graph, readout)
             sums, norms = residual_additions(graph, stream), list(_branch_norms(graph, stream))
             if len(sums) >= self.fewest and len(norms) >= self.fewest and not any(n.role is Role.NORM for n in stream):
-                yield self._finding(readout, stream, sums)
+                yield self._finding(graph, readout, stream, sums)
 
-    def _finding(self, readout: Node, stream: Sequence[Node], sums: Sequence[Node]) -> Diagnostic:
+    def _finding(self, graph: Graph, readout: Node, stream: Sequence[Node], sums: Sequence[Node]) -> Diagnostic:
         source = next((node for node in reversed(stream) if node.role in (*HIDDEN, Role.EMBEDDING)), stream[-1])
         walked = f"`{name(readout)}` ← {len(sums)} residual additions ← `{name(source)}`, no norm"
         message = f"the residual stream enters the readout without a final norm ({walked})"
-        return self.at(readout, message, certain=len(sums) >= self.additions)
+        return self.at(readout, message, certain=judges_classes(graph) and len(sums) >= self.additions)
 
 
 def _branch_norms(graph: Graph, stream: Sequence[Node]) -> Iterator[Node]:

@@ -12,7 +12,7 @@ from modellint.core.pattern import pattern
 from modellint.graph.amplify import amplifiers, residual_additions
 from modellint.graph.features import HIDDEN, feeding
 from modellint.graph.node import Node, Role
-from modellint.graph.walk import path, readouts
+from modellint.graph.walk import judges_classes, path, readouts
 from modellint.graph.words import name, trail
 from modellint.measure.readout import feature_size, gradient_norms, may_be_at
 from modellint.measure.run import Distribution, Features, Parameter
@@ -183,11 +183,10 @@ class ReadoutWithoutNorm(GraphRule):
         anywhere = "" if graph.of_role(Role.NORM) else ", nor anywhere in the model"
         message = f"no norm between the readout `{name(readout)}` and the layer that feeds it{anywhere} ({way})"
         amplified = f"; amplified by {', '.join(growing)}" if growing else ""
-        classes = any("cross_entropy" in node.operation or "nll" in node.operation for node in graph.of_role(Role.LOSS))
         return self.at(
             readout,
             message + amplified,
-            certain=classes and len(sums) >= self.additions,
+            certain=judges_classes(graph) and len(sums) >= self.additions,
             hint=not anywhere and not growing,
         )
 

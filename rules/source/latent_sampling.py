@@ -1,0 +1,185 @@
+"""ML437."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint.core import edit
+from modellint.core.pattern import pattern
+from modellint.source.code import Event, Function, Value
+
+UNIFORM = {"torch.rand_like": "torch.randn_like", "torch.rand": "torch.randn"}
+NOISE = pattern(r"(.*_)?(eps|epsilon|noise)(_.*)?")
+DEVIATION = pattern(r"std|std_?dev|sigma|stddev", re.IGNORECASE)
+LOG_VARIANCE = pattern(r"(.*[._])?(z_?)?log_?var(iance)?(_?[z\d])?", re.IGNORECASE)
+MODELS = pattern(r"log_?var|alphas?_?(cumprod|bars?|hats?)|one_minus_alpha|q_sample|add_noise", re.IGNORECASE)
+NOISES = frozenset({"q_sample", "add_noise"})  # that are given the noise
+
+
+class LatentSampling(SourceRule):
+    """A Gaussian is sampled from uniform noise, by its variance for its deviation, or held to a divergence without `exp()`.
+
+    Why: `rand` lies between 0 and 1: what is added to the mean is never negative, and a variational or diffusion model learns of
+        another distribution than the normal one that it is sampled from. The deviation is `exp(0.5 * logvar)`; `exp(logvar)` is
+        its square, which the divergence does not mean. In that, `1 + logvar - mu ** 2 - logvar` bounds no variance at all.
+    Fix: `torch.randn_like`, `torch.exp(0.5 * logvar)`, `1 + logvar - mu ** 2 - logvar.exp()`.
+    Ignore: where what is called the logarithm of a variance is that of a deviation.
+    Reported: https://github.com/dferendo/RecommendationSystem/issues/3, https://github.com/rachtsingh/ibp_vae/issues/3
+    """
+
+    code, severity, certain, topic = "ML437", Severity.ERROR, True, "loss"
+    words = ("logvar", "log_var", ("alpha", "rand_like"), ("q_sample", "rand"))
+    bad = (
+        """
+        def reparameterize(self, mu, logvar):
+            std = torch.exp(0.5 * logvar)
+            eps = torch.rand_like(std)
+            return mu + eps * std
+        """,
+        """
+        def reparameterize(mu, log_var):
+            std = log_var.exp()
+            return mu + torch.randn_like(std) * std
+        """,
+        """
+        def loss_function(recon, x, mu, logvar):
+            kld = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar)
+            return F.binary_cross_entropy(recon, x, reduction="sum") + kld
+        """,
+        """
+        def forward(self, x0, t):
+            noise = torch.rand_like(x0)
+            return F.mse_loss(self.model(self.q_sample(x0, t, noise), t), noise)
+        """,
+    )
+    fixed = (
+        """
+        def reparameterize(self, mu, logvar):
+            std = torch.exp(0.5 * logvar)
+            eps = torch.randn_like(std)
+            return mu + eps * std
+        """,
+        None,
+        None,
+        """
+        def forward(self, x0, t):
+            noise = torch.randn_like(x0)
+            return F.mse_loss(self.model(self.q_sample(x0, t, noise), t), noise)
+        """,
+    )
+    good = (
+        """
+        def reparameterize(self, mu, logvar):
+            std = torch.exp(0.5 * logvar)
+            eps = torch.randn_like(std)
+            sigma = logvar.exp().sqrt()
+            return mu + eps * sigma
+
+        def loss_function(recon, x, mu, logvar):
+            return -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+        """,
+        """
+        def penalty(real, fake, logvar):
+            eps = torch.rand(len(real), 1)
+            first = eps * real + (1 - eps) * fake
+            second = fake + eps * (real - fake)
+            return first, second
+        """,
+        """
+        def gumbel(logits, log_variance):
+            noise = torch.rand_like(logits)
+            return logits - torch.log(-torch.log(noise)), log_variance
+        """,
+        """
+        def sample(mu, log_sigma, log_var_prior):
+            sigma = log_sigma.exp()
+            return mu + torch.randn_like(mu) * sigma
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for function in script.functions:
+            for event in function.events:
+                if event.value is None:
+                    continue
+                if _is_uniform(event) and _models(script, function) and _shapes(function, event.name):
+                    yield self.at(
+                        event.value, f"`{event.name}` is uniform between 0 and 1, where a Gaussian is sampled"
+                    )
+                elif event.kind == "assign" and DEVIATION.fullmatch(event.name) and (given := _exponent(event.value)):
+                    message = f"`{event.value}` is a variance: the deviation is `exp(0.5 * {given})`"
+                    yield self.at(event.value, message, certain=any(map(_means_variance, script.functions)))
+            yield from self._divergences(function)
+
+    def _divergences(self, function: Function) -> Iterator[Diagnostic]:
+        for value, plus, minus in _sums(function):
+            found = next((term for term in minus if term in plus and LOG_VARIANCE.fullmatch(term)), "")
+            if found and "1" in plus and len(minus) > 1:
+                yield self.at(value, f"adds `{found}` and takes it off again: `exp({found})` is meant")
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        for function in script.functions:
+            for call in function.calls:
+                if call.location == finding.location and call.name in UNIFORM:
+                    return Fix((edit.rename(call, UNIFORM[call.name].rpartition(".")[2]),))
+        return None
+
+
+def _is_uniform(event: Event) -> bool:
+    value = event.value
+    made = value is not None and value.kind == "call" and value.name in UNIFORM
+    return event.kind == "assign" and made and NOISE.fullmatch(event.name) is not None
+
+
+def _models(script: Script, function: Function) -> bool:
+    """Whether the function, or the class that it is of, deals with a variational or a diffusion model."""
+    names = [*(p.name for p in function.parameters), *script.attributes, *(e.name for e in function.events)]
+    return any(MODELS.search(name) for name in names)
+
+
+def _shapes(function: Function, noise: str) -> bool:
+    """Whether the noise is scaled and added to something, and nothing is mixed in shares of it."""
+    parts = [part for e in function.events if e.value is not None for part in e.value.within()]
+    operations = [part for part in parts if part.kind == "operation" and len(part.arguments) == 2]
+    if any(part.name == "-" and part.arguments[1].name == noise for part in operations):
+        return False
+    products = [part for side in operations if side.name == "+" for part in side.arguments if part.name == "*"]
+    scaled = [product for product in products if any(factor.name == noise for factor in product.arguments)]
+    mixed = any(factor.kind == "operation" and factor.name == "-" for product in scaled for factor in product.arguments)
+    given = any(part.method in NOISES and any(a.name == noise for a in part.arguments) for part in parts)
+    return (bool(scaled) and not mixed) or given
+
+
+def _exponent(value: Value) -> str:
+    """The logarithm of a variance of which nothing but `exp()` is taken."""
+    if value.kind != "call" or value.method != "exp":
+        return ""
+    given = value.argument(0, "input") if value.name.startswith("torch.") else value.receiver
+    return given.name if given is not None and given.kind == "name" and LOG_VARIANCE.fullmatch(given.name) else ""
+
+
+def _means_variance(function: Function) -> bool:
+    """Whether a divergence takes off the exponential of what it adds: `1 + logvar - mu ** 2 - logvar.exp()`."""
+    for _, plus, minus in _sums(function):
+        if any("exp" in term and name in term for term in minus for name in plus if LOG_VARIANCE.fullmatch(name)):
+            return True
+    return False
+
+
+def _sums(function: Function) -> Iterator[tuple[Value, list[str], list[str]]]:
+    """The sums that calls are given, with what they add and what they take off."""
+    for value in (part for call in function.calls for part in (*call.arguments, call.base) if part is not None):
+        if value.kind == "operation":
+            signs = list(_terms(value, 1))
+            yield value, [str(term) for sign, term in signs if sign > 0], [str(t) for sign, t in signs if sign < 0]
+
+
+def _terms(value: Value, sign: int) -> Iterator[tuple[int, Value]]:
+    """What a sum adds and takes off."""
+    if value.kind == "operation" and value.name in ("+", "-") and len(value.arguments) == 2:
+        yield from _terms(value.arguments[0], sign)
+        yield from _terms(value.arguments[1], sign if value.name == "+" else -sign)
+    else:
+        yield sign, value

@@ -33,6 +33,7 @@ def _left(name: str, fresh: bool = True) -> Parameter:
     return Parameter(f"{name}.weight", (64, 64), name, "Linear", fresh=fresh, loose=True)
 
 
+_BIAS = Parameter("stem.bias", (64,), "stem", "Linear", optimizer=0)
 _STALE = Parameter("parameter_2", (10, 8), optimizer=0)
 
 
@@ -56,7 +57,12 @@ class LooseParameters(RuntimeRule):
     code, severity = "ML332", Severity.NOTE
     needs = "the graph of a loss at the third step"
     share = 0.05
-    bad = (_run(True), _run(True, _STALE), _parts(_held("stem"), _left("blocks.0"), _left("head")))
+    bad = (
+        _run(True),
+        _run(True, _STALE),
+        _parts(_held("stem"), _left("blocks.0"), _left("head")),
+        _parts(_BIAS, _left("stem")),
+    )
     good = (_run(False), Run(steps=(Step(2),)))
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
@@ -84,9 +90,13 @@ class LooseParameters(RuntimeRule):
         """Fresh matrices of a model behind others that are trained; those before may stand in for a pretrained body."""
         weights = [each for each in run.parameters if each.is_weight and each.module_class]
         trained = [index for index, each in enumerate(weights) if each.optimizer is not None]
-        if not trained or any(ADAPTERS.search(weights[index].name) for index in trained):
+        held = [each for each in run.parameters if each.optimizer is not None and each.module_class]
+        if not held or any(ADAPTERS.search(each.name) for each in held):
             return []
-        behind = as_made(run, [each for each in weights[trained[0] :] if each in loose])
+        first = (
+            trained[0] if trained else 0
+        )  # biases and norms alone are trained of what is pretrained, not of what is fresh
+        behind = as_made(run, [each for each in weights[first:] if each in loose])
         return behind if _size(behind) >= self.share * _size(weights) else []
 
 

@@ -8,8 +8,8 @@ from itertools import chain
 
 from modellint.core.pattern import pattern
 
-from . import lookup, outputs
-from .code import Value
+from . import outputs
+from .code import Function, Value
 from .dataflow import Dataflow
 from .facts import Decision, Loss, Operation
 from .resolve import Resolver
@@ -21,6 +21,7 @@ from .shapes import Shapes
 
 COMPARISONS = frozenset({">", ">=", "<", "<=", "gt", "ge", "lt", "le"})
 CHOICES = frozenset({"argmax", "max", "softmax"})
+SQUASHES = pattern(r"sigmoid|softmax|act|expit", re.IGNORECASE)
 THRESHOLD = pattern(r"thre?s|cutoff", re.IGNORECASE)
 
 
@@ -66,9 +67,11 @@ class Decisions:
         roots = list(self.roots.of(source.of(operand), arranged=kind not in CHOICES))
         heads = [_head(self.dataflow.back(root)) for root in roots]
         scores, squashed = heads[0] if heads else (None, False)
+        if kind in CHOICES and not outputs.is_single(scores):
+            return
         alike = all(head == heads[0] if scores is None else _is_same(head, heads[0]) for head in heads)
         taken = [self.scored.of(root, squashed=squashed) for root in roots]
-        if alike and all(taken) and not (scores is not None and self._tells_modes(scores)):
+        if alike and all(taken) and (squashed or not self._tells_modes()):
             losses = tuple(dict.fromkeys(chain.from_iterable(taken)))
             flat = kind in CHOICES and self._is_flat(source.of(operand), losses)
             yield Decision(kind, source.value, scores, losses, squashed, _axis(source.value), flat)
@@ -82,11 +85,18 @@ class Decisions:
         flattened = any(operation.short in ("Flatten", "flatten") for path in paths for operation in path)
         return squeezed or flattened or len(self.shapes.of(scores) or ()) == 2
 
-    def _tells_modes(self, scores: Operation) -> bool:
-        """Whether the function that applies a layer asks for the mode: its result may be another one in evaluation."""
-        scripts = self.resolver.project.at([scores.location.path])
-        functions = (lookup.function(script, scores.location) for script in scripts)
-        return any(f is not None and any("training" in str(block.value) for block in f.blocks) for f in functions)
+    def _tells_modes(self) -> bool:
+        """Whether a function of the project squashes its scores, or not, after the mode: they may be other ones in evaluation."""
+        functions = (function for script in self.resolver.project.scripts for function in script.functions)
+        return any(any(map(_squashes, function.calls)) and _asks_mode(function) for function in functions)
+
+
+def _asks_mode(function: Function) -> bool:
+    return any(block.value is not None and "training" in str(block.value) for block in function.blocks)
+
+
+def _squashes(call: Value) -> bool:
+    return SQUASHES.search(call.method) is not None
 
 
 def _head(path: Iterable[Operation]) -> tuple[Operation | None, bool]:

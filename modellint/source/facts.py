@@ -229,7 +229,10 @@ class Average:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is decided of the scores that a loss takes: "threshold" (one half), "round", "argmax", "max" or "softmax"."""
+    """What is decided of the scores that a loss takes.
+
+    `kind` is "threshold" (of one half) or "round"; of a single score also "argmax", "max", "softmax".
+    """
 
     kind: str
     call: Value  # or the comparison

@@ -40,7 +40,8 @@ class Summands:
         if call.method.endswith("lerp_"):
             weight = call.argument(1 + listed, "weight")
             return _between(kept, given[0], weight) if weight is not None else ()
-        return self.added(source, kept, given[0], _alpha(call), -1 if call.method == "sub_" else 1)
+        factors = given[:1] if len(given) == 2 else _alpha(call)  # the old form: `add_(alpha, other)`
+        return self.added(source, kept, given[-1], factors, -1 if call.method == "sub_" else 1)
 
     def added(
         self, source: Source, kept: Value, given: Value, factors: tuple[Value, ...] = (), sign: int = 1

@@ -122,10 +122,20 @@ class DecisionOfScores(SourceRule):
                 self.head = nn.Linear(32, 1)
 
             def forward(self, x):
-                x = self.head(x)
-                return x if self.training else torch.sigmoid(x)
+                return self.head(x)
 
-        net = Net()
+        class Whole(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = Net()
+
+            def forward(self, x):
+                x = self.net(x)
+                if self.training:
+                    return x
+                return torch.sigmoid(x)
+
+        net = Whole()
         for x, y in loader:
             F.binary_cross_entropy_with_logits(net(x), y).backward()
         net.eval()
@@ -208,7 +218,7 @@ class DecisionOfScores(SourceRule):
                 elif kinds == {"CrossEntropyLoss"} and decision.squashed and decision.kind == "threshold":
                     message = f"decides by the sigmoid of each score, where {line} trains their softmax"
                     yield self.at(decision, message, certain=False)
-            elif outputs.is_single(decision.scores) and _is_over_it(decision):
+            elif _is_over_it(decision):
                 message = f"takes the `{decision.call.method}` over the one score that {line} takes: always the same"
                 yield self.at(decision, message, certain=sure and (decision.flat or decision.axis == -1))
 

@@ -42,6 +42,8 @@ class SoftUpdateSwapped(SourceRule):
         decay = 0.999
         for e, p in zip(ema_model.parameters(), model.parameters()):
             e.data.mul_(1 - decay).add_(p.data, alpha=decay)
+        for e, p in zip(ema_model.parameters(), model.parameters()):
+            e.data.mul_(1 - decay).add_(decay, p.data)
         """,
         """
         class Agent:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, takewhile
 
 from modellint.core.pattern import pattern
 
@@ -21,6 +21,7 @@ from .shapes import Shapes
 
 COMPARISONS = frozenset({">", ">=", "<", "<=", "gt", "ge", "lt", "le"})
 CHOICES = frozenset({"argmax", "max", "softmax"})
+UNFOLDS = frozenset({"view", "reshape", "unsqueeze", "unflatten", "permute", "transpose", "rearrange"})
 SQUASHES = pattern(r"sigmoid|softmax|act|expit", re.IGNORECASE)
 THRESHOLD = pattern(r"thre?s|cutoff", re.IGNORECASE)
 
@@ -79,11 +80,7 @@ class Decisions:
     def _is_flat(self, scores: Source, losses: Iterable[Loss]) -> bool:
         """Whether the scores surely have two axes: by their shape, or since a loss takes them without the second."""
         paths = [path for loss in losses for path in loss.inputs]
-        squeezed = any(
-            operation.short == "squeeze" and _axis(operation.call) == 1 for path in paths for operation in path
-        )
-        flattened = any(operation.short in ("Flatten", "flatten") for path in paths for operation in path)
-        return squeezed or flattened or len(self.shapes.of(scores) or ()) == 2
+        return any(map(_is_of_rows, paths)) or len(self.shapes.of(scores) or ()) == 2
 
     def _tells_modes(self) -> bool:
         """Whether a function of the project squashes its scores, or not, after the mode: they may be other ones in evaluation."""
@@ -97,6 +94,14 @@ def _asks_mode(function: Function) -> bool:
 
 def _squashes(call: Value) -> bool:
     return SQUASHES.search(call.method) is not None
+
+
+def _is_of_rows(path: Sequence[Operation]) -> bool:
+    """Whether a loss drops the second axis of the scores, or the model flattens what it is given, and nothing unfolds it."""
+    after = takewhile(lambda operation: outputs.kind(operation) != "scores", path)
+    dropped = any(operation.short == "squeeze" and _axis(operation.call) == 1 for operation in after)
+    names = {operation.short.lower() for operation in path}
+    return dropped or ("flatten" in names and names.isdisjoint(UNFOLDS))
 
 
 def _head(path: Iterable[Operation]) -> tuple[Operation | None, bool]:

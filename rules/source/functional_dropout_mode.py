@@ -209,9 +209,11 @@ def _is_mistaken(call: Value) -> bool:
 
 
 def _knows_mode(function: Function) -> bool:
-    """Whether the function asks in any way if the model is training."""
+    """Whether the function asks in any way if the model is training, but for another dropout that it tells."""
+    told = {id(call.argument(2, "training")) for call in function.calls if call.name.startswith(FUNCTIONAL)}
     written = [event.value for event in function.events] + [block.value for block in function.blocks]
-    names = (part.name for value in written if value is not None for part in value.within())
+    parts = (part for value in written if value is not None for part in value.within())
+    names = (part.name for part in parts if id(part) not in told)
     return any("train" in name for name in (*names, *(p.name for p in function.parameters)))
 
 

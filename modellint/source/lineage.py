@@ -105,9 +105,10 @@ class Lineage:
             yield from self.results(made)
 
     def results(self, made: Source) -> Iterator[Source]:
-        """What a function of the project returns, where a call enters one."""
+        """What a function of the project, or an object that is called, returns."""
         for callee in self.resolver.calls.callees(made)[:1]:
-            frame = self.resolver.calls.enter(callee, made) if callee.made is None else None
+            called = callee.function is not None and callee.function.name.endswith(".__call__")  # of no module
+            frame = self.resolver.calls.enter(callee, made) if callee.made is None or called else None
             yield from self._results(frame) if frame is not None else ()
 
     def _parts(self, made: Source) -> Iterator[Source]:

@@ -98,6 +98,23 @@ class LossKeepsGraph(SourceRule):
     )
     good = (
         """
+        class SemiLoss:
+            def __call__(self, x, y, epoch):
+                return F.cross_entropy(x, y), (x**2).mean(), 75 * ramp(epoch)
+
+        def ramp(epoch):
+            return float(min(epoch / 16, 1.0))
+
+        criterion, weights = SemiLoss(), AverageMeter()
+        for epoch in range(30):
+            for x, y in loader:
+                fit, size, weight = criterion(model(x), y, epoch)
+                weights.update(weight)  # a number
+                optimizer.zero_grad()
+                (fit + weight * size).backward()
+                optimizer.step()
+        """,
+        """
         def train(step_of, penalty, epochs):
             total = 0.0
             for x, y in loader:

@@ -60,6 +60,14 @@ class LossAverage(SourceRule):
     good = (
         """
         criterion = nn.CrossEntropyLoss()
+        test_loss = 0.0
+        for x, y in test_loader:
+            test_loss += criterion(model(x), y).item()
+        test_loss /= len(test_loader.dataset)
+        print("average loss", test_loss * args.batch_size)
+        """,
+        """
+        criterion = nn.CrossEntropyLoss()
         summed = nn.CrossEntropyLoss(reduction="sum")
         mean, samples, all = 0.0, 0.0, 0.0
         for x, y in loader:
@@ -105,11 +113,19 @@ class LossAverage(SourceRule):
             }
             for division, measured in tallies.divisions(function):
                 name = division.arguments[0].name
-                over, reduction = added.get(name, ("", ""))
+                over, reduction = added.get(name, ("", "")) if not _is_rescaled(function, name, division) else ("", "")
                 if reduction == "mean" and str(measured) == f"{over}.dataset":
                     yield self.at(division, f"divides the means of batches in `{name}` by the number of samples")
                 elif reduction == "sum" and str(measured) == over:
                     yield self.at(division, f"divides the sums over samples in `{name}` by the number of batches")
+
+
+def _is_rescaled(function: Function, name: str, division: Value) -> bool:
+    """Whether what comes of the division is multiplied where it is shown: `test_loss * batch_size`."""
+    line = division.location.line or 0
+    later = (e.value for e in function.events if e.value is not None and (e.location.line or 0) > line)
+    parts = (part for value in later for part in value.within() if part.kind == "operation" and part.name == "*")
+    return any(given.name == name for part in parts for given in part.arguments)
 
 
 def _reduction(function: Function, added: Value, losses: Mapping[int, Loss]) -> str:

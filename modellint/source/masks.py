@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
+from modellint.core.pattern import pattern
+
 from .attention import MASKS, attentions
 from .code import Value
 from .facts import Mask
@@ -29,10 +31,10 @@ ARGUMENTS = {
 }  # fmt: skip
 ARGUMENTS["TransformerDecoder"] = ARGUMENTS["TransformerDecoderLayer"]
 SHOWN = "scaled_dot_product_attention"  # here a true value means that a position takes part, else that it is hidden
+MASK = pattern(r"(?i)mask|pad|causal")  # in the name of one that is given by position
+TELLING = frozenset({"~", "|", "&", "==", "!=", "<", "<=", ">", ">="})  # operators that make one
 Hides = Callable[[float], bool]
 LAYERS = frozenset(ARGUMENTS) - {SHOWN}
-
-
 NAMES = frozenset(name for arguments in ARGUMENTS.values() for name in arguments)
 
 
@@ -57,7 +59,7 @@ class Masks:
         """To torch's attentions."""
         for at, event in enumerate(frame.function.events):
             call = event.value if event.kind == "call" else None
-            if call is not None and _gives(call) and self._may_be_layer(call, frame):
+            if call is not None and _may_mask(call) and self._may_be_layer(call, frame):
                 source = Source(call, frame, at)
                 callees = self.resolver.calls.callees(source)
                 short = callees[0].name.rpartition(".")[2] if _is_torchs(callees) else ""
@@ -115,8 +117,11 @@ def _shown(marks: Marks, hides: Hides) -> frozenset[str]:
     return marks.shown(_lowers if lowers else hides)
 
 
-def _gives(call: Value) -> bool:
-    return len(call.arguments) > 1 or any(name in NAMES for name, _ in call.keywords)
+def _may_mask(call: Value) -> bool:
+    """Whether a mask may be among its arguments: only then it is worth asking what is called."""
+    if call.method == SHOWN or any(name in NAMES for name, _ in call.keywords):
+        return True
+    return any(part.name in TELLING or MASK.search(part.name) for part in call.arguments[1:])
 
 
 def _is_torchs(callees: Sequence[Callee]) -> bool:

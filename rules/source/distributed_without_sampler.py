@@ -1,0 +1,123 @@
+"""ML403."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
+from modellint.source.code import Value
+from modellint.source.facts import Loader
+
+WRAPS = frozenset(
+    "torch.nn.parallel.DistributedDataParallel torch.nn.parallel.distributed.DistributedDataParallel "
+    "apex.parallel.DistributedDataParallel".split()
+)
+SPREADS = pattern(
+    r"rank|world|shard|split_by|num_replicas|distributed_sampler|Distributed\w*Sampler|replica", re.IGNORECASE
+)
+MADE = pattern(r"torch\.(rand|randn|randint|zeros|ones|arange)|FakeData|Synthetic|Dummy|Random|Fake", re.IGNORECASE)
+
+
+class DistributedWithoutSampler(SourceRule):
+    """The model trains on several processes, and each of them goes through all the data.
+
+    Why: DistributedDataParallel averages gradients and knows nothing of the data. Without a DistributedSampler every process
+        draws from the whole data set: an epoch costs as many passes over it as there are processes, schedules and early
+        stopping count epochs that are several, and with one seed on all ranks all of them see the same batch.
+    Fix: `DataLoader(data, sampler=DistributedSampler(data))`, with `sampler.set_epoch(epoch)` in each epoch.
+    Ignore: where the data set itself gives each process its own part.
+    Reported: https://github.com/clovaai/voxceleb_trainer/issues/98, https://github.com/NVIDIA/DeepLearningExamples/pull/622
+    """
+
+    code, severity, certain, topic = "ML403", Severity.WARNING, True, "distributed"
+    words = (("DistributedDataParallel", "DataLoader(", "backward("),)
+    bad = (
+        """
+        from torch.nn.parallel import DistributedDataParallel as DDP
+        from torch.utils.data import DataLoader
+
+        torch.distributed.init_process_group("nccl")
+        model = DDP(nn.Linear(4, 2).cuda())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loader = DataLoader(Images("train"), batch_size=32, shuffle=True)
+        for epoch in range(10):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        """,
+    )
+    good = (
+        """
+        from torch.nn.parallel import DistributedDataParallel as DDP
+        from torch.utils.data import DataLoader, DistributedSampler
+
+        model = DDP(nn.Linear(4, 2).cuda())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        data = Images("train")
+        sampler = DistributedSampler(data) if distributed else None
+        loader = DataLoader(data, batch_size=32, sampler=sampler, shuffle=sampler is None)
+        for epoch in range(10):
+            sampler.set_epoch(epoch)
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        """,
+        """
+        from torch.nn.parallel import DistributedDataParallel as DDP
+        from torch.utils.data import DataLoader
+
+        model = DDP(nn.Linear(4, 2).cuda())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loader = DataLoader(Images("train", part=local_rank, of=world_size), batch_size=32, shuffle=True)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        from torch.nn.parallel import DistributedDataParallel as DDP
+        from torch.utils.data import DataLoader, TensorDataset
+
+        model = DDP(nn.Linear(4, 2))  # how fast is a step?
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loader = DataLoader(TensorDataset(torch.randn(100, 4), torch.randint(2, (100,))), batch_size=32)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        wraps = [call for call in script.calls if call.name in WRAPS]
+        if not wraps or any(call.method == "DistributedSampler" for call in script.calls):
+            return
+        for loader in script.loaders:
+            if (
+                loader.loop is not None
+                and not loader.owned
+                and not loader.samplers
+                and not self._spreads(script, loader)
+            ):
+                yield self.at(
+                    loader, "gives each process of the distributed training all the data: no sampler spreads it"
+                )
+
+    def _spreads(self, script: Script, loader: Loader) -> bool:
+        """Whether anything else may give each process its own part, or the data are made up."""
+        call = loader.call
+        told = any(call.argument(None, name) is not None for name in ("sampler", "batch_sampler"))
+        data: list[Value] = [*loader.data, *([given] if (given := call.argument(0, "dataset")) is not None else [])]
+        parts = [part for value in data for part in value.within()]
+        names = [*(p.name for p in parts), *(name for p in parts for name, _ in p.keywords), *loader.datasets]
+        texts = [str(part.constant) for part in parts if isinstance(part.constant, str)]
+        made = any(MADE.search(name) for name in names)
+        iterable = any(name.endswith(("IterableDataset", "WebDataset")) for name in loader.datasets)
+        iterable = iterable or (
+            "" in loader.datasets and loader.shuffled is not True
+        )  # what is iterable cannot be shuffled
+        return told or call.unpacks or made or iterable or any(SPREADS.search(name) for name in (*names, *texts))

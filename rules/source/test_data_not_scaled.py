@@ -1,10 +1,9 @@
-"""ML403."""
+"""ML408."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -21,7 +20,7 @@ TAKES = frozenset(
     "tensor as_tensor from_numpy FloatTensor Tensor DoubleTensor TensorDataset DataLoader len print array asarray float "
     "astype to cuda cpu numpy size reshape view values to_numpy unsqueeze".split()
 )
-FITS = pattern(rb"fit_transform\(|_?train\w* *= *\(?\w*train\w*\W|\w*[tT]rain\w* */= ")
+FITS = pattern(rb"fit_transform\(|_?train\w* *= *\(?\w*train\w*\W|[tT]rain\w* *[-/]= ")
 
 
 class TestDataNotScaled(SourceRule):
@@ -35,7 +34,7 @@ class TestDataNotScaled(SourceRule):
         https://github.com/mlpack/examples/pull/213
     """
 
-    code, severity, certain, topic = "ML403", Severity.WARNING, True, "data"
+    code, severity, certain, topic = "ML408", Severity.WARNING, True, "data"
     words = (("train", "test", "torch", FITS), ("train", "val", "torch", FITS))
     bad = (
         """
@@ -129,13 +128,20 @@ class TestDataNotScaled(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
+            told = set[str]()
             for at, event in enumerate(function.events):
-                name = event.name
-                if _scales(event) and parts.trains(name) and not TARGETS.fullmatch(SPLIT.sub("", name).strip("_")):
-                    left = (other for other in _others(function, name, at) if _goes_as_it_is(script, other))
-                    if any(_makes_tensor(use) for use in _all_uses(script, name)):
-                        for other in islice(left, 1):
-                            yield self.at(event, f"scales `{name}`, and `{other}` goes to the model as it is")
+                left = self._left(script, function, event, at) if event.name not in told else None
+                if left is not None:
+                    told.add(event.name)
+                    yield self.at(event, f"scales `{event.name}`, and `{left}` goes to the model as it is")
+
+    def _left(self, script: Script, function: Function, event: Event, at: int) -> str | None:
+        """The part of the evaluation that is not scaled, where an event scales that of the training."""
+        name, stem = event.name, SPLIT.sub("", event.name).strip("_")
+        if not _scales(event) or not parts.trains(name) or TARGETS.fullmatch(stem):
+            return None
+        left = (other for other in _others(function, name, at) if _goes_as_it_is(script, other))
+        return next(left, None) if any(_makes_tensor(use) for use in _all_uses(script, name)) else None
 
 
 def _others(function: Function, name: str, at: int) -> Iterator[str]:

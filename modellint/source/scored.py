@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from .code import Value
 from .facts import Loss
 from .resolve import Resolver
 from .roots import Roots
@@ -59,16 +60,17 @@ class Scored:
                     if loss is not None and given is not None:
                         yield loss, Source(given, self.resolver.frame(script, function), at)
 
-    def _keys(self, root: Source) -> Iterator[Key]:
-        """A name that its function never binds is the same value everywhere in it."""
+    def _keys(self, root: Source, seen: tuple[Value, ...] = ()) -> Iterator[Key]:
+        """A name that its function never binds is the same value everywhere in it; `seen` are the items on the way here."""
         value = root.value
         if value.kind in ("name", "unknown"):
             if value.name not in self.resolver.assignments(root.frame.function):
                 yield value.name, root.frame
             return
         yield value, root.frame
-        if value.kind == "item" and value.base is not None:
-            keys = (key for whole in self.roots.of(root.of(value.base)) for key in self._keys(whole))
+        if value.kind == "item" and value.base is not None and value not in seen:
+            wholes = self.roots.of(root.of(value.base))
+            keys = (key for whole in wholes for key in self._keys(whole, (*seen, value)))
             yield from ((key, str(value.arguments[0])) for key in keys)
         callees = self.resolver.calls.callees(root) if value.kind == "call" else []
         if len(callees) == 1 and callees[0].made is not None and callees[0].name.startswith(LIBRARIES):

@@ -28,6 +28,8 @@ CALL = pattern(
     rb"|shuffle|dropna|fillna|drop_duplicates|reset_index)\([^\n]*\)[ \t]*[\r\n#;]"
 )
 
+MOST_SHOWN = 2  # results that a script drops by mistake
+
 
 class DiscardedResult(SourceRule):
     """What a call gives back is dropped, and giving it back is all that the call does.
@@ -89,6 +91,19 @@ class DiscardedResult(SourceRule):
         """,
     )
     good = (
+        """
+        x = torch.randn(4)
+
+        x.clamp(0, 1)  # a notebook, written out as a script
+
+        x
+
+        x.clamp(0, 2)
+
+        x.clamp(0, 3)
+
+        print(x)
+        """,
         """
         import torch
         from torch_geometric.nn import TGNMemory
@@ -156,7 +171,7 @@ class DiscardedResult(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
-            for event in function.events:
+            for event in function.events if not _is_shown(function) else ():
                 call = event.value if event.kind == "mention" else None
                 if call is None or call.kind != "call" or call.location.in_notebook or _is_tried(function, event):
                     continue
@@ -164,6 +179,14 @@ class DiscardedResult(SourceRule):
                     yield self.at(call, f"makes `{call}` and does not enter it: it changes nothing without `with`")
                 elif (what := _changed(call, function)) and _is_used(function, what, call) and not _is_timed(function):
                     yield self.at(call, f"drops the result of `{call.method}`: `{what}` itself stays as it is")
+
+
+def _is_shown(function: Function) -> bool:
+    """Whether a script is the cells of a notebook, one after the other, where the last value of each was shown."""
+    if function.kind != "module":
+        return False
+    values = (event.value for event in function.events if event.kind == "mention" and event.value is not None)
+    return sum(value.kind != "call" or bool(_changed(value, function)) for value in values) > MOST_SHOWN
 
 
 def _changed(call: Value, function: Function) -> str:

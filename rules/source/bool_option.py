@@ -39,6 +39,14 @@ class BoolOption(SourceRule):
         import argparse
         import torch
 
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--amp", type=int, choices=(0, 1), default=1)
+        scaler = torch.amp.GradScaler(enabled=bool(parser.parse_args().amp))
+        """,
+        """
+        import argparse
+        import torch
+
         def bool_of(text):
             return text.lower() in ("1", "true", "yes")
 

@@ -45,6 +45,7 @@ class LargeLearningRate(SourceRule):
     explains = ("update-too-large", "exploding-gradients", "loss-not-falling", "cannot-overfit")
     remedy = ("lower-lr", "warm-up")
     words = (
+        ("optim.", "](", "lr="),  # of a table of classes
         *((name, MADE) for name in ("Adam(", "AdamW(", "SGD(", "RMSprop(", "Adagrad(", "LAMB(", "Lamb(")),
         "torch.optim, ",
     )

@@ -54,7 +54,15 @@ class BoolOption(SourceRule):
         parser.add_argument("--amp", type=bool_of, default=True)
         parser.add_argument("--compile", action=argparse.BooleanOptionalAction, type=bool)
         parser.add_argument("--half", action="store_true")
-        parser.add_argument("--flag", type=bool, nargs="?", const=True, choices=[True])
+        args = parser.parse_args()
+        scaler = torch.amp.GradScaler(enabled=args.amp)
+        """,
+        """
+        import argparse
+        import torch
+
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--amp", type=bool, nargs="?", const=True, choices=[True])  # there is no other value
         args = parser.parse_args()
         scaler = torch.amp.GradScaler(enabled=args.amp)
         """,

@@ -52,6 +52,14 @@ class BoolOption(SourceRule):
 
         parser = argparse.ArgumentParser()
         parser.add_argument("--amp", type=bool_of, default=True)
+        args = parser.parse_args()
+        scaler = torch.amp.GradScaler(enabled=args.amp)
+        """,
+        """
+        import argparse
+        import torch
+
+        parser = argparse.ArgumentParser()
         parser.add_argument("--compile", action=argparse.BooleanOptionalAction, type=bool)
         parser.add_argument("--half", action="store_true")
         args = parser.parse_args()
@@ -64,7 +72,7 @@ class BoolOption(SourceRule):
         parser = argparse.ArgumentParser()
         parser.add_argument("--amp", type=bool, nargs="?", const=True, choices=[True])  # there is no other value
         args = parser.parse_args()
-        scaler = torch.amp.GradScaler(enabled=args.amp)
+        scaler = torch.amp.GradScaler(enabled=args.half)
         """,
     )
 

@@ -267,7 +267,7 @@ from modellint.core import edit
 class Calls(SourceRule):
     """A call of a function that is not wanted."""
 
-    code, severity, certain = "ML199", Severity.WARNING, True
+    code, severity, certain = "ML999", Severity.WARNING, True
     words = ("old", "worse", "broken")
 
     def check(self, script):
@@ -294,7 +294,7 @@ def test_a_fix_that_does_not_help_is_taken_back_and_the_others_are_made(text: st
     written("calls.py", inspect.cleandoc(RULE.format(texts=texts)))
     source = "for x in y:\n    old(1)\n    broken(2)  # keep\n    old(3)\n"
     path = written("train.py", source)
-    settings = Settings(root=Path().resolve(), rule_paths=("calls.py",), select=("ML199",))
+    settings = Settings(root=Path().resolve(), rule_paths=("calls.py",), select=("ML999",))
     result = repair([path], settings)
     assert result.edited == {"train.py": source.replace("old", "new").encode()}
     assert result.solved == 2
@@ -306,7 +306,7 @@ def test_a_fix_that_does_not_help_is_taken_back_and_the_others_are_made(text: st
 def test_a_fix_that_fails_is_no_traceback() -> None:
     written("calls.py", inspect.cleandoc(RULE.format(texts={})))
     path = written("train.py", "old(1)\n")
-    settings = Settings(root=Path().resolve(), rule_paths=("calls.py",), select=("ML199",))
+    settings = Settings(root=Path().resolve(), rule_paths=("calls.py",), select=("ML999",))
     result = repair([path], settings)
     assert not result.edited
     assert [d.rule for d in result.report.diagnostics] == ["calls"]
@@ -320,7 +320,7 @@ def test_only_the_files_that_are_checked_are_fixed() -> None:
     rule = rule.replace("class Calls", f"CALLS = ({beside},)\n\n\nclass Calls")
     written("calls.py", "from modellint import Location\nfrom modellint.source.code import Value\n" + rule)
     path, beside = written("train.py", "old(1)\n"), written("beside.py", "old(1)\n")
-    settings = Settings(root=Path().resolve(), rule_paths=("calls.py",), select=("ML199",))
+    settings = Settings(root=Path().resolve(), rule_paths=("calls.py",), select=("ML999",))
     result = repair([path], settings)
     assert not result.edited
     assert [(left.finding.location.path, left.reason) for left in result.left] == [

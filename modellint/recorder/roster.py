@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from . import models, walk
 from .fresh import is_fresh
 from .models import Models, Parameters
-from .tensors import Norms
+from .tensors import Norms, is_there
 from .track import Track
 
 
@@ -39,9 +39,9 @@ class Roster:
             self._parameters.zero[self.number(parameter)] = norm == 0
 
     def note_loose(self, reached: Iterable[Tensor], tracks: List[Track]) -> None:
-        """Which of the parameters that a loss has reached no optimizer holds so far; FSDP steps those within a flat one."""
+        """Which of the parameters that a loss has reached no optimizer holds so far; FSDP steps their shards, or a flat one."""
         held = {id(parameter) for track in tracks for parameter in track.parameters()}
-        loose = [p for p in reached if id(p) not in held and not getattr(p, "_is_flat_param", False)]
+        loose = [p for p in reached if id(p) not in held and not getattr(p, "_is_flat_param", False) and is_there(p)]
         self._loose.update(zip(map(self.number, loose), Norms(loose).values()))
 
     def note_readout(self, found: Optional[walk.Readout]) -> None:
@@ -89,7 +89,7 @@ class Roster:
 
     def _stays(self, number: int, parameter: Tensor) -> bool:
         """Whether it is frozen, or is in no optimizer and has not changed since that was seen."""
-        loose = number in self._loose and self._loose[number] == Norms([parameter]).values()[0]
+        loose = number in self._loose and is_there(parameter) and self._loose[number] == Norms([parameter]).values()[0]
         return loose or self._known[number]["requires_grad"] is False
 
     def _is_fresh(self, number: int, frozen: Tensor) -> bool:

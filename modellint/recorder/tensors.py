@@ -51,6 +51,12 @@ def is_plain(tensor: Any) -> bool:
     return not torch._C._functorch.is_functorch_wrapped_tensor(tensor) and not hasattr(tensor, "fake_mode")
 
 
+def is_there(tensor: Tensor) -> bool:
+    """Whether its values lie in memory: FSDP frees whole parameters after each use, and reading one then is fatal."""
+    held = local(tensor)
+    return held.layout != torch.strided or not held.numel() or held.untyped_storage().nbytes() > 0
+
+
 class Norms:
     """The L2 norms of some tensors; they stay on their devices until `values`."""
 

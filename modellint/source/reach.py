@@ -20,6 +20,7 @@ CHANGES = pattern(r"zero_grad|zero_|unscale_|\w*clip\w*grad\w*|\.grad|eval")
 OTHER_STEPS = pattern(r"sched|env|prof|timer|bar\b|meter", re.IGNORECASE)
 # Methods of lists, strings and tensors: such a call of an unknown object says nothing of a project's own method.
 COMMON = frozenset((*dir(list), *dir(str), *TENSOR_METHODS))
+FRAMEWORKS = frozenset({"Module", "Optimizer", "Function", "Dataset"})  # what derives from these inherits no training
 PLAIN = ("local", "own", "method")  # ways to call a function that no import tells
 
 Node = tuple[int, str, str]  # a script, a function's name, and what it comes to
@@ -45,6 +46,7 @@ class Reach:
         # By the name of a class: the scripts that derive from it, and what its methods come to.
         self._deriving: dict[str, set[int]] = defaultdict(set)
         self._inherited: dict[str, set[Node]] = defaultdict(set)
+        self._classes: list[set[str]] = []  # of each script
         self._owners: dict[tuple[int, str], set[str]] = defaultdict(set)  # the classes that have a method
 
     def names(self, script: Script, kind: str) -> set[str]:
@@ -75,6 +77,7 @@ class Reach:
             self._namesakes.add(_called_as(function), place)
             if function.owner:
                 self._owners[place, _called_as(function)].add(function.owner)
+        self._classes.append({class_.name for class_ in script.classes})
         for base in {base.method for class_ in script.classes for base in class_.bases}:
             self._deriving[base].add(place)
             yield from ((place, *node[1:]) for node in self._inherited[base] if self._sight.imports(place, node[0]))
@@ -98,13 +101,18 @@ class Reach:
             for place in callers.keys() & seeing | self._importers.get((name, word), set()):
                 for caller, way in callers[place]:
                     yield from self._through(place, name, kind, caller, way)
-        for class_ in self._owners.get((owner, name), ()):
+        for class_ in self._owners.get((owner, name), set()) - FRAMEWORKS:
             self._inherited[class_].add(node)
             yield from ((heir, name, kind) for heir in self._deriving[class_] if self._sight.imports(heir, owner))
         for place in callers if name not in COMMON else ():
-            for caller, way in callers[place]:
-                if way == "own" and self._sight.imports(owner, place):
+            for caller, way in callers[place] if self._derives(owner, place) else ():
+                if way == "own":
                     yield from self._through(place, name, kind, caller, way)
+
+    def _derives(self, heir: int, place: int) -> bool:
+        """Whether a script has a class that derives from one of another script."""
+        derived = any(heir in self._deriving[class_] for class_ in self._classes[place] - FRAMEWORKS)
+        return derived and self._sight.imports(heir, place)
 
     def _through(self, place: int, name: str, kind: str, caller: str, way: str) -> Iterator[Node]:
         if (name, way) in self._uses[place, kind]:
@@ -121,7 +129,7 @@ class Reach:
             return self._sight.sees(place, held)
         if way != "method" and place in held.scripts:
             return True
-        if way == "own" and name not in COMMON and any(self._sight.imports(owner, place) for owner in held.scripts):
+        if way == "own" and name not in COMMON and any(self._derives(owner, place) for owner in held.scripts):
             return True  # a method that a class which derives from this file's may define
         if way == "local":
             return self._stars[place] and self._sight.sees(place, held)

@@ -44,7 +44,7 @@ class DatasetChangedInPlace(SourceRule):
     """
 
     code, severity, certain, topic = "ML189", Severity.WARNING, True, "data"
-    words = (("def __getitem__(", CHANGED),)
+    words = (("Dataset", "def __getitem__(", CHANGED),)
     bad = (
         """
         import numpy as np

@@ -24,7 +24,7 @@ class DecisionOfScores(SourceRule):
     code, severity, certain, topic = "ML421", Severity.WARNING, True, "evaluation"
     words = (
         *((loss, decides) for loss in ("BCEWithLogitsLoss", "_with_logits") for decides in ("0.5", "round(", "argmax(", "max(")),
-        "> 0.5", ">0.5", ">= 0.5", "threshold=0.5", "torch.round(", ("torch", ".round()"),
+        *((half, "no_grad") for half in ("> 0.5", ">0.5", ">= 0.5", "threshold=0.5", "torch.round(", ".round()")),
         *((loss, "sigmoid", "0.5") for loss in ("CrossEntropyLoss", "cross_entropy")),
     )  # fmt: skip
     bad = (

@@ -25,7 +25,7 @@ class LossAverage(SourceRule):
     """
 
     code, severity, certain, topic = "ML432", Severity.WARNING, True, "evaluation"
-    words = (("len(", "/", "loss"),)
+    words = (("loss", "/ len("), ("loss", "/len("), ("loss", "/= len("), ("loss", ".item()", "len(", "no_grad"))
     bad = (
         """
         loss_fn = nn.CrossEntropyLoss()

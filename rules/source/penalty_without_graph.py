@@ -25,7 +25,7 @@ class PenaltyWithoutGraph(SourceRule):
     """
 
     code, severity, certain, topic = "ML406", Severity.ERROR, True, "gradients"
-    words = (("autograd", "grad(", "backward("),)
+    words = (("autograd.grad(", "backward("), ("autograd import grad", "backward("))
     bad = (
         """
         def penalty(critic, real, fake):

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
 WEIGHTS = frozenset({"parameters", "named_parameters", "state_dict", "buffers", "named_buffers"})
 WRAPS = frozenset({"zip", "enumerate", "list", "reversed", "items", "values", "tqdm"})
 SHIFTS = frozenset(
     "to clamp clip mul div add sub lerp half float double cuda cpu bfloat16 detach clone zeros_like".split()
+)
+
+REBOUND = pattern(
+    rb"for [\w, ()]+ in [^\n]*(?:parameters|state_dict)\(\)[^\n]*:[^\n]*\n(?:[^\n]*\n){0,4}?[ \t]+(\w+) = [^\n]*\b\1\b"
 )
 
 
@@ -26,7 +31,7 @@ class ReboundParameter(SourceRule):
 
     code, severity, certain, topic = "ML431", Severity.ERROR, True, "optimizer"
     explains = ("loss-not-falling", "update-too-small", "broken-average")
-    words = (("for ", "parameters()", " = "), ("for ", "state_dict()", " = "))
+    words = (("parameters()", REBOUND), ("state_dict()", REBOUND))
     bad = (
         """
         for x, y in loader:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
+
+SHARE = pattern(rb"1(?:\.0*)? ?- ?[a-zA-Z_]|add_\(|alpha=")
 
 
 class SoftUpdateSwapped(SourceRule):
@@ -24,9 +27,10 @@ class SoftUpdateSwapped(SourceRule):
     twins = ("broken-average",)
     kept = 0.1
     words = (
-        *((update, "arameters()") for update in (".copy_(", ".mul_(", "lerp", ".add_(", "_foreach_", ".data =", ".data +=")),
+        ("lerp", "arameters()"), ("_foreach_", "arameters()"),
+        *((update, "arameters()", SHARE) for update in (".copy_(", ".mul_(", ".add_(", ".data =", ".data +=")),
         ("ema", "arameters()"),
-        *((update, "state_dict") for update in (".copy_(", ".mul_(", "lerp", "ema", "tau")),
+        *((update, "state_dict", SHARE) for update in (".copy_(", ".mul_(", "ema", "tau")), ("lerp", "state_dict"),
         "avg_fn", ("swa_utils", "_avg_fn("), "ModelEma", "torch_ema",
     )  # fmt: skip
     bad = (

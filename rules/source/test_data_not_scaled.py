@@ -20,6 +20,7 @@ TAKES = frozenset(
     "tensor as_tensor from_numpy FloatTensor Tensor DoubleTensor TensorDataset DataLoader len print array asarray float "
     "astype to cuda cpu numpy size reshape view values to_numpy unsqueeze".split()
 )
+TAKEN = pattern(rb"(?:from_numpy|[tT]ensor|TensorDataset)\(\w*(?:[tT]est|[vV]al|[dD]ev)")  # into a tensor
 FITS = pattern(rb"fit_transform\(|_?train\w* *= *\(?\w*train\w*\W|[tT]rain\w* *[-/]= ")
 
 
@@ -35,7 +36,7 @@ class TestDataNotScaled(SourceRule):
     """
 
     code, severity, certain, topic = "ML408", Severity.WARNING, True, "data"
-    words = (("train", "test", "torch", FITS), ("train", "val", "torch", FITS))
+    words = (("train", "test", TAKEN, FITS), ("train", "val", TAKEN, FITS))
     bad = (
         """
         import torch

@@ -27,6 +27,7 @@ from .script import Script
 from .trace import Tracer
 from .training import traces, trained, training_loops
 
+HELPERS = 30  # functions of a file at most
 Placed = TypeVar("Placed", TrainingLoop, Evaluation)
 DEEPEST = 4000  # calls within calls, of values through functions, attributes and files
 
@@ -98,9 +99,14 @@ class _Facts:
             loaders=tuple(self.loaders.of(script)),
             masks=tuple(self.masks.of(script)),
             averages=tuple(self.averages.of(script)),
-            decisions=tuple(self.decisions.of(script)),
+            decisions=tuple(self.decisions.of(script)) if self._scores(script) else (),
             logged=self.logged.of(script),
         )
+
+    def _scores(self, script: Script) -> bool:
+        """Whether scores may be in the file: a model or a loss is called there, or it is a short one of helpers, no library."""
+        called = self.loops[script.path] or self.evaluations[script.path] or self._losses(script)
+        return bool(called) or len(script.functions) <= HELPERS
 
     def _optimizers(self, script: Script) -> tuple[Optimizer, ...]:
         if id(script) not in self._made:

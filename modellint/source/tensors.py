@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from .code import Function, Value
 from .outputs import KEEPS
 
+LONGEST = 60  # names that one value is followed through
 MOVES = KEEPS | {"long", "int", "detach", "numpy", "tolist", "train", "eval", "compile"}
 
 
@@ -24,6 +25,19 @@ def bound(function: Function, name: str, before: int | None = None) -> Value | N
     """What a name was last bound to in a function, before the event of an index."""
     events = reversed(function.events[:before])
     return next((event.value for event in events if event.kind == "assign" and event.name == name), None)
+
+
+def computed(function: Function, value: Value) -> Iterator[Value]:
+    """What a value is computed from in a function: all parts of it, and of what its names were bound to until there."""
+    seen: set[str] = set()
+    waiting, line = [value], value.location.line or 0
+    while waiting and len(seen) < LONGEST:
+        for part in waiting.pop().within():
+            yield part
+            if part.kind == "name" and part.name not in seen:
+                seen.add(part.name)
+                bindings = (e for e in function.events if e.kind == "assign" and e.name == part.name)
+                waiting += [e.value for e in bindings if e.value is not None and (e.location.line or 0) <= line]
 
 
 def made(function: Function, value: Value, before: int | None = None) -> Value:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import tensors
 from modellint.source.code import Function, Value
 from modellint.source.facts import Act, Loss, TrainingLoop
 
 REWARDS = pattern(r"reward|gamma|discount|next_state|next_obs|terminal|done", re.IGNORECASE)
 REGRESSIONS = ("MSELoss", "SmoothL1Loss", "HuberLoss", "L1Loss")
 BEST = frozenset({"max", "amax", "gather", "min", "minimum"})
-DEEPEST = 60  # values of one target
 
 
 class BootstrapNotDetached(SourceRule):
@@ -123,7 +123,7 @@ class BootstrapNotDetached(SourceRule):
         if function is None or target is None:
             return
         held = {name for step in loop.steps for name in step.parameters}
-        followed = [id(part) for best in _bootstraps(function, target) for part in _computed(function, best)]
+        followed = [id(part) for best in _bootstraps(function, target) for part in tensors.computed(function, best)]
         for act in loop.of("model"):
             flows = id(act.call) in followed and any(origin is act.call for origin in backward.origins)
             if flows and act.parameters and held.issuperset(act.parameters):
@@ -137,25 +137,14 @@ def _names(script: Script) -> Iterator[str]:
 
 def _bootstraps(function: Function, target: Value) -> Iterator[Value]:
     """The best values of later states in `reward + gamma * best`."""
-    for part in _computed(function, target):
+    for part in tensors.computed(function, target):
         rewarded = part.kind == "operation" and part.name == "+" and any(map(REWARDS.search, _read(part)))
-        products = (p for p in _computed(function, part) if p.kind == "operation" and p.name == "*") if rewarded else ()
+        products = (
+            (p for p in tensors.computed(function, part) if p.kind == "operation" and p.name == "*") if rewarded else ()
+        )
         for product in products:
-            yield from (p for p in _computed(function, product) if p.kind == "call" and p.method in BEST)
+            yield from (p for p in tensors.computed(function, product) if p.kind == "call" and p.method in BEST)
 
 
 def _read(value: Value) -> Iterator[str]:
     return (part.name for part in value.within() if part.kind in ("name", "attribute"))
-
-
-def _computed(function: Function, target: Value) -> Iterator[Value]:
-    """What a value is computed from in a function, through the function's own names."""
-    seen: set[str] = set()
-    waiting, line = [target], target.location.line or 0
-    while waiting and len(seen) < DEEPEST:
-        for part in waiting.pop().within():
-            yield part
-            if part.kind == "name" and part.name not in seen:
-                seen.add(part.name)
-                made = (e for e in function.events if e.kind == "assign" and e.name == part.name)
-                waiting += [e.value for e in made if e.value is not None and (e.location.line or 0) <= line]

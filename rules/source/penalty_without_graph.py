@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
+from modellint.source import lookup
 from modellint.source.code import Function, Value
 from modellint.source.facts import Act, Summand
 
@@ -138,7 +139,8 @@ def _alone(backward: Act) -> bool:
 
 def _derived(script: Script, part: Summand, graphs: set[int]) -> Value | None:
     """The derivative that a part of the loss is computed of, if nothing else with a graph is known to come into it."""
-    function = _holder(script, part.value)
+    own = part.value.location.path == script.path
+    function = lookup.function(script, part.value.location) if own else None
     found: Value | None = None
     for value in _computed(function, part.value) if function is not None else ():
         if value.kind == "call" and value.name == GRAD:
@@ -146,17 +148,6 @@ def _derived(script: Script, part: Summand, graphs: set[int]) -> Value | None:
         elif id(value) in graphs or (value.kind == "name" and _is_parameter(function, value)):
             return None
     return found
-
-
-def _holder(script: Script, value: Value) -> Function | None:
-    """The innermost function in which a value is written."""
-    line = value.location.line or 0
-    around = [
-        f for f in script.functions
-        if value.location.path == f.location.path and (f.location.line or 0) <= line <= (f.location.end_line or 0)
-    ]  # fmt: skip
-    module = script.functions[0] if value.location.path == script.path else None
-    return max(around, key=lambda f: f.location.line or 0, default=module)
 
 
 def _is_parameter(function: Function | None, value: Value) -> bool:

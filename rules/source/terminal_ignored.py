@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import tensors
 from modellint.source.code import Function, Value
 
 DONE = pattern(r"(?:\w+_)?(?:dones?|terminals?|terminated|terminations?)(?:_\w+)?", re.IGNORECASE)
 GOES_ON = pattern(r"mask|not_?done|non_?(?:final|terminal)|continu", re.IGNORECASE)
 REWARD = pattern(r"(?:\w+_)?(?:r|rs|rew|rews|rewards?)(?:_\w+)?", re.IGNORECASE)
 DISCOUNT = pattern(r"gamma|discount", re.IGNORECASE)
-DEEPEST = 40  # names that one value is followed through
 
 
 class TerminalIgnored(SourceRule):
@@ -131,20 +131,8 @@ def _bootstraps(function: Function) -> Iterator[Value]:
                 reward, later = part.arguments
                 if REWARD.fullmatch(reward.method) and later.kind == "operation" and later.name == "*":
                     discounted = any(DISCOUNT.search(p.name) for p in later.within() if p.kind in ("name", "attribute"))
-                    if discounted and any(p.kind == "call" for p in _computed(function, later)):
+                    if discounted and any(p.kind == "call" for p in tensors.computed(function, later)):
                         yield part
-
-
-def _computed(function: Function, value: Value) -> Iterator[Value]:
-    """What a value is computed from, through the function's own names."""
-    seen: set[str] = set()
-    waiting = [value]
-    while waiting and len(seen) < DEEPEST:
-        for part in waiting.pop().within():
-            yield part
-            if part.kind == "name" and part.name not in seen:
-                seen.add(part.name)
-                waiting += [e.value for e in function.events if e.kind == "assign" and e.name == part.name and e.value]
 
 
 def _read(function: Function) -> Iterator[str]:

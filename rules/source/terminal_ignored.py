@@ -57,6 +57,19 @@ class TerminalIgnored(SourceRule):
                 loss.backward()
                 self.optimizer.step()
         """,
+        """
+        class Agent:
+            def compute_loss(self, batch):
+                states, actions, rewards, after, dones = batch
+                best = torch.max(self.model.forward(after), 1)[0]
+                goal = rewards.squeeze(1) + self.gamma * best
+                return F.mse_loss(self.model.forward(states).gather(1, actions), goal)
+
+            def update(self, batch):
+                self.optimizer.zero_grad()
+                self.compute_loss(batch).backward()
+                self.optimizer.step()
+        """,
     )
     good = (
         """
@@ -114,7 +127,7 @@ class TerminalIgnored(SourceRule):
             loaded = {
                 e.name: e.value for e in function.events if e.kind == "assign" and DONE.fullmatch(e.name) and e.value
             }
-            if loaded and any(call.method == "backward" for call in function.calls):
+            if loaded:
                 goal = next(_bootstraps(function), None)
                 if goal is not None and not set(_read(function)) & set(loaded) and not _knows_otherwise(function):
                     name = next(iter(loaded))
@@ -129,7 +142,7 @@ def _bootstraps(function: Function) -> Iterator[Value]:
         for part in event.value.within() if event.value is not None else ():
             if part.kind == "operation" and part.name == "+" and len(part.arguments) == 2:
                 reward, later = part.arguments
-                if REWARD.fullmatch(reward.method) and later.kind == "operation" and later.name == "*":
+                if REWARD.fullmatch(tensors.bare(reward).method) and later.kind == "operation" and later.name == "*":
                     discounted = any(DISCOUNT.search(p.name) for p in later.within() if p.kind in ("name", "attribute"))
                     if discounted and any(p.kind == "call" for p in tensors.computed(function, later)):
                         yield part

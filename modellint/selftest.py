@@ -1,4 +1,4 @@
-"""A rule against its own examples: every `bad` is found and fixed, every `good` is quiet, in one generic test."""
+"""A rule against its own examples: `bad` is found and fixed, `good` is quiet, `suspected` never certain, in one generic test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from .core.diagnostic import Diagnostic
+from .core.diagnostic import Diagnostic, Verdict
 from .core.rule import SECTIONS, GraphRule, Rule, RuntimeRule
 from .measure.run import Run
 from .source import parse
@@ -21,6 +21,9 @@ def failures(rule: Rule) -> Iterator[str]:
             yield f"{rule.name}: bad example {number} is not found"
     for number, example in enumerate(examples(rule.good), 1):
         yield from (f"{rule.name}: good example {number} is found: {d.message}" for d in findings(rule, example))
+    for number, example in enumerate(examples(rule.suspected), 1):
+        if {finding.verdict for finding in findings(rule, example)} != {Verdict.SUSPECTED}:
+            yield f"{rule.name}: suspected example {number} is not only suspected"
     yield from _fixes(rule)
     yield from _verdicts(rule)
     yield from (f"{rule.name}: the documentation lacks {section}:" for section in missing(rule))

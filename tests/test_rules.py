@@ -5,11 +5,12 @@ from __future__ import annotations
 import graphlib
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from modellint import pipeline, selftest
+from modellint import Diagnostic, Script, pipeline, selftest
 from modellint.core import registry
 from modellint.core.rule import GraphRule, Rule, RuntimeRule, SourceRule, Word
 from modellint.source.words import Words
@@ -31,6 +32,24 @@ def held(words: tuple[Word, ...], text: str) -> bool:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_examples(rule: Rule) -> None:
     assert list(selftest.failures(rule)) == []
+
+
+def test_what_is_only_suspected_must_be_found_and_not_be_certain() -> None:
+    class Both(SourceRule):
+        """Says one thing for certain."""
+
+        code, words, suspected = "ML199", ("x",), ("x = 1", "y = 1")
+
+        def check(self, script: Script) -> Iterator[Diagnostic]:
+            yield from (
+                self.at(e, "is bound", certain=True) for f in script.functions for e in f.events if e.name == "x"
+            )
+
+    wrong = [line for line in selftest.failures(Both()) if "suspected" in line]
+    assert [line.partition(": ")[2] for line in wrong] == [
+        "suspected example 1 is not only suspected",
+        "suspected example 2 is not only suspected",
+    ]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

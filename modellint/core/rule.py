@@ -44,6 +44,7 @@ class Rule:
     bad: ClassVar[Any] = ()
     fixed: ClassVar[Any] = ()  # what `fix` makes of each bad example; None where it leaves one alone
     good: ClassVar[Any] = ()
+    suspected: ClassVar[Any] = ()  # what is found and may be meant: never certain
     confirmed_by: ClassVar[Any] = ()
     not_confirmed_by: ClassVar[Any] = ()
 

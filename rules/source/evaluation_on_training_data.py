@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from modellint import Diagnostic, Script, Severity, SourceRule
@@ -155,6 +155,15 @@ class EvaluationOnTrainingData(SourceRule):
         test_loader = DataLoader(train_set, batch_size=8)  # some samples to look at
         """,
     )
+    suspected = """
+        from torch.utils.data import DataLoader
+
+        train_set, test_set = Images(root, "train"), Images(root, "test")
+        train_loader, memory_test_loader = DataLoader(train_set, shuffle=True), DataLoader(train_set)
+
+        def evaluate(model):  # goes over the set itself
+            return [model(x).argmax() == y for x, y in test_set]
+        """
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions if "DataLoader" in script.called else ():
@@ -165,12 +174,12 @@ class EvaluationOnTrainingData(SourceRule):
                 if bound[event.name] > 1:  # a second loader of that name has another purpose
                     continue
                 if data is not None and parts.evaluates(event.name) and parts.trains(data.name):
-                    left = next(_unused(data, (function,)), "")
+                    left = next(_unused(script, data, function), "")
                     beside = f", and `{left}` to none" if left else ""
                     message = f"gives `{data.name}` to `{event.name}`{beside}"
                     yield self.at(event.value or data, message, certain=bool(left))
                 elif event.kind == "return" and event.value is not None:
-                    yield from self._twice(function, event.value)
+                    yield from self._twice(script, function, event.value)
                     yield from self._hooked(script, function, event.value)
         for call in script.calls if any(name.endswith("Trainer") for name in script.called) else ():
             yield from self._trainer(call)
@@ -187,12 +196,12 @@ class EvaluationOnTrainingData(SourceRule):
                     yield self.at(call, f"gives `{trained}` to `{call.method}`, and `{left}` to nothing", certain=True)
                     break
 
-    def _twice(self, function: Function, returned: Value) -> Iterator[Diagnostic]:
+    def _twice(self, script: Script, function: Function, returned: Value) -> Iterator[Diagnostic]:
         """Of loaders that are returned together, the second one over the same data, where what is held out gets none."""
         seen = set[str]()
         for data in map(parts.dataset, returned.arguments if returned.kind == "tuple" else ()):
             if data is not None and data.name in seen and parts.trains(data.name):
-                for left in islice(_unused(data, (function,)), 1):
+                for left in islice(_unused(script, data, function), 1):
                     yield self.at(data, f"gives `{data.name}` to a second loader, and `{left}` to none", certain=True)
             seen |= {data.name} if data is not None else set()
 
@@ -201,7 +210,7 @@ class EvaluationOnTrainingData(SourceRule):
         data, name = parts.dataset(loader), function.name.rpartition(".")[2]
         if data is not None and function.owner and name in HOOKS and parts.trains(data.name):
             methods = (other for other in script.functions if other.owner == function.owner)
-            left = next(_unused(data, methods), "")
+            left = next(_unused(script, data, *methods), "")
             beside = f", and `{left}` to none" if left else ""
             yield self.at(loader, f"gives `{data.name}` to `{name}()`{beside}", certain=bool(left))
 
@@ -219,19 +228,18 @@ def _loads(value: Value) -> bool:
 
 def _is_read(script: Script, function: Function, name: str) -> bool:
     """Whether the function, or one that sees its names, does anything with what a name is bound to."""
-    seen = (f for f in script.functions if function.kind == "module" or f"{f.name}.".startswith(f"{function.name}."))
+    shared = function.kind == "module" or name.startswith("self.")
+    seen = (f for f in script.functions if shared or f"{f.name}.".startswith(f"{function.name}."))
     values = (value for f in seen for value in (*(e.value for e in f.events), *(b.value for b in f.blocks)) if value)
     return any(part.name == name or part.name.startswith(f"{name}.") for value in values for part in value.within())
 
 
-def _unused(training: Value, functions: Iterable[Function]) -> Iterator[str]:
+def _unused(script: Script, training: Value, *functions: Function) -> Iterator[str]:
     """The data sets for the evaluation that are made as the one for the training is, and that nothing is given."""
     events = [event for function in functions for event in function.events]
     makers = {maker for event in events if event.name == training.name and (maker := _maker(event))}
-    made = [event.name for event in events if _maker(event) in makers]
-    used = {part.name for e in events if e.value is not None for part in e.value.within()}
-    used |= {name.rpartition(".")[0] for name in used}
-    yield from (name for name in made if parts.evaluates(name) and name not in used)
+    made = (event.name for event in events if _maker(event) in makers and parts.evaluates(event.name))
+    yield from (name for name in made if not any(_is_read(script, function, name) for function in functions))
 
 
 def _maker(event: Event) -> str | None:

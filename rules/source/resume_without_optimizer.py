@@ -99,6 +99,17 @@ class ResumeWithoutOptimizer(SourceRule):
             train(model, optimizer)
             torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, "last.pt")
         """,
+        """
+        import torch
+        from project.states import restore
+
+        checkpoint = torch.load(args.resume)
+        model.load_state_dict(checkpoint["model"])
+        restore(optimizer, checkpoint)
+        for epoch in range(checkpoint["epoch"], 100):
+            train(model, optimizer)
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, "last.pt")
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
@@ -113,7 +124,7 @@ class ResumeWithoutOptimizer(SourceRule):
         for function in script.functions:
             for checkpoint in _loaded(function):
                 restored = [c for c in function.calls if c in loads and any(_is_of(p, checkpoint) for p in c.within())]
-                if restored and _goes_on(script, function, checkpoint):
+                if restored and not _is_handed_on(function, checkpoint) and _goes_on(script, function, checkpoint):
                     yield self.at(restored[0], f"goes on from the epoch of `{checkpoint}`, without its `{key}`")
 
 
@@ -153,6 +164,13 @@ def _loaded(function: Function) -> Iterator[str]:
         value = event.value
         if event.kind == "assign" and value is not None and value.kind == "call" and value.name == "torch.load":
             yield event.name
+
+
+def _is_handed_on(function: Function, checkpoint: str) -> bool:
+    """Whether a call is given all of it, which may restore the rest."""
+    calls = (call for call in function.calls if call.name not in ("print", "len", "isinstance"))
+    given = (part for call in calls for part in (*call.arguments, *(value for _, value in call.keywords)))
+    return any(part.name == checkpoint for part in given)
 
 
 def _is_of(part: Value, checkpoint: str) -> bool:

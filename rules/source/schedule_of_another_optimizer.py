@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source import lookup
 from modellint.source.facts import MADE, path_of
 
 RATES = frozenset({"get_last_lr", "get_lr"})
@@ -16,7 +17,8 @@ class ScheduleOfAnotherOptimizer(SourceRule):
     Why: a scheduler keeps the optimizer that it is made with. When another one is made later and steps instead, the schedule
         goes on in an object that nobody uses: the rate of the training stays where it began.
     Fix: make the scheduler after the optimizer that steps, and with it.
-    Ignore: nothing; optimizers that cannot be told apart by reading are not reported.
+    Ignore: nothing; optimizers that cannot be told apart by reading are not reported. A suspicion unless one function makes the
+        scheduler and takes all steps.
     Reported: https://github.com/airaria/TextBrewer/issues/12 (of parameters that come after the scheduler)
     """
 
@@ -113,6 +115,20 @@ class ScheduleOfAnotherOptimizer(SourceRule):
             optimizer.scheduler.step()
         """,
     )
+    suspected = """
+        def train(optimizer):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+        optimizer = torch.optim.Adam(model.parameters())
+        for epoch in range(30):
+            train(optimizer)
+            scheduler.step()
+        """
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         loops = script.training_loops
@@ -126,5 +142,6 @@ class ScheduleOfAnotherOptimizer(SourceRule):
         ]
         for schedule in {id(s): s for act in acts for s in act.schedules}.values():
             if schedule.optimizers and stepped.isdisjoint(schedule.optimizers):
-                here = all(path_of(subject) == script.path for subject in (*stepped, *schedule.optimizers))
-                yield self.at(schedule, f"gives {schedule.name} an optimizer that is never stepped", certain=here)
+                made = all(path_of(subject) == script.path for subject in (*stepped, *schedule.optimizers))
+                sure = made and lookup.share_function(script, schedule, *steps)
+                yield self.at(schedule, f"gives {schedule.name} an optimizer that is never stepped", certain=sure)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.diagnostic import Location
 from modellint.source.code import Event, Function, Value
+from modellint.source.facts import TrainingLoop, made_in
 
 SEEDS = frozenset(
     "torch.manual_seed torch.cuda.manual_seed torch.cuda.manual_seed_all torch.random.manual_seed numpy.random.seed random.seed "
@@ -96,22 +97,39 @@ class SeedInTheLoop(SourceRule):
                 F.cross_entropy(model(x), y).backward()
                 optimizer.step()
         """,
+        """
+        def train(lr):
+            model = nn.Linear(4, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+
+        for lr in (0.1, 0.01):
+            torch.manual_seed(0)
+            train(lr)
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        passes = [place for loop in script.training_loops for place in loop.places[-2:]]
-        made = [optimizer.location for optimizer in script.optimizers]
+        passes = [place for loop in script.training_loops for place in _passes(loop)]
         for function in script.functions:
             for event in function.events:
                 call = event.value if event.kind == "call" else None
                 if call is None or not (call.name in SEEDS or call.name in OWN):
                     continue
                 loop = _loop(function, event)
-                trains = loop is not None and loop in passes and not any(_within(place, loop) for place in made)
-                if loop is not None and trains and _is_one(call, function, loop):
+                if loop is not None and loop in passes and _is_one(call, function, loop):
                     yield self.at(
                         call, f"sets the seed to `{call.arguments[0]}` in every pass of the loop of line {loop.line}"
                     )
+
+
+def _passes(loop: TrainingLoop) -> Iterator[Location]:
+    """The loops over epochs and batches: neither makes an optimizer anew."""
+    subjects = [subject for step in loop.steps for subject in step.subjects]
+    return (place for place in loop.places[-2:] if not any(made_in(subject, place) for subject in subjects))
 
 
 def _loop(function: Function, event: Event) -> Location | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source.facts import Setting
 
 SHARE = pattern(rb"1(?:\.0*)? ?- ?[a-zA-Z_]|add_\(|alpha=")
 
@@ -18,7 +19,8 @@ class SoftUpdateSwapped(SourceRule):
         teacher is no better than its student, an average averages nothing.
     Fix: `target = (1 - tau) * target + tau * online` with a small tau; `ema = decay * ema + (1 - decay) * model` with a decay
         near one; `target.lerp_(online, tau)`.
-    Ignore: hardly ever; a copy (a share of exactly zero) is not reported.
+    Ignore: hardly ever; a copy (a share of exactly zero) is not reported. A suspicion where the share is a default of what
+        nothing in the file calls.
     Thresholds: kept = 0.1: the largest share of itself with which an average counts as swapped; published ones keep 0.9 to 0.9999.
     Reported: https://github.com/huggingface/diffusers/issues/1864, https://github.com/Mikyx-1/Reinforcement-Learning/issues/61
     """
@@ -58,6 +60,8 @@ class SoftUpdateSwapped(SourceRule):
             def update(self):
                 for target, source in zip(self.target.parameters(), self.online.parameters()):
                     target.lerp_(source, 1 - self.tau)
+
+        agent = Agent()
         """,
         """
         parser = argparse.ArgumentParser()
@@ -132,6 +136,16 @@ class SoftUpdateSwapped(SourceRule):
             slow.data.sub_(0.01 * (slow.data - fast.data))
         """,
     )
+    suspected = """
+        class Heads(nn.Module):
+            def __init__(self, alpha=0.99):  # a configuration gives another
+                super().__init__()
+                self.alpha = alpha
+
+            def sync(self):
+                for target, source in zip(self.target.parameters(), self.q.parameters()):
+                    target.data.copy_(self.alpha * source.data + (1.0 - self.alpha) * target.data)
+        """
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for average in script.averages:
@@ -139,4 +153,17 @@ class SoftUpdateSwapped(SourceRule):
             if shares and all(0 < share.value <= self.kept for share in shares):
                 kept = f"{max(share.value for share in shares):.4g}"
                 message = f"`{average.name}` keeps only {kept} of itself and takes the rest from `{average.follows}`"
-                yield self.at(average, f"{message}: the shares are swapped", certain=average.named)
+                sure = average.named and not any(_may_be_given(script, share) for share in shares)
+                yield self.at(average, f"{message}: the shares are swapped", certain=sure)
+
+
+def _may_be_given(script: Script, share: Setting) -> bool:
+    """Whether a share is the default of what nothing in the file calls: those who do may give another one."""
+    given = (
+        f
+        for f in script.functions
+        for p in f.parameters
+        if p.default is not None and p.default.location == share.location
+    )
+    made = ((f.owner or "") if f.name.endswith("__init__") else f.name.rpartition(".")[2] for f in given)
+    return any(name not in script.called for name in made)

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
-from modellint.core.diagnostic import Location
 from modellint.core.pattern import pattern
 from modellint.measure.run import Batch
-from modellint.source.facts import Act, Evaluation, TrainingLoop
+from modellint.source.facts import Act, Evaluation, TrainingLoop, made_in
 
 EVALUATES = pattern(
     r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev|accuracy|perplexity)([^a-z].*)?", re.I
@@ -405,15 +404,6 @@ def _switched(loop: TrainingLoop) -> Iterator[Act]:
             other.kind in ("train", "mode") and other.concerns(act) and around[: len(shared)] == tuple(shared)
             for other, around in acts
         )
-        fresh = shared and any(_made_in(place, loop.places[len(shared) - 1]) for place in act.parameters)
+        fresh = shared and any(made_in(place, loop.places[len(shared) - 1]) for place in act.parameters)
         if shared and not undone and not fresh:
             yield act
-
-
-def _made_in(place: str, loop: Location) -> bool:
-    """Whether an object, named after the places of the calls that made it, is made in a loop."""
-    for part in place.split(">"):
-        path, _, rest = part.rpartition(":")[0].rpartition(":")
-        if path == loop.path and rest.isdigit() and (loop.line or 0) <= int(rest) <= (loop.end_line or 0):
-            return True
-    return False

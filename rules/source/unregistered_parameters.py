@@ -27,7 +27,8 @@ class UnregisteredParameters(SourceRule):
         parameter that nothing keeps, and `requires_grad=True` makes no parameter of a tensor. The optimizer never
         trains it, `.to(device)` leaves it behind, and `state_dict()` does not save it.
     Fix: `self.w = nn.Parameter(w)`, and move the module as a whole.
-    Ignore: when an optimizer of its own is given the tensor from elsewhere, as for an attack on the inputs.
+    Ignore: when an optimizer of its own is given the tensor from elsewhere, as for an attack on the inputs. A drawn tensor is a
+        suspicion where the file makes no optimizer.
     Reported: https://github.com/pytorch/pytorch/issues/20089, https://github.com/pytorch/pytorch/issues/17484
     """
 
@@ -138,11 +139,23 @@ class UnregisteredParameters(SourceRule):
                 return x * self.weight
         """,
     )
+    suspected = """
+        class Bilinear(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.weight = torch.randn(width, width, requires_grad=True)
+
+            def forward(self, x, y):
+                return (x @ self.weight * y).sum(-1)
+        """
     confirmed_by = Run((Step(2),), (Parameter("head.weight"), Parameter("parameter_7", loose=True)))
     not_confirmed_by = Run((Step(2),), (Parameter("head.weight"),))
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         models = {model.name for model in script.models}
+        trained = any(
+            made.location.path == script.path for made in script.optimizers
+        )  # elsewhere it may be given to one
         for class_ in (class_ for class_ in script.classes if class_.name in models or _is_loss(class_)):
             for name, made in _kept(script, class_):
                 copied = _is_copy(made)
@@ -150,7 +163,8 @@ class UnregisteredParameters(SourceRule):
                     message = (
                         f"keeps `self.{name}` of `{class_.name}` as a plain tensor: `parameters()` does not find it"
                     )
-                    yield self.at(made, message, certain=copied or any(part.method in DRAWS for part in made.within()))
+                    drawn = trained and any(part.method in DRAWS for part in made.within())
+                    yield self.at(made, message, certain=copied or drawn)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         if max((step.index for step in run.steps), default=0) < 2:

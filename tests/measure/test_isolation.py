@@ -28,46 +28,6 @@ def wait_for(condition, seconds=200):
     assert condition()
 
 
-def test_hang_before_the_first_step(project):
-    run = project.probe("import time\n\ntime.sleep(300)\n", start_seconds=10)
-    assert (run.status, place(run)) == ("hung", ("train.py", 3))
-    assert run.problem.message.startswith("no training step within 10 s")
-
-
-@pytest.mark.parametrize(
-    ("act", "said"),
-    [("os._exit(7)", "exit code 7"), ("os.kill(os.getpid(), 15)", "SIGTERM"), ("os.abort()", "SIGABRT")],
-)
-def test_ends_at_once_in_the_middle(project, act, said):
-    script = f"import os\nfrom common import train\n\ntrain(5, lambda step: step and {act})\n"
-    run = project.probe(script, **LONG)
-    assert run.status == "failed"
-    assert said in run.problem.message
-    assert len(run.steps) == 2
-    if "kill" not in act:
-        assert place(run) == ("train.py", 4)
-
-
-def test_memory_is_watched(project):
-    script = """
-        import time
-        from common import train
-
-        held = []
-
-        def grow(step):
-            while step:
-                held.append(b"x" * (1 << 26))
-                time.sleep(0.05)
-
-        train(5, grow)
-    """
-    run = project.probe(script, max_memory=1.5, **LONG)
-    assert (run.status, len(run.steps)) == ("failed", 2)
-    assert "more than 1.5 GiB of memory" in run.problem.message
-    assert place(run)[0] == "train.py"
-
-
 @pytest.fixture
 def starving(monkeypatch):
     """A shell's words after which all processes share 900 MB and the kernel kills for more, with either version of its
@@ -289,17 +249,16 @@ for step in range(50):
     nn.functional.cross_entropy(model(torch.ones(2, 4)), torch.tensor([0, 1])).backward()
     optimizer.step()
     if step == 1 and distributed.get_rank() == 1:
-        DIE
+        raise OSError(5)
 """
 
 
-@pytest.mark.parametrize(("die", "said"), [("os.kill(os.getpid(), 9)", "SIGKILL"), ("raise OSError(5)", "OSError: 5")])
-def test_a_rank_that_dies(project, die, said):
-    project.write("rank.py", RANK.replace("DIE", die))
+def test_a_rank_that_crashes(project):
+    project.write("rank.py", RANK)
     command = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "rank.py")
     run = project.launch(*command, environment={"OMP_NUM_THREADS": "1"}, steps=10, step_seconds=120, **LONG)
     assert run.status == "failed"
-    assert said in run.problem.message
+    assert "OSError: 5" in run.problem.message
     assert 2 <= len(run.steps) <= 3
     pids = [int((project.folder / f"rank-{rank}").read_text()) for rank in (0, 1)]
     assert not any(map(project.is_alive, pids))

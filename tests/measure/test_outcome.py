@@ -231,33 +231,6 @@ def test_the_end_of_the_probe_cannot_be_swallowed(project):
     assert (run.status, run.problem, len(run.steps)) == ("completed", None, 3)
 
 
-def test_killed(project):
-    script = """
-        import os
-        from common import train
-
-        train(5, lambda step: os.kill(os.getpid(), 9) if step else None)
-    """
-    run = project.probe(script)
-    assert run.status == "failed"
-    assert "SIGKILL" in run.problem.message
-    assert len(run.steps) == 2
-    assert run.parameters[0].name == "body.0.weight"
-
-
-def test_segmentation_fault_names_the_line(project):
-    script = """
-        import ctypes
-        from common import train
-
-        train(5, lambda step: ctypes.string_at(0))
-    """
-    run = project.probe(script)
-    assert "SIGSEGV" in run.problem.message
-    assert problem_line(run) == ("train.py", project.line("string_at"))
-    assert len(run.steps) == 1
-
-
 def test_no_step(project):
     script = """
         from common import Net, torch

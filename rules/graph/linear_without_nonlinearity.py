@@ -22,7 +22,7 @@ class LinearWithoutNonlinearity(GraphRule):
     Fix: put an activation between the two, or leave one of them out.
     Ignore: when the product of two matrices is meant: deep linear networks, factors that are merged later. A narrow
         middle (a bottleneck, LoRA) is never reported, nor are weights that are also applied without the other, nor convolutions,
-        which are often factored.
+        which are often factored. Only noted where a part of the model ends between them (an encoder and its projection).
     Reported: https://github.com/nutonomy/nuscenes-devkit/issues/728
     """
 
@@ -98,7 +98,17 @@ class LinearWithoutNonlinearity(GraphRule):
 
     def _finding(self, way: tuple[Node, ...]) -> Diagnostic:
         first, second = name(way[-1]), name(way[0])
-        return self.at(way[0], f"`{first}` feeds `{second}` with nothing nonlinear between them ({trail(way)})")
+        message = f"`{first}` feeds `{second}` with nothing nonlinear between them ({trail(way)})"
+        return self.at(way[0], message, severity=Severity.NOTE if _is_handed_over(way[-1], way[0]) else None)
+
+
+def _is_handed_over(first: Node, second: Node) -> bool:
+    """Whether one part of a model ends in the first and another begins with the second, as an encoder and the head that is
+    thrown away after training: the numbers in between may be what is wanted. The layers of a stack are no such parts.
+    """
+    paths = [(layer.location.module or "").split(".") for layer in (first, second)]
+    apart = next(((one, two) for one, two in zip(*(path[:-1] for path in paths), strict=False) if one != two), ())
+    return bool(apart) and not all(part.isdigit() for part in apart)
 
 
 def _is_narrow(first: Value, second: Value) -> bool:

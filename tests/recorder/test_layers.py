@@ -86,6 +86,31 @@ def test_linear_layers_in_a_row(name: str) -> None:
     assert (found.location.path or "").endswith("test_layers.py")
 
 
+class Parts(nn.Module):
+    """Two parts with a linear layer at either side of the seam."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 16))
+        self.projection = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.projection(self.encoder(x))
+
+
+def test_an_encoder_that_hands_over_its_features_is_only_noted() -> None:
+    (found,) = findings("linear-without-nonlinearity", classifier(Parts()))
+    assert found.level is Severity.NOTE
+
+
+def test_the_blocks_of_a_stack_are_no_parts() -> None:
+    blocks = nn.Sequential(
+        nn.Sequential(nn.Linear(12, 16), nn.Dropout(0.1)), nn.Sequential(nn.Linear(16, 16), nn.ReLU())
+    )
+    (found,) = findings("linear-without-nonlinearity", classifier(blocks, nn.Linear(16, 3)))
+    assert found.level is Severity.WARNING
+
+
 @pytest.mark.parametrize("name", NONLINEAR)
 def test_layers_with_something_between_them(name: str) -> None:
     assert findings("linear-without-nonlinearity", NONLINEAR[name]) == []

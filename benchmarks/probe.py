@@ -1,14 +1,16 @@
-"""What a probe costs: CPU time of a step beside the bare step, in blocks that take turns within one process.
+"""What a probe costs: the time of a step beside the bare step, in blocks that take turns within one process.
 
-    OMP_NUM_THREADS=1 python benchmarks/probe.py [--seconds 70] [--only mlp resnet gpt thin]
+    OMP_NUM_THREADS=1 python benchmarks/probe.py [--seconds 70] [--only mlp resnet gpt thin gpt2 resnet50]
 
 Ways to watch each model: `unwatched` (the recorder is attached and rests, as after its window), `sampled` (every
 measurement, as in the window), `item` (the norm of each gradient read with `.item()` at each step), `hooks` (a histogram
 in a hook of each parameter and the mean and deviation of each module's output, as experiment trackers collect them).
-The time is that of the one thread that computes. Bare blocks and blocks of the ways take turns: what a way costs is
-compared with the mean of the bare blocks before and after it, so that a drift of the machine cancels. The median over all
-rounds is shown with its quartiles, and for `unwatched` the 95 % interval of the median; it has a turn before each other
-way. The last line is the price of an unwatched step with 50 parameters that have next to no arithmetic to do.
+On a CPU the time is that of the one thread that computes. GPT-2-small (bfloat16) and ResNet-50 have their turn where there is a
+GPU: there it is that of the clock, over a block that begins and ends when the GPU has nothing to do. Bare blocks and blocks of
+the ways take turns: what a way costs is compared with the mean of the bare blocks before and after it, so that a drift of the
+machine cancels. The median over all rounds is shown with its quartiles, and for `unwatched` the 95 % interval of the median;
+it has a turn before each other way. `thin` is the price of an unwatched step with 50 parameters that have next to no
+arithmetic to do.
 """
 
 from __future__ import annotations
@@ -23,62 +25,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from subjects import Make, gpt, gpt2, mlp, resnet, resnet50, thin
+from torch import nn
 from torch.nn import functional
 
 from modellint.recorder.session import Recorder
 
-
-class Block(nn.Module):
-    def __init__(self, width: int, out: int, stride: int) -> None:
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(width, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
-        self.second = nn.Sequential(nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out))
-        self.short = nn.Conv2d(width, out, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.short(x) + self.second(self.first(x)))
-
-
-class Gpt(nn.Module):
-    def __init__(self, vocabulary: int = 256, width: int = 128, layers: int = 4, length: int = 64) -> None:
-        super().__init__()
-        self.tokens, self.places = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
-        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.1, batch_first=True, norm_first=True)
-        self.body, self.norm = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False), nn.LayerNorm(width)
-        self.head = nn.Linear(width, vocabulary)
-        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(length))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        x = self.tokens(ids) + self.places(torch.arange(ids.shape[1]))
-        return self.head(self.norm(self.body(x, self.mask, is_causal=True))).transpose(1, 2)
-
-
-def mlp() -> tuple[nn.Module, Tensor, Tensor]:
-    wide = nn.Sequential(nn.Linear(784, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10))
-    return wide, torch.randn(256, 784), torch.randint(0, 10, (256,))
-
-
-def resnet() -> tuple[nn.Module, Tensor, Tensor]:
-    sizes = [(16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
-    stem = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-    net = nn.Sequential(
-        *stem, *(Block(*size) for size in sizes), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)
-    )
-    return net, torch.randn(16, 3, 32, 32), torch.randint(0, 10, (16,))
-
-
-def gpt() -> tuple[nn.Module, Tensor, Tensor]:
-    ids = torch.randint(0, 256, (8, 65))
-    return Gpt(), ids[:, :-1], ids[:, 1:]
-
-
-def thin() -> tuple[nn.Module, Tensor, Tensor]:
-    """50 parameters of a few numbers each."""
-    return nn.Sequential(*(nn.Linear(4, 4) for _ in range(25))), torch.randn(2, 4), torch.tensor([0, 1])
-
-
-Make = Callable[[], tuple[nn.Module, Tensor, Tensor]]
+ON_CPU: tuple[Make, ...] = (mlp, resnet, gpt, thin)
+ON_GPU: tuple[Make, ...] = (gpt2, resnet50)
+HALF: tuple[Make, ...] = (gpt2,)  # in bfloat16, by autocast
 
 
 class Subject:
@@ -86,12 +41,16 @@ class Subject:
 
     def __init__(self, make: Make) -> None:
         torch.manual_seed(0)
-        self.model, self.x, self.y = make()
+        model, x, y = make()
+        self.device, self.half = "cuda" if make in ON_GPU else "cpu", make in HALF
+        self.model, self.x, self.y = (each.to(self.device) for each in (model, x, y))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3)
 
     def step(self, before_step: Callable[[], Any] = lambda: None) -> None:
         self.optimizer.zero_grad()
-        functional.cross_entropy(self.model(self.x), self.y).backward()
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
+            loss = functional.cross_entropy(self.model(self.x), self.y)
+        loss.backward()
         before_step()
         self.optimizer.step()
 
@@ -114,7 +73,7 @@ def hooks(subject: Subject) -> Iterator[Callable[[], None]]:
     kept: list[Any] = []
 
     def output(module: nn.Module, args: Any, result: Any) -> None:
-        if isinstance(result, Tensor):
+        if isinstance(result, torch.Tensor):
             kept.append((result.mean().item(), result.std().item()))
 
     handles = [p.register_hook(lambda g: kept.append(torch.histc(g, 64).tolist())) for p in subject.model.parameters()]
@@ -144,7 +103,6 @@ WAYS: dict[str, Way] = {
 }
 
 TURNS = ["unwatched", "sampled", "unwatched", "item", "unwatched", "hooks"]
-MODELS: tuple[Make, ...] = (mlp, resnet, gpt, thin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,18 +138,34 @@ def measure(subject: Subject, ways: Sequence[str], seconds: float, steps: int) -
 
 
 def block(subject: Subject, way: Way, steps: int) -> float:
-    """The median CPU seconds of its steps, after one that warms up."""
-    taken: list[float] = []
+    """The seconds of one of its steps, after one that warms up."""
     with way(subject) as step:
         step()
         gc.collect()
         gc.disable()
-        for _ in range(steps):
-            began = time.thread_time()
-            step()
-            taken.append(time.thread_time() - began)
+        taken = (by_the_clock if subject.device == "cuda" else by_the_thread)(step, steps)
         gc.enable()
+    return taken
+
+
+def by_the_thread(step: Callable[[], None], steps: int) -> float:
+    """The median."""
+    taken: list[float] = []
+    for _ in range(steps):
+        began = time.thread_time()
+        step()
+        taken.append(time.thread_time() - began)
     return statistics.median(taken)
+
+
+def by_the_clock(step: Callable[[], None], steps: int) -> float:
+    """The mean: the steps overlap, as they do in a training."""
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - began) / steps
 
 
 def spread(values: Sequence[float], digits: int) -> str:
@@ -209,13 +183,13 @@ def interval(values: Sequence[float], digits: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=70.0, help="for each model")
-    parser.add_argument("--only", nargs="+", choices=[make.__name__ for make in MODELS], default=None)
+    parser.add_argument("--only", nargs="+", choices=[make.__name__ for make in (*ON_CPU, *ON_GPU)])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        f"torch {torch.__version__}, one thread; median (quartiles) [95 % interval of the median], ratios to the bare step"
-    )
-    for make in MODELS:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    print(f"torch {torch.__version__}, one thread, {device}")
+    print("median (quartiles) [95 % interval of the median], ratios to the bare step")
+    for make in (*ON_CPU, *ON_GPU) if torch.cuda.is_available() else ON_CPU:
         if given.only is None or make.__name__ in given.only:
             show(make, given.seconds)
 

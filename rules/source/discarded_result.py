@@ -92,6 +92,11 @@ class DiscardedResult(SourceRule):
     )
     good = (
         """
+        boxes = Boxes(torch.ones(3, 4))  # changes itself
+        boxes.clamp(0, 1)
+        print(boxes.area())
+        """,
+        """
         x = torch.randn(4)
 
         x.clamp(0, 1)  # a notebook, written out as a script
@@ -201,13 +206,10 @@ def _changed(call: Value, function: Function) -> str:
     name = receiver.name if receiver is not None and receiver.kind == "name" else ""
     if name in ("", "self", "cls") or name.partition(".")[0] in ("torch", "numpy") or call.argument(None, "inplace"):
         return ""
-    return name if call.method in TENSORS | TABLES or (call.method in SHARED and _is_computed(function, name)) else ""
-
-
-def _is_computed(function: Function, name: str) -> bool:
-    """Whether the function binds the name, to no object that it makes of a class."""
     bound = [event.value for event in function.events if event.kind == "assign" and event.name == name and event.value]
-    return bool(bound) and not any(value.kind == "call" and value.method[:1].isupper() for value in bound)
+    if any(value.kind == "call" and value.method[:1].isupper() for value in bound):  # an object of any class
+        return ""
+    return name if call.method in TENSORS | TABLES or (call.method in SHARED and bound) else ""
 
 
 def _is_used(function: Function, name: str, call: Value) -> bool:

@@ -17,6 +17,7 @@ WRAPS = frozenset(
 SPREADS = pattern(
     r"rank|world|shard|split_by|num_replicas|distributed_sampler|Distributed\w*Sampler|replica", re.IGNORECASE
 )
+LIBRARIES = ("torchvision.", "torchaudio.", "torch.utils.data.", "object")
 MADE = pattern(r"torch\.(rand|randn|randint|zeros|ones|arange)|FakeData|Synthetic|Dummy|Random|Fake", re.IGNORECASE)
 
 
@@ -50,6 +51,39 @@ class DistributedWithoutSampler(SourceRule):
         """,
     )
     good = (
+        """
+        import torch.distributed as dist
+        from torch.nn.parallel import DistributedDataParallel
+        from torch.utils.data import DataLoader, Dataset
+
+        class Files(Dataset):
+            def __init__(self, files):
+                self.files = files[dist.get_rank() :: dist.get_world_size()]
+
+            def __getitem__(self, index):
+                return torch.load(self.files[index])
+
+        loader = DataLoader(Files(files), batch_size=8, shuffle=True)
+        model = DistributedDataParallel(Net().cuda())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        from torch.nn.parallel import DistributedDataParallel
+        from torch.utils.data import DataLoader, Subset
+
+        kept = list(range(len(data)))[rank::world_size]
+        loader = DataLoader(Subset(data, kept), batch_size=8, shuffle=True)
+        model = DistributedDataParallel(Net().cuda())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
         """
         from torch.nn.parallel import DistributedDataParallel as DDP
         from torch.utils.data import DataLoader, DistributedSampler
@@ -103,8 +137,12 @@ class DistributedWithoutSampler(SourceRule):
                 and not loader.samplers
                 and not self._spreads(script, loader)
             ):
+                known = {class_.name for class_ in script.classes}
+                sure = all(name in known or name.startswith(LIBRARIES) for name in loader.datasets)
                 yield self.at(
-                    loader, "gives each process of the distributed training all the data: no sampler spreads it"
+                    loader,
+                    "gives each process of the distributed training all the data: no sampler spreads it",
+                    certain=sure,
                 )
 
     def _spreads(self, script: Script, loader: Loader) -> bool:
@@ -112,6 +150,9 @@ class DistributedWithoutSampler(SourceRule):
         call = loader.call
         told = any(call.argument(None, name) is not None for name in ("sampler", "batch_sampler"))
         data: list[Value] = [*loader.data, *([given] if (given := call.argument(0, "dataset")) is not None else [])]
+        named = {p.name for value in data for p in value.within() if p.kind == "name"}
+        data += [e.value for f in script.functions for e in f.events if e.name in named and e.value is not None]
+        data += [c for f in script.functions if f.owner in loader.datasets for c in f.calls]
         parts = [part for value in data for part in value.within()]
         names = [*(p.name for p in parts), *(name for p in parts for name, _ in p.keywords), *loader.datasets]
         texts = [str(part.constant) for part in parts if isinstance(part.constant, str)]

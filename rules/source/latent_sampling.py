@@ -15,6 +15,7 @@ NOISE = pattern(r"(.*_)?(eps|epsilon|noise)(_.*)?")
 DEVIATION = pattern(r"std|std_?dev|sigma|stddev", re.IGNORECASE)
 LOG_VARIANCE = pattern(r"(.*[._])?(z_?)?log_?var(iance)?(_?[z\d])?", re.IGNORECASE)
 MODELS = pattern(r"log_?var|alphas?_?(cumprod|bars?|hats?)|one_minus_alpha|q_sample|add_noise", re.IGNORECASE)
+SPREAD = pattern(r"std|sig|var|dev|exp|sqrt|alpha|beta|scale", re.IGNORECASE)
 NOISES = frozenset({"q_sample", "add_noise"})  # that are given the noise
 
 
@@ -70,6 +71,13 @@ class LatentSampling(SourceRule):
         """,
     )
     good = (
+        """
+        class Vae(nn.Module):
+            def forward(self, x):
+                noise = torch.rand_like(x)
+                mu, logvar = self.encode(x + noise * (1 / 256)).chunk(2, 1)  # grey levels are made continuous
+                return self.decode(mu + torch.exp(0.5 * logvar) * torch.randn_like(mu))
+        """,
         """
         def reparameterize(self, mu, logvar):
             std = torch.exp(0.5 * logvar)
@@ -146,10 +154,15 @@ def _shapes(function: Function, noise: str) -> bool:
     if any(part.name == "-" and part.arguments[1].name == noise for part in operations):
         return False
     products = [part for side in operations if side.name == "+" for part in side.arguments if part.name == "*"]
-    scaled = [product for product in products if any(factor.name == noise for factor in product.arguments)]
+    scaled = [part for part in products if any(factor.name == noise for factor in part.arguments) and _spreads(part)]
     mixed = any(factor.kind == "operation" and factor.name == "-" for product in scaled for factor in product.arguments)
     given = any(part.method in NOISES and any(a.name == noise for a in part.arguments) for part in parts)
     return (bool(scaled) and not mixed) or given
+
+
+def _spreads(product: Value) -> bool:
+    """Whether a deviation is in it: a grey level that is made continuous is spread by a number."""
+    return any(SPREAD.search(part.name) for part in product.within())
 
 
 def _exponent(value: Value) -> str:

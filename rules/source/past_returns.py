@@ -14,6 +14,7 @@ REWARDS = pattern(
     r"(^|[._])(ep(isode)?_?|batch_?|all_?)?(rewards?|rews?)(_?(list|buffer|history|batch|lst))?$", re.IGNORECASE
 )
 DISCOUNT = pattern(r"(^|[._])(gamma|discount(_factor|_rate)?)$", re.IGNORECASE)
+TURNS = frozenset({"reverse", "reversed", "flip", "flipud", "flipped", "appendleft"})
 
 
 class PastReturns(SourceRule):
@@ -73,6 +74,14 @@ class PastReturns(SourceRule):
     )
     good = (
         """
+        backwards = rewards[::-1]
+        returns, running = [], 0.0
+        for reward in backwards:
+            running = reward + gamma * running
+            returns.insert(0, running)
+        loss = -(torch.stack(log_probs) * torch.tensor(returns)).sum()
+        """,
+        """
         def finish_episode(policy, optimizer):
             R, returns = 0, []
             for r in policy.rewards[::-1]:
@@ -106,7 +115,7 @@ class PastReturns(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if script.called & {"reverse", "flip", "flipud", "flipped"}:
+        if script.called & TURNS or any(_turns_round(call) for call in _bound(script)):
             return
         for function in script.functions:
             for number, block in enumerate(function.blocks):
@@ -128,6 +137,17 @@ class PastReturns(SourceRule):
                 if block.kind == "for" and block.value is not None and held and _is_rewards(block.value):
                     return Fix((edit.replace(block.value, f"reversed({block.value})"),), safe=False)
         return None
+
+
+def _bound(script: Script) -> Iterator[Value]:
+    return (e.value for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None)
+
+
+def _turns_round(value: Value) -> bool:
+    """`rewards[::-1]`."""
+    return (
+        value.kind == "item" and value.arguments[0].kind == "unknown" and any(p.constant == -1 for p in value.within())
+    )
 
 
 def _is_rewards(over: Value) -> bool:

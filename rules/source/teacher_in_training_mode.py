@@ -133,6 +133,21 @@ class TeacherInTrainingMode(SourceRule):
             g.step()
         """,
     )
+    suspected = """
+        from project.modes import freeze
+
+        teacher = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+        student = nn.Linear(4, 2)
+        teacher.load_state_dict(torch.load("teacher.pt"))
+        freeze(teacher)
+        optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+        for x, y in loader:
+            with torch.no_grad():
+                wanted = teacher(x)
+            optimizer.zero_grad()
+            F.mse_loss(student(x), wanted).backward()
+            optimizer.step()
+        """
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         moved = not UPDATES.isdisjoint(script.called) or any(map(MOVING.search, (*script.attributes, *script.called)))
@@ -143,7 +158,8 @@ class TeacherInTrainingMode(SourceRule):
                     seen.add(act.parameters)
                     name = act.call.name
                     message = f"takes the targets from `{name}` in training mode: its dropout or batch norm is at work"
-                    yield self.at(act, f"{message}, and `{name}.eval()` missing", certain=loop.whole)
+                    sure = loop.whole and not _is_handed_on(script, name)
+                    yield self.at(act, f"{message}, and `{name}.eval()` missing", certain=sure)
 
 
 def _teachers(loop: TrainingLoop) -> Iterator[Act]:
@@ -159,6 +175,13 @@ def _teachers(loop: TrainingLoop) -> Iterator[Act]:
         cut = id(act.call) in behind and id(act.call) not in reached
         if act.modal and act.parameters and cut and not trained and next(modes, None) is None:
             yield act
+
+
+def _is_handed_on(script: Script, name: str) -> bool:
+    """Whether a function that is not read may give it its mode: `freeze(teacher)`."""
+    own = {function.name for function in script.functions}
+    calls = (call for call in script.calls if call.name not in own and not call.name.startswith("torch."))
+    return any(given.name == name for call in calls for given in call.arguments)
 
 
 def _is_fixed(script: Script, act: Act) -> bool:

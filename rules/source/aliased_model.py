@@ -63,6 +63,16 @@ class AliasedModel(SourceRule):
     )
     good = (
         """
+        class Client:
+            def set_parameters(self, model):  # the server's
+                for new, old in zip(model.parameters(), self.model.parameters()):
+                    old.data = new.data.clone()
+
+            def statistics(self):
+                model = self.model
+                return [model(x) for x in self.data]
+        """,
+        """
         fresh = nn.Linear(8, 8)
         fresh.load_state_dict(model.first.state_dict())  # while they are two
         model.first = fresh
@@ -118,7 +128,7 @@ class AliasedModel(SourceRule):
         told: list[Event] = []
         updating = () if script.called.isdisjoint(("zip", "load_state_dict")) else script.functions
         for one, other, where, line in (found for function in updating for found in _updated(function)):
-            alias = _only_alias(script, one, other)
+            alias = _only_alias(script, one, other, where)
             before = alias is not None and alias in where.events and (alias.location.line or 0) > line
             if alias is not None and not before and alias not in told:
                 told.append(alias)
@@ -173,9 +183,13 @@ def _updated(function: Function) -> Iterator[tuple[str, str, Function, int]]:
             yield str(owners[0]), str(owners[1]), function, call.location.line or 0
 
 
-def _only_alias(script: Script, one: str, other: str) -> Event | None:
-    """Where one name is bound to the other, if neither is bound to anything else after."""
-    events = [e for f in script.functions for e in f.events if e.kind == "assign" and e.name in (one, other)]
+def _only_alias(script: Script, one: str, other: str, where: Function) -> Event | None:
+    """Where one name is bound to the other for a function, if neither is bound to anything else after."""
+    if any(parameter.name in (one, other) for parameter in where.parameters):
+        return None
+    shared = all(name.startswith("self.") for name in (one, other))  # else names of one function, or of all
+    seen = (f for f in script.functions if shared or f is where or f.kind == "module")
+    events = [e for f in seen for e in f.events if e.kind == "assign" and e.name in (one, other)]
     aliases = [e for e in events if e.value is not None and {e.name, e.value.name} == {one, other}]
     if len(aliases) != 1 or len(events) > 2:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
@@ -13,6 +14,7 @@ from modellint.source.products import equation, factors
 
 DIVIDES = frozenset({"/", "div", "div_", "normalize"})
 MOVES = frozenset({"transpose", "swapaxes", "permute", "swapdims"})
+COMPETES = pattern(r"cluster|assign|slot|rout(?:e|ing)", re.IGNORECASE)  # for the keys
 
 
 class AttentionSoftmaxAxis(SourceRule):
@@ -96,6 +98,12 @@ class AttentionSoftmaxAxis(SourceRule):
     )
     good = (
         """
+        def nearest(rows, others):  # each of the others goes to the row that it resembles most
+            agreement = torch.einsum("mrc,nrc->nm", others, rows)
+            cluster_assignment = F.softmax(1e3 * agreement, dim=0)
+            return torch.einsum("nm,mrc->nrc", cluster_assignment, others)
+        """,
+        """
         def attend(q, k, v, heads):
             two = F.softmax(q @ k.t(), dim=1) @ v
             one = torch.softmax(k @ q, dim=0) @ v
@@ -132,7 +140,7 @@ class AttentionSoftmaxAxis(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
-            for found in attentions(script, function):
+            for found in () if any(COMPETES.search(e.name) for e in function.events) else attentions(script, function):
                 if found.axis is not None and not any(map(_divides, found.after)):
                     wrong = _is_wrong(script, function, found)
                     message = (

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint.core.pattern import pattern
 from modellint.measure import growth
+from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop
 from modellint.source.place import function_of
+
+PARTS = pattern(r"accum|micro_?batch")
 
 
 class LossKeepsGraph(SourceRule):
@@ -97,6 +101,17 @@ class LossKeepsGraph(SourceRule):
         """,
     )
     good = (
+        """
+        def train_step(model, optimizer, data, args):
+            losses = []
+            for _ in range(args.gradient_accumulation_steps):
+                loss = model(next(data)).pow(2).mean()
+                losses.append(loss)
+                loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            return sum(losses).item()
+        """,
         """
         class SemiLoss:
             def __call__(self, x, y, epoch):
@@ -281,7 +296,7 @@ class LossKeepsGraph(SourceRule):
         for loop in script.training_loops:
             starts = [*loop.of("backward"), *(act for act in loop.outer if act.kind == "backward")]
             for act in loop.of("keep"):
-                lasting = act.recorded and not _is_local(act, loop)
+                lasting = act.recorded and not _is_local(act, loop) and not _is_of_one_step(script, act, loop)
                 freed = lasting and any(_frees(act, backward) for backward in loop.of("backward"))
                 if freed and not any(origin is act.call for start in starts for origin in start.origins):
                     yield self.at(act, f"adds to `{act.subjects[0]}` a loss with its graph")
@@ -301,6 +316,13 @@ def _is_local(act: Act, loop: TrainingLoop) -> bool:
     if not act.loops or not loop.nest or "." in act.subjects[0]:
         return False
     return function_of(act.loops[-1]) != function_of(loop.nest[-1])
+
+
+def _is_of_one_step(script: Script, act: Act, loop: TrainingLoop) -> bool:
+    """Whether a function gathers the losses of the parts of a batch, and begins with each call."""
+    parts = PARTS.search(str(loop.over[-1])) is not None if loop.nest and loop.over else bool(act.loops)
+    function = lookup.function(script, act.location) if parts and not (loop.nest and act.loops) else None
+    return function is not None and any(e.kind == "assign" and e.name == act.subjects[0] for e in function.events)
 
 
 def _frees(act: Act, backward: Act) -> bool:

@@ -139,7 +139,20 @@ class UnregisteredParameters(SourceRule):
                 return x * self.weight
         """,
     )
-    suspected = """
+    suspected = (
+        """
+        class Encoder(nn.Module):
+            def __init__(self, loss_device):  # which is the CPU
+                super().__init__()
+                self.weight = nn.Parameter(torch.tensor([10.0])).to(loss_device)
+
+            def slow_down(self):
+                self.weight.grad *= 0.01
+
+            def similarity(self, x):
+                return x * self.weight
+        """,
+        """
         class Bilinear(nn.Module):
             def __init__(self, width):
                 super().__init__()
@@ -147,7 +160,8 @@ class UnregisteredParameters(SourceRule):
 
             def forward(self, x, y):
                 return (x @ self.weight * y).sum(-1)
-        """
+        """,
+    )
     confirmed_by = Run((Step(2),), (Parameter("head.weight"), Parameter("parameter_7", loose=True)))
     not_confirmed_by = Run((Step(2),), (Parameter("head.weight"),))
 
@@ -164,7 +178,8 @@ class UnregisteredParameters(SourceRule):
                         f"keeps `self.{name}` of `{class_.name}` as a plain tensor: `parameters()` does not find it"
                     )
                     drawn = trained and any(part.method in DRAWS for part in made.within())
-                    yield self.at(made, message, certain=copied or drawn)
+                    sure = (copied or drawn) and not _has_gradients(script, name)
+                    yield self.at(made, message, certain=sure)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         if max((step.index for step in run.steps), default=0) < 2:
@@ -199,6 +214,11 @@ def _asks(made: Value) -> bool:
     given = made.argument(None, "requires_grad") if made.kind == "call" and made.name.startswith("torch.") else None
     switched = made.kind == "call" and made.method == "requires_grad_" and not made.arguments
     return made.name not in PARAMETERS and (switched or (given is not None and given.constant is True))
+
+
+def _has_gradients(script: Script, name: str) -> bool:
+    """Whether anything reads its gradient: moved to where it lies already, a parameter is none other."""
+    return any(e.name.startswith(f"self.{name}.grad") for f in script.functions for e in f.events)
 
 
 def _is_own(script: Script, class_: Class, name: str) -> bool:

@@ -13,7 +13,7 @@ from modellint.source import parts
 from modellint.source.code import Event, Function, Value
 
 HOOKS = ("val_dataloader", "test_dataloader")
-EVALUATES = pattern(r"(?:\w+_)?(?:val|valid|validate|validation|eval|evaluate|evaluation|test)(?:_\w+)?", re.IGNORECASE)
+EVALUATES = pattern(r"(?!cross_)(?:\w+_)?(?:val|valid|validate|validation|eval|evaluate|evaluation|test)(?:_\w+)?", re.IGNORECASE)
 
 
 class EvaluationOnTrainingData(SourceRule):
@@ -99,6 +99,13 @@ class EvaluationOnTrainingData(SourceRule):
             train_loader, val_loader = DataLoader(train_set, shuffle=True), DataLoader(val_set)
             train(model, train_loader)
             print(evaluate(model, train_loader), evaluate(model, val_loader))
+        """,
+        """
+        from torch.utils.data import DataLoader
+
+        train_set, val_set = random_split(data, [800, 200])
+        train_loader, val_loader = DataLoader(train_set, shuffle=True), DataLoader(val_set)
+        scores = trainer.cross_validate(model, train_loader)  # which makes the parts itself
         """,
         """
         from torch.utils.data import DataLoader, SubsetRandomSampler

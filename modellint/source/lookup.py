@@ -45,11 +45,11 @@ def share_function(script: Script, *places: Placed) -> bool:
 
 def function(script: Script, place: Location) -> Function | None:
     """The innermost function around a place; the module's own body where there is none."""
-    around = (f for f in script.functions[1:] if f.kind != "class" and _holds(f.location, place))
+    around = (f for f in script.functions[1:] if f.kind != "class" and holds(f.location, place))
     return max(around, key=lambda f: _start(f.location), default=next(iter(script.functions), None))
 
 
-def _holds(outer: Location, inner: Location) -> bool:
+def holds(outer: Location, inner: Location) -> bool:
     return _start(outer) <= _start(inner) and _end(inner) <= _end(outer)
 
 

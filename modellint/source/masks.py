@@ -82,9 +82,10 @@ class Masks:
         """Into the scores of an attention by hand."""
         for found in attentions(script, frame.function):
             for step in found.before:
-                at = next(
-                    i for i, e in enumerate(frame.function.events) if e.value is not None and step in e.value.within()
-                )
+                events = enumerate(frame.function.events)
+                at = next((i for i, e in events if e.value is not None and step in e.value.within()), None)
+                if at is None:  # scores that are set by their places: `scores[:, i, i] = -1e9`
+                    continue
                 source = Source(step, frame, at)
                 for given, hides in self._hiding(source):
                     yield from self._mask(source, given, "", hides)

@@ -13,7 +13,9 @@ from modellint.source import parts
 from modellint.source.code import Event, Function, Value
 
 HOOKS = ("val_dataloader", "test_dataloader")
-EVALUATES = pattern(r"(?!cross_)(?:\w+_)?(?:val|valid|validate|validation|eval|evaluate|evaluation|test)(?:_\w+)?", re.IGNORECASE)
+EVALUATES = pattern(
+    r"(?!cross_)(?:\w+_)?(?:val|valid|validate|validation|eval|evaluate|evaluation|test)(?:_\w+)?", re.IGNORECASE
+)
 
 
 class EvaluationOnTrainingData(SourceRule):

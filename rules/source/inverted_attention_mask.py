@@ -92,6 +92,14 @@ class InvertedAttentionMask(SourceRule):
     )
     good = (
         """
+        def attend(q, k, v):  # to the others, not to itself
+            scores = torch.einsum("bie,bje->bij", q, k)
+            i = torch.arange(q.shape[1])
+            scores[:, i, i] = -1e9
+            scores.masked_fill_(padding, -1e9)
+            return scores.softmax(-1) @ v
+        """,
+        """
         class Classifier(nn.Module):
             def __init__(self):
                 super().__init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source import lookup
 from modellint.source.facts import Loader, Sampler
 
 SAMPLERS = ("torch.utils.data.DistributedSampler", "torch.utils.data.distributed.DistributedSampler")
@@ -65,6 +66,18 @@ class SamplerSetEpoch(SourceRule):
     )
     good = (
         """
+        from torch.utils.data import DataLoader
+        from torch.utils.data.distributed import DistributedSampler
+
+        for epoch in range(10):
+            part = Pregenerated(epoch)  # other data in each epoch
+            sampler = DistributedSampler(part)
+            for x, y in DataLoader(part, sampler=sampler):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        """,
+        """
         from torch.utils.data import DataLoader, DistributedSampler
 
         loader = DataLoader(dataset, sampler=DistributedSampler(dataset))
@@ -111,10 +124,21 @@ class SamplerSetEpoch(SourceRule):
         trained = [loader for loader in script.loaders if loader.loop is not None]  # if any, the others evaluate
         for loader in trained or script.loaders:
             for sampler in loader.samplers if not loader.reseeded and not loader.owned else ():
-                if sampler.name in SAMPLERS and sampler.shuffled and sampler.location.path == script.path:
+                own = sampler.name in SAMPLERS and sampler.shuffled and sampler.location.path == script.path
+                if own and not _of_new_data(script, sampler):
                     yield self._found(loader, sampler)
 
     def _found(self, loader: Loader, sampler: Sampler) -> Diagnostic:
         again = loader.loop is not None and loader.loop.around > 0
         message = "draws the same order in every epoch: nothing calls its `set_epoch`"
         return self.at(sampler, message, certain=again)
+
+
+def _of_new_data(script: Script, sampler: Sampler) -> bool:
+    """Whether it is made in each epoch, for the data of that epoch."""
+    function, given = lookup.function(script, sampler.location), sampler.call.argument(0, "dataset")
+    for event in function.events if function is not None and given is not None else ():
+        if event.kind == "assign" and event.name == given.name:
+            loops = [function.blocks[b] for b in function.enclosing(event.block) if function.blocks[b].is_loop]
+            return any(lookup.holds(loop.location, sampler.location) for loop in loops)
+    return False

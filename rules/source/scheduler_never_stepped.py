@@ -79,6 +79,13 @@ class SchedulerNeverStepped(SourceRule):
     )
     good = (
         """
+        scheduler = transformers.get_constant_schedule(optimizer)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
         def after(scheduler):
             scheduler.step()
             print(scheduler.get_last_lr())
@@ -192,7 +199,7 @@ class SchedulerNeverStepped(SourceRule):
 
 def _is_scheduler(made: Value) -> bool:
     known = made.name.startswith(TORCH) or (made.name.startswith("transformers.") and is_schedule(made.method))
-    return made.kind == "call" and bool(known)
+    return made.kind == "call" and bool(known) and made.method != "get_constant_schedule"  # which is no loss
 
 
 def _is_alone(script: Script, function: Function) -> bool:

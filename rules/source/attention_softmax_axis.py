@@ -14,6 +14,7 @@ from modellint.source.products import equation, factors
 
 DIVIDES = frozenset({"/", "div", "div_", "normalize"})
 MOVES = frozenset({"transpose", "swapaxes", "permute", "swapdims"})
+CALLED = pattern(r"att|quer|keys?(?:$|_)|(?:^|[._])[qk](?:$|[_\d])|qk|head", re.IGNORECASE)
 COMPETES = pattern(r"cluster|assign|slot|rout(?:e|ing)", re.IGNORECASE)  # for the keys
 
 
@@ -147,7 +148,13 @@ class AttentionSoftmaxAxis(SourceRule):
                         f"makes the weights of an attention by a softmax over axis {found.axis}, not over the keys"
                     )
                     if wrong or (wrong is None and _looks_batched(found)):
-                        yield self.at(found.softmax, message, certain=wrong)
+                        yield self.at(found.softmax, message, certain=bool(wrong) and _is_called_so(function))
+
+
+def _is_called_so(function: Function) -> bool:
+    """Whether anything is called an attention, a query or a key: other products are weighted too."""
+    names = (function.name, *(p.name for p in function.parameters), *(e.name for e in function.events))
+    return any(CALLED.search(name) for name in names)
 
 
 def _is_wrong(script: Script, function: Function, found: Attention) -> bool | None:

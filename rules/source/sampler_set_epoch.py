@@ -137,7 +137,9 @@ class SamplerSetEpoch(SourceRule):
 def _of_new_data(script: Script, sampler: Sampler) -> bool:
     """Whether it is made in each epoch, for the data of that epoch."""
     function, given = lookup.function(script, sampler.location), sampler.call.argument(0, "dataset")
-    for event in function.events if function is not None and given is not None else ():
+    if function is None or given is None:
+        return False
+    for event in function.events:
         if event.kind == "assign" and event.name == given.name:
             loops = [function.blocks[b] for b in function.enclosing(event.block) if function.blocks[b].is_loop]
             return any(lookup.holds(loop.location, sampler.location) for loop in loops)

@@ -41,6 +41,8 @@ class Roles:
             return next((role for callee in callees if (role := self._made_by(callee, asked))), "")
         if value.kind == "name":
             return self._unbound(source, asked)
+        if value.kind == "constant" and value.constant is None:  # what is used is another value, which nobody has read
+            return _by_name(asked, asked)
         if value.kind in ("item", "element", "attribute", "unknown"):
             base = value.base
             if base is not None and base.kind == "call" and base.name.startswith("deepspeed"):
@@ -82,9 +84,11 @@ class Roles:
     def _unbound(self, source: Source, asked: Value) -> str:
         parameters = source.frame.function.parameters
         annotation = next((p.annotation for p in parameters if p.name == source.value.name), "")
-        if is_optimizer(annotation) or _optimizer_by_name(source.value, asked):
-            return "optimizer"
-        return CONVENTIONS.get(source.value.method, "")
+        return "optimizer" if is_optimizer(annotation) else _by_name(source.value, asked)
+
+
+def _by_name(value: Value, asked: Value) -> str:
+    return "optimizer" if _optimizer_by_name(value, asked) else CONVENTIONS.get(value.method, "")
 
 
 def _optimizer_by_name(value: Value, asked: Value) -> bool:

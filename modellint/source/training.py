@@ -41,6 +41,7 @@ def traces(tracer: Tracer) -> Iterator[Trace]:
     """Of the functions that come to a training step or an evaluation, and that no other trace comes to."""
     resolver = tracer.resolver
     methods: list[tuple[Script, Function]] = []  # a base class may call them: last, when all others are known
+    called: list[tuple[Script, Function]] = []  # by one whose own caller is not known
     for script in (*resolver.project.given, *resolver.project.callers):
         updates = set(_updates(script))
         for function in script.functions:
@@ -52,7 +53,9 @@ def traces(tracer: Tracer) -> Iterator[Trace]:
                         methods.append((script, function))
                     else:
                         yield _trace(tracer, script, function, repeated=repeated)
-    yield from (_trace(tracer, *method) for method in methods if id(method[1]) not in tracer.entered)
+                else:
+                    called.append((script, function))
+    yield from (_trace(tracer, *method) for method in (*methods, *called) if id(method[1]) not in tracer.entered)
 
 
 def _trace(tracer: Tracer, script: Script, function: Function, *, repeated: bool = False) -> Trace:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
@@ -11,7 +11,7 @@ from modellint.core.record import dataclass
 from .code import Function, Value
 from .relations import Relations
 from .script import Script
-from .vocabulary import HARMLESS, is_scheduler
+from .vocabulary import HARMLESS, is_optimizer, is_scheduler
 
 PREPARED = ("prepare", "prepare_optimizer")  # an optimizer in, the same optimizer out: it is still to be stepped
 # Gradients that are read may be applied by hand, or be all that is asked for.
@@ -40,37 +40,55 @@ class Usages:
         related = self.relations.of(script) if attribute else (script,)
         scripts = [s for s in related if s is script or last in s.attributes]
         stepped = any(value is not call for s in scripts for value in self._stepping(s).get(last, ()))
-        clearing = (s for s in scripts if "zero_grad" in s.called)
-        return Usage(stepped, tuple(_clears((f for s in clearing for f in s.functions), last)))
+        clearing = [f for s in scripts if "zero_grad" in s.called for f in s.functions]
+        own = set(_models(call)) if not stepped and _is_alone(script, name) else set[str]()
+        return Usage(stepped, tuple(_clears(clearing, {last})) or tuple(_clears(clearing, own)))
 
     def _stepping(self, script: Script) -> Mapping[str, list[Value]]:
         """By the name of what they are: the values that step it, or hand it to where that cannot be seen."""
         known = self._handed.get(id(script))
         if known is None:
             known = self._handed[id(script)] = defaultdict(list)
+            around = {function.parent for function in script.functions}
+            own = {f.name: f for f in script.functions if f.parameters and f.name not in around}
             for value in (event.value for f in script.functions for event in f.events if event.value is not None):
-                for name in _stepped(value):
+                for name in _stepped(value, own):
                     known[name].append(value)
         return known
 
 
-def _stepped(value: Value) -> set[str]:
+def _stepped(value: Value, own: Mapping[str, Function]) -> set[str]:
     if value.kind == "call" and value.method == "zero_grad":
         return set()
     receiver = value.receiver if value.kind == "call" and "step" in value.method else None
-    parts = [part for part in (*_handed(value), receiver) if part is not None and part.kind in ("name", "attribute")]
+    parts = [
+        part for part in (*_handed(value, own), receiver) if part is not None and part.kind in ("name", "attribute")
+    ]
     kept = (part.receiver for part in parts if part.method == "step")  # the method itself, to be called later
     return {part.method for part in (*parts, *kept) if part is not None}
 
 
-def _handed(value: Value) -> Iterator[Value]:
-    """The values inside another, without what is only looked at."""
+def _handed(value: Value, own: Mapping[str, Function]) -> Iterator[Value]:
+    """The values inside another, without what is only looked at, or given to a function that does nothing with it."""
     waiting = [value]
     while waiting:
         part = waiting.pop()
         yield part
-        waiting += () if _looks(part) else (*part.arguments, *(item for _, item in part.keywords))
+        unread = _unread(part, own[part.name]) if part.kind == "call" and part.name in own else ()
+        given = () if _looks(part) else (*part.arguments, *(item for _, item in part.keywords))
+        waiting += [each for each in given if each not in unread]
         waiting += (part.base,) if part.base is not None else ()
+
+
+def _unread(call: Value, function: Function) -> list[Value]:
+    """What a function is given for parameters that it never names."""
+    if call.unpacks or any(inner.name in ("locals", "vars") for inner in function.calls):
+        return []
+    values = (*(event.value for event in function.events), *(block.value for block in function.blocks))
+    named = {part.name.partition(".")[0] for value in values if value is not None for part in value.within()}
+    idle = ((at, parameter) for at, parameter in enumerate(function.parameters) if parameter.name not in named)
+    given = (call.argument(at, parameter.name) for at, parameter in idle)
+    return [value for value in given if value is not None]
 
 
 def _looks(value: Value) -> bool:
@@ -79,12 +97,25 @@ def _looks(value: Value) -> bool:
     return value.kind == "call" and (harmless or is_scheduler(value.name))
 
 
-def _is(value: Value | None, name: str) -> bool:
-    return value is not None and value.kind in ("name", "attribute") and value.method == name
+def _models(made: Value) -> Iterator[str]:
+    """The models whose parameters an optimizer is given: their `zero_grad()` clears the same gradients."""
+    parts = (part.receiver for part in made.within() if part.kind == "call" and part.method == "parameters")
+    yield from (part.method for part in parts if part is not None and part.name not in ("", "self"))
 
 
-def _clears(functions: Iterable[Function], name: str) -> Iterator[Value]:
-    for function in functions:
+def _is_alone(script: Script, name: str) -> bool:
+    """Whether all optimizers that the script makes go by one name: no other one may step what this one holds."""
+    events = (event for function in script.functions for event in function.events)
+    bound = {id(event.value) for event in events if event.kind == "assign" and event.name == name}
+    return all(id(call) in bound for call in script.calls if is_optimizer(call.name))
+
+
+def _clears(functions: Iterable[Function], names: Container[str]) -> Iterator[Value]:
+    for function in functions if names else ():
         calls = list(function.calls)
         if any(call.method in ("backward", "manual_backward") for call in calls):
-            yield from (call for call in calls if call.method == "zero_grad" and _is(call.receiver, name))
+            yield from (call for call in calls if call.method == "zero_grad" and _named(call.receiver) in names)
+
+
+def _named(value: Value | None) -> str:
+    return value.method if value is not None and value.kind in ("name", "attribute") else ""

@@ -16,7 +16,8 @@ RANDOM = frozenset(
 )
 COMPOSES = ("Compose", "Sequential")
 NAMED = r"(test|val|valid|validation|eval|dev)"
-TRANSFORM = pattern(rf"(^|[_.]){NAMED}(set|_?data)?_?(transforms?|tfms?|tf|aug\w*|preprocess\w*)$", re.IGNORECASE)
+_TRANSFORM = r"(transforms?|tfms?|tf|aug\w*|preprocess\w*)"
+TRANSFORM = pattern(rf"(^|[_.])({NAMED}(set|_?data)?_?{_TRANSFORM}|{_TRANSFORM}_{NAMED})$", re.IGNORECASE)
 DATASET = pattern(rf"{NAMED}_?(data|set|dataset|ds|data_?set)|(data|ds|set|dataset)_?{NAMED}", re.IGNORECASE)
 LOADER = pattern(rf"{NAMED}_?(data_?)?(loader|dl|iter)|(loader|dl)_?{NAMED}", re.IGNORECASE)
 SPLITS = frozenset({"test", "val", "valid", "validation", "eval", "dev"})
@@ -63,6 +64,13 @@ class AugmentedEvaluation(SourceRule):
         from torchvision import transforms
 
         test_transform = transforms.Compose([transforms.RandomHorizontalFlip(), transforms.ToTensor()])
+        """,
+        """
+        from torchvision import transforms
+
+        class Loaders:
+            def __init__(self):
+                self.transform_test = transforms.Compose([transforms.RandomResizedCrop(224), transforms.ToTensor()])
         """,
         """
         from torchvision import transforms as T

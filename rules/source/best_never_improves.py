@@ -94,6 +94,29 @@ class BestNeverImproves(SourceRule):
                 best_val_loss = val_loss
                 torch.save(model.state_dict(), "best.pt")
         """,
+        """
+        def main(args, model):
+            if args.resume:
+                state = torch.load(args.resume)
+                model.load_state_dict(state["model"])
+                best_val_loss = state["best"]
+            else:
+                best_val_loss = float("inf")
+            for epoch in range(20):
+                val_loss = train(model)
+                if val_loss > best_val_loss:
+                    best_val_loss = val_loss
+                    torch.save({"model": model.state_dict(), "best": best_val_loss}, "best.pt")
+        """,
+        """
+        def validate(k, net):
+            acc = measure(net)
+            if acc < best_acc[k]:
+                best_acc[k] = acc
+                torch.save(net.state_dict(), f"net{k}.pt")
+
+        best_acc = [0, 0]
+        """,
     )
     good = (
         """
@@ -129,6 +152,17 @@ class BestNeverImproves(SourceRule):
                 best_loss, best_delta = loss, delta
         """,
         """
+        best = torch.load("last.pt")["best"]
+        for epoch in range(20):
+            val_loss = evaluate(model)
+            if val_loss < best_values["loss"]:
+                best_values["loss"] = val_loss
+            if val_loss > best:  # of what, nothing tells
+                best = val_loss
+            if val_loss > worst_loss:
+                worst_loss = val_loss
+        """,
+        """
         import torch
 
         best_loss = 0.0
@@ -158,9 +192,18 @@ def _compared(function: Function, index: int, block: Block) -> Iterator[tuple[st
         left, right = test.arguments
         more = 1 if test.name in (">", ">=") else -1
         for best, value, sign in ((right, left, more), (left, right, -more)):
-            kept = (e for e in function.events if e.kind == "assign" and e.block == index and e.name == str(best))
-            if best.kind == "name" and any(str(e.value) == str(value) for e in kept):
-                yield best.name, value, sign
+            name = _written(best)
+            kept = (e for e in function.events if e.kind == "assign" and e.block == index and e.name == name)
+            if any(str(e.value) == str(value) for e in kept):
+                yield name, value, sign
+
+
+def _written(best: Value) -> str:
+    """What an event calls a name, or an item of one, that it sets."""
+    if best.kind == "item" and best.base is not None and best.base.kind == "name":
+        key = best.arguments[0].constant
+        return f"{best.base.name}[{key if isinstance(key, str) else ''}]"
+    return best.name if best.kind == "name" else ""
 
 
 def _measured(function: Function, value: Value) -> str:
@@ -177,6 +220,7 @@ def _measured(function: Function, value: Value) -> str:
 
 def _first(script: Script, function: Function, index: int, best: str) -> list[float | None]:
     """The numbers that the best value begins with, wherever else it is set; None for one that cannot be read."""
+    best = best.removesuffix("[]")
     own = [f for f in script.functions if f is function or (best.startswith("self.") and f.owner == function.owner)]
     outer = [f for f in script.functions if f.kind == "module" or f.name == function.parent]
     for functions in (own, outer):
@@ -187,15 +231,21 @@ def _first(script: Script, function: Function, index: int, best: str) -> list[fl
             if e.name == best and e.kind in ("assign", "augment") and not (f is function and e.block == index)
         ]
         if events:
-            return [_number(event) for event in events]
+            return [number for event in events for number in _numbers(event)]
     return [None]
 
 
-def _number(event: Event) -> float | None:
-    value, sign = event.value, 1
+def _numbers(event: Event) -> Iterator[float | None]:
+    """One, or those of a list of which an item is compared."""
+    listed = event.value.arguments if event.value is not None and event.value.kind in ("list", "tuple") else ()
+    yield from map(_number, listed or (event.value,)) if event.kind == "assign" else (None,)
+
+
+def _number(value: Value | None) -> float | None:
+    sign = 1
     if value is not None and value.kind == "operation" and value.name == "-" and len(value.arguments) == 1:
         value, sign = value.arguments[0], -1
-    if value is None or event.kind != "assign":
+    if value is None:
         return None
     if value.name in INFINITE:
         return sign * math.inf
@@ -219,8 +269,10 @@ def _number(event: Event) -> float | None:
 
 def _judge(best: str, value: str, sign: int, first: list[float | None]) -> str:
     known = [number for number in first if number is not None]
+    named = "best" in best.lower() and direction(value) == -sign
+    worst = f"keeps the {'highest' if sign > 0 else 'lowest'} `{value}`: that of the worst model"
     if len(known) != len(first):
-        return ""
+        return worst if named and MEASURED.search(value) and direction(best) == -sign else ""
     if all(sign * number >= FAR for number in known):
         return (
             f"begins at {known[0]:g}, and only what is {'above' if sign > 0 else 'below'} replaces it: it never changes"
@@ -229,6 +281,4 @@ def _judge(best: str, value: str, sign: int, first: list[float | None]) -> str:
     if sign < 0 and direction(value) and all(number == 0 or (scored and number < 0) for number in known):
         return f"begins at {known[0]:g}, and only what is below replaces it: it never changes"
     measured = MEASURED.search(value) is not None or any(math.isinf(number) for number in known)
-    if measured and "best" in best.lower() and direction(value) == -sign and direction(best) in (0, -sign):
-        return f"keeps the {'highest' if sign > 0 else 'lowest'} `{value}`: that of the worst model"
-    return ""
+    return worst if measured and named and direction(best) in (0, -sign) else ""

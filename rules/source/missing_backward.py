@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
 from modellint.core.pattern import pattern
-from modellint.source.code import Function, Value
+from modellint.source.code import Event, Function, Value
 from modellint.source.vocabulary import sounds_like_optimizer
 
 DIFFERENTIATES = pattern(r"\w*backward\w*|grad|\w*jacobian\w*|[vj][vj]p|value_and_grad|\w*grad_and\w*|\w*grad_fn")
@@ -15,6 +16,9 @@ DIFFERENTIATES = pattern(r"\w*backward\w*|grad|\w*jacobian\w*|[vj][vj]p|value_an
 READING = pattern(
     r"print|format|append|float|str|isnan|isfinite|update\w*|add\w*|log\w*|set_\w+|info|write\w*|record\w*|debug|all_reduce|reduce\w*"
 )
+
+LOSS = pattern(r"(\w+_)?(loss|cost|err)(es)?(_\w+)?")
+TRAINS = pattern(r"\w*(train|step|update|fit|learn|optim|accum|closure)\w*", re.IGNORECASE)
 
 
 class MissingBackward(SourceRule):
@@ -48,8 +52,32 @@ class MissingBackward(SourceRule):
                     self.optimizer.step()
                     self.losses.append(float(loss))
         """,
+        """
+        class Net(nn.Module):
+            def train_step(self, batch):
+                self.optimizer.zero_grad()
+                scores, labels = self(batch)
+                loss = self._loss(scores, labels)
+                self.optimizer.step()
+                return loss
+        """,
     )
     good = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = learner.train_on(x, y)
+            optimizer.step()
+            print(loss)
+        """,
+        """
+        def step(batch):
+            optimizer.step()
+            scheduler.step()
+            loss = distance(net(batch), batch)
+            engine.run(loss)
+            optimizer.zero_grad()
+        """,
         """
         for x, y in loader:
             optimizer.zero_grad()
@@ -104,10 +132,13 @@ class MissingBackward(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         losses = {id(loss.call) for loss in script.losses if loss.kind}
-        for function in script.functions if losses else ():
+        for function in script.functions:
             if function.kind in ("function", "module") and not _differentiates(function):
-                for step in _stepped(function, losses):
-                    yield self.at(step, "steps the optimizer in a loop that never calls `backward()`")
+                known = list(_stepped(function, losses)) if losses else []
+                named = _stepped(function, ()) if not known and "backward" not in script.called else ()
+                for step in (*known, *named):
+                    message = "steps the optimizer where nothing calls `backward()`"
+                    yield self.at(step, message, certain=bool(known))
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         if not run.steps:
@@ -127,17 +158,30 @@ class MissingBackward(SourceRule):
 
 
 def _stepped(function: Function, losses: Container[int]) -> Iterator[Value]:
-    """The steps in the innermost loops of a function that clear gradients and compute a loss that is only read."""
+    """The steps in the innermost loops of a function that clear gradients and compute a loss that is only read.
+
+    Where no loss of torch is known, all of a function counts as the body of a loop that may be around its calls.
+    """
     seen = set[int]()
-    for loop in reversed([b for b, block in enumerate(function.blocks) if block.kind in ("for", "while")]):
+    loops = [b for b, block in enumerate(function.blocks) if block.kind in ("for", "while") or (b == 0 and not losses)]
+    for loop in reversed(loops):
         events = [event for _, event in function.inside(loop)]
         calls = [event.value for event in events if event.kind == "call" and event.value is not None]
         steps = [call for call in calls if call.method == "step" and id(call) not in seen]
         seen.update(map(id, steps))
-        names = {e.name for e in events if e.kind in ("assign", "augment") and _comes_from(e.value, losses)}
+        names = {e.name for e in events if e.kind in ("assign", "augment") and _is_loss(e, losses)}
         if names and not any(_uses(call, names, losses) for call in calls):
             cleared = {str(call.receiver) for call in calls if call.method == "zero_grad"}
             yield from (s for s in steps if _is_bare(s) and str(s.receiver) in cleared)
+
+
+def _is_loss(event: Event, losses: Container[int]) -> bool:
+    """Whether a name is bound to what a loss of torch gives; where none is known, whether it is called so."""
+    value = event.value
+    if losses or value is None:
+        return value is not None and any(id(part) in losses for part in value.within())
+    named = LOSS.fullmatch(event.name) is not None and value.kind != "context"  # that may go back when it is left
+    return named and not any(part.kind == "call" and TRAINS.fullmatch(part.method) for part in value.within())
 
 
 def _differentiates(function: Function) -> bool:
@@ -152,13 +196,9 @@ def _is_bare(step: Value) -> bool:
     return not given and step.receiver is not None and sounds_like_optimizer(str(step.receiver))
 
 
-def _comes_from(value: Value | None, losses: Container[int]) -> bool:
-    return value is not None and any(id(part) in losses for part in value.within())
-
-
 def _uses(call: Value, names: set[str], losses: Container[int]) -> bool:
     """Whether a call may do more with the loss, or with an optimizer, than read it."""
-    if call.name.startswith(("torch.", "numpy.")) or READING.fullmatch(call.method):
+    if call.name.startswith(("torch.", "numpy.")) or READING.fullmatch(call.method) or "save" in call.method:
         return False
     arguments = (*call.arguments, *(value for _, value in call.keywords))
     given = [part for argument in arguments for part in argument.within()]

@@ -24,7 +24,7 @@ class MissingOptimizerStep(SourceRule):
     Why: `backward()` only computes gradients; without `step()` no weight changes, and what looks like training is an
         evaluation that costs three times as much.
     Fix: call `optimizer.step()` after `backward()`.
-    Ignore: when the optimizer is kept only for its `zero_grad()`; `model.zero_grad()` says so.
+    Ignore: when the gradients themselves are what is wanted; then no optimizer is needed.
     Reported: https://github.com/zhaoyuzhi/deepfillv2/issues/6, https://github.com/tedlasai/learn2refocus/issues/5
     """
 
@@ -62,8 +62,44 @@ class MissingOptimizerStep(SourceRule):
                     self.train_discriminator(real)
                     self.train_generator()
         """,
+        """
+        def train_batch(net, criterion, optimizer):
+            x, y = next(batches)
+            loss = criterion(net(x), y)
+            net.zero_grad()
+            loss.backward()
+            return loss
+
+        if args.adam:
+            optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+        else:
+            optimizer = torch.optim.SGD(net.parameters(), lr=1e-2)
+        for step in range(1000):
+            train_batch(net, criterion, optimizer)
+        """,
     )
     good = (
+        """
+        optimizer = torch.optim.Adam(net.parameters())  # of an earlier version
+        optimizers = {"net": torch.optim.SGD(net.parameters(), lr=0.1)}
+        for x, y in loader:
+            net.zero_grad()
+            loss(net(x), y).backward()
+            advance(optimizers)
+        """,
+        """
+        def fit(net, optimizer):
+            def advance():
+                optimizer.step()
+
+            for x, y in loader:
+                net.zero_grad()
+                loss(net(x), y).backward()
+                advance()
+
+        optimizer = torch.optim.Adam(net.parameters())
+        fit(net, optimizer)
+        """,
         """
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         scaler = torch.amp.GradScaler("cuda")

@@ -62,8 +62,35 @@ class ResumeWithoutOptimizer(SourceRule):
                 scheduler.step()
                 save("last.pt", epoch, model, optimizer, scheduler)
         """,
+        """
+        import torch
+
+        resume_epoch = 0
+
+        def train(model, optimizer):
+            if resume_epoch > 0:
+                checkpoint = torch.load(f"epoch-{resume_epoch - 1}.pt")
+                model.load_state_dict(checkpoint["model"])
+            for epoch in range(resume_epoch, 100):
+                run(model, optimizer)
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
+                torch.save(state, f"epoch-{epoch}.pt")
+        """,
     )
     good = (
+        """
+        import torch
+
+        def compare(model, optimizer, epoch, epochs):
+            for step in range(epoch, epochs):  # every checkpoint that is there
+                checkpoint = torch.load(f"epoch-{step}.pt")
+                model.load_state_dict(checkpoint["model"])
+                print(score(model))
+
+        def save(model, optimizer, epoch):
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
+            torch.save(state, f"epoch-{epoch}.pt")
+        """,
         """
         import torch
 
@@ -122,9 +149,10 @@ class ResumeWithoutOptimizer(SourceRule):
 
     def _resumed(self, script: Script, loads: Sequence[Value], key: str) -> Iterator[Diagnostic]:
         for function in script.functions:
-            for checkpoint in _loaded(function):
+            for checkpoint, load in _loaded(function):
                 restored = [c for c in function.calls if c in loads and any(_is_of(p, checkpoint) for p in c.within())]
-                if restored and not _is_handed_on(function, checkpoint) and _goes_on(script, function, checkpoint):
+                alone = restored and not _is_handed_on(function, checkpoint)
+                if alone and _goes_on(script, function, checkpoint, load):
                     yield self.at(restored[0], f"goes on from the epoch of `{checkpoint}`, without its `{key}`")
 
 
@@ -158,12 +186,12 @@ def _are_read(script: Script, keys: set[str]) -> bool:
     return False
 
 
-def _loaded(function: Function) -> Iterator[str]:
-    """The names that checkpoints are bound to."""
+def _loaded(function: Function) -> Iterator[tuple[str, Value]]:
+    """The names that checkpoints are bound to, and the calls that load them."""
     for event in function.events:
         value = event.value
         if event.kind == "assign" and value is not None and value.kind == "call" and value.name == "torch.load":
-            yield event.name
+            yield event.name, value
 
 
 def _is_handed_on(function: Function, checkpoint: str) -> bool:
@@ -177,11 +205,12 @@ def _is_of(part: Value, checkpoint: str) -> bool:
     return part.kind == "item" and part.base is not None and part.base.name == checkpoint
 
 
-def _goes_on(script: Script, function: Function, checkpoint: str) -> bool:
-    """Whether a loop of the file counts on from a number that the checkpoint holds."""
+def _goes_on(script: Script, function: Function, checkpoint: str, load: Value) -> bool:
+    """Whether a loop of the file counts on from a number that the checkpoint holds, or that its file is named after."""
     starts = {
         e.name for e in function.events if e.kind == "assign" and e.value is not None and _counts(e.value, checkpoint)
     }
+    starts |= {part.name for part in load.within() if part.kind == "name" and EPOCH.fullmatch(part.method)}
     given = {name for other in script.functions for name in _given_back(other, function, checkpoint)}
     for other in script.functions:
         for block in other.blocks:

@@ -91,6 +91,24 @@ class SoftmaxDimension(SourceRule):
             correct += (predicted == y).sum().item()
         """,
         """
+        criterion = nn.CrossEntropyLoss()
+        for i, (x, y) in enumerate(tqdm(DataLoader(data, batch_size=64))):
+            scores = cnn(x)
+            loss = criterion(scores, y)
+            scores = torch.max(scores.data, 0)[1]
+            correct += (scores == y.data).sum().item()
+        """,
+        """
+        from torch.utils.data import DataLoader
+
+        for x, y in DataLoader(data, batch_size=64):
+            scores = cnn(x)
+            probabilities = nn.Softmax(dim=1)(scores)
+            predicted = torch.max(probabilities, 0)[1]
+            loss = F.cross_entropy(scores, y)
+            correct += torch.sum(predicted == y)
+        """,
+        """
         import numpy as np
 
         def compute_metrics(prediction):
@@ -171,6 +189,17 @@ class SoftmaxDimension(SourceRule):
             agree = (votes.mode(0)[0] == y).float().mean()
         """,
         """
+        from torch.utils.data import DataLoader
+
+        for x, y in DataLoader(data, batch_size=64):
+            weights = model.rate(x)
+            best = weights.argmax(0)
+            weights = model(x[best])
+            loss = F.cross_entropy(weights, y)
+            weights = weights.mean(1)
+            worst = weights.argmax(0)
+        """,
+        """
         from torch_geometric.utils import softmax
         weights = softmax(scores, index)
         """,
@@ -237,14 +266,37 @@ class SoftmaxDimension(SourceRule):
         given, function = loss.call.argument(0, "input"), lookup.function(script, loss.location)
         if given is None or given.kind != "name" or function is None:
             return
-        start = next((i for i, event in enumerate(function.events) if event.value is loss.call), 0)
-        for event in function.events[start:]:
-            call = event.value
-            if event.kind == "assign" and event.name == given.name:
-                return
-            if event.kind == "call" and call is not None and _operand(call) == given.name and _axis(call) == 0:
+        for at in _life(function, given.name, loss.call):
+            event, call = function.events[at], function.events[at].value
+            chooses = event.kind == "call" and call is not None and call.method in CHOOSES and _axis(call) == 0
+            if chooses and call is not None and given.name in _chosen_of(call, function, at):
                 message = f"takes the `{call.method}` over axis 0, the batch, of the scores"
                 yield self.at(call, message, certain=loss.batched)
+
+
+def _life(function: Function, name: str, use: Value) -> range:
+    """The events between the two that bind a name around a call that uses it."""
+    place = tensors.place(function, use) or 0
+    bindings = [at for at, event in enumerate(function.events) if event.kind == "assign" and event.name == name]
+    first = max((at for at in bindings if at < place), default=-1)
+    return range(first + 1, min((at for at in bindings if at > place), default=len(function.events)))
+
+
+def _chosen_of(call: Value, function: Function, at: int) -> Iterator[str]:
+    """The names of the tensor over which a call chooses or normalises, and of that before a softmax that keeps its axes."""
+    operand = _operand(call)
+    if operand is not None:
+        yield _uncast(operand).name
+        made = _bound(operand, function, at)
+        squashed = _uncast(made) if made is not None else None
+        if squashed is not None and squashed.kind == "call" and (inner := _squashed(squashed)) is not None:
+            yield _uncast(inner).name
+
+
+def _squashed(call: Value) -> Value | None:
+    if call.base is not None and call.base.name in GUESSES:
+        return next(iter(call.arguments), None)
+    return _operand(call) if call.method in CHOOSES else None
 
 
 def _counted(function: Function, event: Event) -> Value | None:
@@ -320,12 +372,9 @@ def _axis(call: Value) -> float | None:
     return given.constant if isinstance(given.constant, int) else float("nan")
 
 
-def _operand(call: Value) -> str:
-    """The name of the tensor over which a call chooses or normalises."""
-    if call.method not in CHOOSES or call.receiver is None:
-        return ""
-    operand = call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
-    return operand.name if operand is not None and operand.kind == "name" else ""
+def _operand(call: Value) -> Value | None:
+    """The tensor over which a call chooses or normalises."""
+    return call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
 
 
 def _batched(before: Sequence[Operation]) -> bool | None:

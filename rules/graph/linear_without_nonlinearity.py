@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from modellint import Diagnostic, Graph, GraphRule, Passed, Script, Severity
+from modellint.core.pattern import pattern
 from modellint.graph.node import Node, Role
 from modellint.graph.stream import end, keeps_order
 from modellint.graph.words import name, trail
 from modellint.source.code import Value
 
 IDLE = ("torch.nn.Identity", "torch.nn.Dropout", "torch.nn.Flatten")
+HIDDEN = pattern(
+    r"(n_|num_|d_)?(hidden|hid|ff|ffn|mlp|inner|intermediate)s?(_?(dim|size|channels|features|units|width))?\d?"
+)
 
 
 class LinearWithoutNonlinearity(GraphRule):
@@ -29,6 +33,10 @@ class LinearWithoutNonlinearity(GraphRule):
     code, severity, certain, topic = "ML203", Severity.WARNING, True, "structure"
     words = (("Sequential(", "Linear("),)
     bad = (
+        """
+        def head(size, hidden_dim, classes):
+            return nn.Sequential(nn.Linear(size, hidden_dim), nn.Dropout(0.1), nn.Linear(hidden_dim, classes))
+        """,
         Graph.of(
             "input x shape=4x64",
             "linear fc1 shape=4x128",
@@ -41,6 +49,11 @@ class LinearWithoutNonlinearity(GraphRule):
         ),
     )
     good = (
+        """
+        def squeeze(size, rank, hidden):
+            low = nn.Sequential(nn.Linear(size, rank), nn.Linear(rank, size), nn.Linear(size // 4, size))
+            return low, nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, size))
+        """,
         Graph.of(
             "input x shape=4x64", "linear a shape=4x128", "activation relu", "linear b shape=4x10", "loss mse_loss"
         ),
@@ -112,8 +125,10 @@ def _is_handed_over(first: Node, second: Node) -> bool:
 
 
 def _is_narrow(first: Value, second: Value) -> bool:
-    """Whether fewer numbers pass between two layers than go in or come out, or that cannot be read."""
+    """Whether fewer numbers pass between two layers than go in or come out, or that is neither written nor called so."""
     given, middle, out = first.argument(0), first.argument(1), second.argument(1)
+    if middle is not None and middle.kind == "name" and HIDDEN.fullmatch(middle.method):
+        return False
     sizes = [size.constant for size in (given, middle, out) if size is not None and isinstance(size.constant, int)]
     return len(sizes) < 3 or sizes[1] < min(sizes[0], sizes[2])
 

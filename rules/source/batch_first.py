@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.measure import examined
-from modellint.source import attending, recurrent
-from modellint.source.code import Event, Value
+from modellint.source import attending, convolved, recurrent
+from modellint.source.code import Event, Function, Value
 from modellint.source.facts import Layer
 
 RESHAPES = ("view", "reshape")
@@ -30,6 +30,33 @@ class BatchFirst(SourceRule):
     twins = ("batch-mixing",)
     words = ("LSTM(", "GRU(", "RNN(", "TransformerEncoder", ("MultiheadAttention(", "[:, "))
     bad = (
+        """
+        class Decoder(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv, self.rnn = nn.Conv1d(80, 64, 5, padding=2), nn.LSTM(64, 32)
+                self.head = nn.Linear(32, 4)
+
+            def forward(self, x):
+                x = F.relu(self.conv(x))
+                x = x.transpose(1, 2)
+                out, _ = self.rnn(x)
+                return self.head(out)
+        """,
+        """
+        class Reader(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv = nn.Sequential(nn.Conv2d(1, 32, 3, stride=2), nn.ReLU(), nn.Dropout(0.1))
+                self.rnn = nn.GRU(32 * 40, 64)
+
+            def forward(self, x):
+                x = self.conv(x.unsqueeze(1))
+                x = torch.transpose(x, 1, 2).contiguous()
+                b, t, f, c = x.size()
+                x, h = self.rnn(x.view((b, t, f * c)))
+                return x
+        """,
         """
         class Last(nn.Module):
             def __init__(self):
@@ -104,6 +131,32 @@ class BatchFirst(SourceRule):
         """,
     )
     good = (
+        """
+        class Frames(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv, self.rnn = nn.Conv2d(3, 64, 5), nn.LSTM(64, 32)
+
+            def forward(self, x):  # [time, batch, 3, 5, 5]
+                t, b = x.shape[:2]
+                x = self.conv(x.flatten(0, 1)).view(t, b, 64)
+                out, _ = self.rnn(x)
+                return out
+        """,
+        """
+        class Columns(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv, self.rnn = nn.Conv2d(1, 64, 5), nn.LSTM(64, 32)
+
+            def forward(self, x):
+                t = x.size(0)
+                x = self.conv(x.view(-1, 1, 5, 5))
+                out, _ = self.rnn(x.view(t, -1, 64))
+                conv = self.conv(x).squeeze(2)
+                again, _ = self.rnn(conv.permute(2, 0, 1))
+                return out, again
+        """,
         """
         class Last(nn.Module):
             def __init__(self):
@@ -181,7 +234,8 @@ class BatchFirst(SourceRule):
         for layer, function, at in recurrent.layers(script):
             first = recurrent.is_batch_first(layer)
             if first is not None and layer.call is not None and not _is_single(layer.call):
-                yield from self._judge(script, function.events, at, layer, layer.call, first)
+                found = list(self._judge(script, function.events, at, layer, layer.call, first))
+                yield from found or (self._convolved(script, function, at, layer) if not first else ())
 
         for read in attending.reads(script):
             message = f"takes the second axis for time, but `{read.layer.path}` is not `batch_first`: it attends along the first"
@@ -201,6 +255,15 @@ class BatchFirst(SourceRule):
         elif given is not None and "batch" in str(given.arguments[0]):
             message = f"puts the batch first, and `{layer.path}` takes the time first"
             yield self.at(given, message, certain=not _is_one(given.arguments[1]))
+
+    def _convolved(self, script: Script, function: Function, at: int, layer: Layer) -> Iterator[Diagnostic]:
+        """What a convolution gave, whose first axis is the batch."""
+        call = function.events[at].value
+        model = next((model for model in script.models if layer in model.layers), None)
+        given = call.arguments[0] if call is not None and call.arguments else None
+        if call and given and model and convolved.is_batch_first(given, function, at, model):
+            message = f"is given what a convolution gave, the batch first, and `{layer.path}` takes the time first"
+            yield self.at(call, message)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         return examined.mixing(run)

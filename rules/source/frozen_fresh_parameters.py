@@ -59,6 +59,15 @@ class FrozenFreshParameters(SourceRule):
         optimizer = torch.optim.Adam(net.parameters())
         """,
         """
+        class Tagger(nn.Module):
+            def __init__(self, words, tags):
+                super().__init__()
+                self.embedding, self.lstm = nn.Embedding(words, 64), nn.LSTM(64, 64, batch_first=True)
+                self.fc = nn.Linear(64, tags)
+                for p in self.fc.parameters():
+                    p.requires_grad = False
+        """,
+        """
         from torchvision import models
         model = models.resnet18()
         for p in model.parameters():
@@ -211,7 +220,8 @@ class FrozenFreshParameters(SourceRule):
 
     def _judge(self, script: Script, function: Function, at: int, model: str) -> Iterator[Diagnostic]:
         before, later, place = function.events[:at], function.events[at:], function.events[at]
-        trains = bool(script.optimizers) or any(_is_layer(event) for event in later)
+        beside = (event for event in before if event.name.startswith("self.") and event.name != model)
+        trains = bool(script.optimizers) or any(map(_is_layer, later)) or any(map(_is_part, beside))
         known = any(e.kind == "return" and e.value is not None and e.value.name == model for e in later)
         owner = model.rpartition(".")[0]
         made = next((e for e in reversed(before) if e.kind == "assign" and e.name in (model, owner)), None)
@@ -304,6 +314,11 @@ def _is_used(before: Iterable[Event], made: Event, model: str) -> bool:
     """Whether something that may train the model, or give it weights, is done with it before it is frozen."""
     calls = (e.value for e in before if e.kind == "call" and e.value is not None and e.value.method not in PREPARES)
     return any(part.name == model for call in calls if call is not made.value for part in call.within())
+
+
+def _is_part(event: Event) -> bool:
+    """Whether a module is given another part, which is made there or by its caller."""
+    return _is_layer(event) or (event.kind == "assign" and event.value is not None and event.value.kind == "name")
 
 
 def _is_layer(event: Event) -> bool:

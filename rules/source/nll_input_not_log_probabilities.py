@@ -9,7 +9,10 @@ from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.measure.run import Logits
 from modellint.source import lookup, outputs
-from modellint.source.facts import Loss
+from modellint.source.facts import Loss, Operation
+
+CLASSIFIER = pattern(r"torchvision\.models\.[a-z]\w*")  # each gives the raw scores of its last layer
+LOGARITHMS = ("LogSoftmax", "log_softmax", "logsigmoid", "LogSigmoid")
 
 
 def _run(log_probabilities: bool) -> Run:
@@ -77,8 +80,22 @@ class NllInputNotLogProbabilities(SourceRule):
         logits = head(encoder(x))
         loss = F.ctc_loss(logits.transpose(0, 1).softmax(-1), y, x_lengths, y_lengths)
         """,
+        """
+        model = torchvision.models.resnet18(num_classes=10)
+        model = torch.nn.DataParallel(model).cuda()
+        criterion = nn.NLLLoss().cuda()
+        for x, y in loader:
+            loss = criterion(model(x), y)
+        """,
     )
     good = (
+        """
+        model = torchvision.models.vgg16(weights="DEFAULT")
+        model.classifier = nn.Sequential(nn.Linear(25088, 102), nn.LogSoftmax(dim=1))
+        criterion = nn.NLLLoss()
+        for x, y in loader:
+            loss = criterion(model(x), y)
+        """,
         """
         class Reader(nn.Module):
             def __init__(self):
@@ -161,6 +178,9 @@ class NllInputNotLogProbabilities(SourceRule):
                 given = "raw scores" if outputs.kind(operation) == "scores" else "probabilities"
                 message = f"takes log-probabilities and is given the {given} of the "
                 yield self.at(loss, message + outputs.written(operation, loss.location), certain=sure and loss.certain)
+            elif model := _classifier(script, loss):
+                message = f"takes log-probabilities and is given the raw scores of torchvision's `{model.short}`"
+                yield self.at(loss, message, certain=loss.certain)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         seen = [s.logits.log_probabilities for s in run.steps if s.logits and s.logits.log_probabilities is not None]
@@ -180,6 +200,15 @@ class NllInputNotLogProbabilities(SourceRule):
             if found[0].short == "softmax" and lookup.share_function(script, loss, found[0]):
                 return Fix((edit.rename(found[0], "log_softmax"),), safe=False)
         return None
+
+
+def _classifier(script: Script, loss: Loss) -> Operation | None:
+    """A model of torchvision that the loss is given the output of, where nothing in the file takes a logarithm."""
+    heads = [outputs.head(path) for path in loss.inputs]
+    found = [head for head in heads if head is not None and CLASSIFIER.fullmatch(head.name)]
+    if len(found) != len(heads) or any(name in script.attributes or name in script.called for name in LOGARITHMS):
+        return None
+    return next((head for head in found if loss.kind == "NLLLoss" and head.location.path == script.path), None)
 
 
 def _at(script: Script, finding: Diagnostic) -> Iterator[Loss]:

@@ -10,6 +10,7 @@ from modellint.core.diagnostic import Fix
 from modellint.core.edit import move
 from modellint.core.pattern import pattern
 from modellint.measure.run import Parameter
+from modellint.source import paired
 from modellint.source.facts import Act, TrainingLoop
 
 # Models that are called for their judgement, not to be trained.
@@ -74,6 +75,24 @@ class OptimizerParameters(SourceRule):
             (-discriminator(fake).mean()).backward()
             optimizer_g.step()
         """,
+        """
+        class Gan:
+            def __init__(self, options):
+                self.netG, self.netD = define(options, "G"), define(options, "D")
+                self.optimizer_G = torch.optim.Adam(self.netG.parameters(), lr=options.lr)
+                self.optimizer_D = torch.optim.Adam(self.netG.parameters(), lr=options.lr)
+        """,
+        """
+        generator, discriminator = make(64), make(1)
+        optimizer_G = torch.optim.Adam(generator.parameters(), lr=2e-4)
+        optimizer_D = torch.optim.Adam(generator.parameters(), lr=2e-4)
+        """,
+        """
+        net1 = create(args)
+        net2 = create(args)
+        optimizer1 = torch.optim.SGD(net2.parameters(), lr=args.lr)
+        optimizer2 = torch.optim.SGD(net2.parameters(), lr=args.lr)
+        """,
     )
     fixed = (
         """
@@ -87,6 +106,21 @@ class OptimizerParameters(SourceRule):
         None,
     )
     good = (
+        """
+        class Gan:
+            def __init__(self, generator, critic):
+                self.netG, self.netD = generator, critic
+                self.optimizer_G = torch.optim.Adam(self.netG.parameters())
+                self.optimizer_D = torch.optim.Adam(self.netD.parameters())
+                self.warmup_G = torch.optim.SGD(self.netG.parameters(), lr=0.1)
+        """,
+        """
+        net1, net2 = build(), build()
+        optimizer1 = torch.optim.SGD(net1.parameters(), lr=0.1)
+        optimizer2 = torch.optim.SGD(net1.parameters(), lr=0.01)  # two rates, and a copy that follows
+        for a, b in zip(net1.parameters(), net2.parameters()):
+            b.data = a.data
+        """,
         """
         model = torchvision.models.resnet18(weights="DEFAULT")
         model.fc = nn.Linear(512, 10)
@@ -145,7 +179,10 @@ class OptimizerParameters(SourceRule):
                 yield self.at(made, message)
             if made.twice:
                 yield self.at(made, f"is given the parameters of `{made.twice}` twice", severity=Severity.WARNING)
-        if not script.attributes & {"requires_grad", "requires_grad_", "freeze"}:
+        misled = list(paired.misled(script)) if len(script.optimizers) > 1 else []
+        for made, model, other in misled:
+            yield self.at(made, f"is given the parameters of `{model}`, and those of `{other}` go to no optimizer")
+        if not misled and not script.attributes & {"requires_grad", "requires_grad_", "freeze"}:
             yield from self._loose(script)
 
     def _loose(self, script: Script) -> Iterator[Diagnostic]:

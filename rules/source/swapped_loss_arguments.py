@@ -16,8 +16,9 @@ LABELS = pattern(
     r"(self\.)?(\w+_)?(targets?|labels?|y|y_true|gts?|ground_truths?|gold)(_(b|batch|ids?|var|onehot|tensor))?"
 )
 SCORES = pattern(
-    r"(self\.)?(\w+_)?(preds?|predictions?|outputs?|outs?|logits?|scores?|y_?hat|y_?preds?|y_?prob\w*)(_(b|batch|flat|var))?"
+    r"(self\.)?(\w+_)?(preds?|predictions?|outputs?|outs?|logits?|scores?|log_?p|log_?probs?|y_?hat|y_?preds?|y_?prob\w*)(_(b|batch|flat|var))?"
 )
+TRUTH, INPUT = frozenset({"target", "targets", "label", "labels"}), frozenset({"input", "inputs"})
 MODEL = pattern(r"(self\.)?(\w+_)?(model|net|network|classifier|discriminator)")
 TRIPLETS = frozenset({"TripletMarginLoss", "TripletMarginWithDistanceLoss"})
 POSITIVE, NEGATIVE = frozenset({"positive", "positives", "pos", "p"}), frozenset({"negative", "negatives", "neg", "n"})
@@ -97,8 +98,28 @@ class SwappedLossArguments(SourceRule):
         out_a, out_p, out_n = net(a), net(p), net(n)
         loss = F.triplet_margin_loss(out_a, out_p, out_n, margin=0.3)
         """,
+        """
+        class Focal(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.ce = nn.CrossEntropyLoss()
+
+            def forward(self, input, target):
+                return (1 - torch.exp(-self.ce(target, input))) ** 2 * self.ce(input, target)
+        """,
+        """
+        nll = torch.nn.NLLLoss(ignore_index=0)
+
+        def loss_fn(logp, target):
+            return nll(target[:, 1:].reshape(-1), logp) + nll(target, logp.view(-1, logp.size(2)))
+        """,
     )
     good = (
+        """
+        for inputs, y in loader:
+            y = decoder(encoder(inputs))
+            loss = F.binary_cross_entropy(y, inputs)
+        """,
         """
         triplet = nn.TripletMarginLoss(margin=1.0)
         for anchor, positive, negative in loader:
@@ -146,7 +167,9 @@ class SwappedLossArguments(SourceRule):
             elif loss.kind in ONE_SIDED:
                 first, second = _plain(given), _plain(target)
                 made = any(layer.name.startswith("torch.nn.") for path in loss.inputs for layer in path)
-                if not made and _is(LABELS, SCORES, first) and (_is(SCORES, LABELS, second) or _is_of_model(second)):
+                predicted = _is(SCORES, LABELS, second) or _is_of_model(second)
+                handed = first.name in TRUTH and second.name in INPUT  # as losses of torch call their parameters
+                if not made and (handed or (_is(LABELS, SCORES, first) and predicted)):
                     yield self.at(loss, f"is given the labels `{first}` first, and what is predicted as their target")
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:

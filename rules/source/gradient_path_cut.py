@@ -12,6 +12,7 @@ from modellint.measure.run import Parameter
 from modellint.source.code import Value
 from modellint.source.facts import Act, Model, Summand, TrainingLoop
 from modellint.source.registration import WEIGHTED
+from modellint.source.vocabulary import NO_MODELS
 
 # Parts of a model that are not to be trained by its loss.
 TERM = pattern(r"loss|penalty|(?<![a-z])(reg|kld?|nll|err)(?![a-z])", re.IGNORECASE)
@@ -135,6 +136,42 @@ class GradientPathCut(SourceRule):
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
         """,
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            if half:
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+            else:
+                loss = torch.tensor(loss.item(), requires_grad=True)
+                loss.backward()
+                optimizer.step()
+        """,
+        """
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            if deep:
+                loss = sum(F.mse_loss(output, y) for output in model(x))
+            else:
+                output = model(x)
+                loss = F.mse_loss(output.detach().requires_grad_(), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        def train(net, optimizer, loader):
+            for x, target in loader:
+                with torch.no_grad():
+                    logits = net(x)
+                loss = -torch.mean(torch.sum(F.log_softmax(logits, dim=1) * target, dim=1))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        """,
     )
     fixed = (
         """
@@ -157,6 +194,29 @@ class GradientPathCut(SourceRule):
         """,
     )
     good = (
+        """
+        def probe(net, classifier, optimizer, loader):
+            for x, y in loader:
+                with torch.no_grad():
+                    features = net(x)
+                loss = F.cross_entropy(classifier(features), y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        """,
+        """
+        backbone, head = nn.Linear(8, 8), nn.Linear(8, 2)
+        optimizer = torch.optim.Adam([*backbone.parameters(), *head.parameters()])
+        for step, (x, y) in enumerate(loader):
+            if step < 100:  # the new head first
+                features = backbone(x).detach()
+            else:
+                features = backbone(x)
+            loss = F.cross_entropy(head(features), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
         """
         for x, y in loader:  # a loss that has had its backward() is added to what is logged
             optimizer.zero_grad()
@@ -316,12 +376,17 @@ class GradientPathCut(SourceRule):
             return
         held = {name for step in loop.steps for name in step.parameters}
         behind = {id(value) for value in backward.behind}
-        cut = [act for act in loop.of("model") if id(act.call) in behind and act.parameters]
+        called = [act for act in loop.of("model") if id(act.call) in behind]
+        cut = [act for act in called if act.parameters]
         others = script.training_loops if cut else ()
         trained = {name for other in others for act in _reaching(other) for name in act.parameters}
+        origins = {id(value) for value in backward.origins}
         for act in cut:
-            if held.issuperset(act.parameters) and trained.isdisjoint(act.parameters):
+            beside = any(id(o.call) in origins and not o.excludes(act) for o in loop.of("model"))  # on the same path
+            if held.issuperset(act.parameters) and (trained.isdisjoint(act.parameters) or not beside):
                 yield self.at(act, f"trains `{act.call.name}`, whose output is cut off before it comes to the loss")
+        if called and not cut and not any(_may_learn(script, value) for value in backward.origins):
+            yield self.at(called[-1], f"calls `{called[-1].call.name}`, and no graph leads from the loss to any model")
 
     def _judge_layers(self, model: Model) -> Iterator[Diagnostic]:
         """Fresh layers with weights that the model's own forward never computes but where autograd is off."""
@@ -356,13 +421,19 @@ def _reaching(loop: TrainingLoop) -> Iterator[Act]:
     return (act for act in (*loop.of("model"), *loop.outer) if act.kind == "model" and id(act.call) in origins)
 
 
+def _may_learn(script: Script, value: Value) -> bool:
+    """Whether a value that a loss is computed from may be that of a model: what an object of the project gives when called."""
+    bare = value.kind == "call" and (value.base is not None or value.name.rpartition(".")[0] in ("", "self"))
+    return bare and value.method not in NO_MODELS and not any(loss.call is value for loss in script.losses)
+
+
 def _sounds(term: Value | None) -> bool:
     return term is not None and TERM.search(str(term)) is not None
 
 
 def _has_its_own(loop: TrainingLoop, backward: Act, part: Summand) -> bool:
     """Whether what is cut off has a backward() of its own, before it is added for show."""
-    others = (act for act in loop.of("backward") if act.call is not backward.call)
+    others = (act for act in loop.of("backward") if act.call is not backward.call and not act.excludes(backward))
     return any(origin is part.value for act in others for origin in act.origins)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Iterator
 
 from modellint.core.record import replace
@@ -28,6 +29,7 @@ from .vocabulary import CLIP_METHODS, CLIPS, HARMLESS, NO_MODELS, sounds_like_op
 
 CUTTING = frozenset({"detach", "data", "no_grad", "inference_mode", "numpy"})
 PARTS = ("modules", "children", "named_modules", "named_children")
+BUILTINS = frozenset(dir(builtins))
 BOUNDS = ((1, "max_norm"), (None, "clip_value"), (None, "clip_val"))
 
 
@@ -172,7 +174,7 @@ class Acts:
 
     def _may_clear(self, source: Source) -> bool:
         call = source.value
-        if call.name.startswith(("torch.", "numpy.")) or HARMLESS.search(call.method):
+        if call.name.startswith(("torch.", "numpy.")) or call.name in BUILTINS or HARMLESS.search(call.method):
             return call.method == "_foreach_zero_"
         return CLEARING.fullmatch(call.method) is not None or any(self._is_optimizer(a, source) for a in call.arguments)
 

@@ -16,7 +16,7 @@ from modellint.source.facts import Act, Optimizer, Summand, TrainingLoop
 # Words of those who raise a loss on purpose.
 MEANT = pattern(
     r"advers|attack|perturb|pgd|fgsm|unlearn|forget|ascent|ascend|maximi[sz]|minimax|revers|advantage|reward|polic"
-    r"|discrim|critic|domain|fool|poison|trigger|backdoor|saliency|counterfactual|mine\b|mutual",
+    r"|discrim|critic|domain|fool|poison|trigger|backdoor|saliency|counterfactual|mine\b|mutual(?!ly)",
     re.IGNORECASE,
 )
 LIKELIHOODS = ("log_prob", "log_likelihood")
@@ -135,6 +135,15 @@ class LossSign(SourceRule):
             optimizer.zero_grad()
             logp = model(x).log_softmax(1)
             (logp * F.one_hot(y, 10)).sum(1).mean().backward()
+            optimizer.step()
+        """,
+        """
+        group = parser.add_mutually_exclusive_group()
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, flow in loader:
+            loss = multiscale_error(model(x), flow)
+            optimizer.zero_grad()
+            (-loss).backward()
             optimizer.step()
         """,
     )

@@ -74,6 +74,21 @@ class SwappedLossArguments(SourceRule):
         out_a, out_p, out_n = net(a), net(p), net(n)
         loss = F.triplet_margin_loss(out_a, out_n, out_p, margin=0.3)
         """,
+        """
+        class Focal(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.ce = nn.CrossEntropyLoss()
+
+            def forward(self, input, target):
+                return (1 - torch.exp(-self.ce(target, input))) ** 2 * self.ce(input, target)
+        """,
+        """
+        nll = torch.nn.NLLLoss(ignore_index=0)
+
+        def loss_fn(logp, target):
+            return nll(target[:, 1:].reshape(-1), logp) + nll(target, logp.view(-1, logp.size(2)))
+        """,
     )
     fixed = (
         """
@@ -97,21 +112,6 @@ class SwappedLossArguments(SourceRule):
         """
         out_a, out_p, out_n = net(a), net(p), net(n)
         loss = F.triplet_margin_loss(out_a, out_p, out_n, margin=0.3)
-        """,
-        """
-        class Focal(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.ce = nn.CrossEntropyLoss()
-
-            def forward(self, input, target):
-                return (1 - torch.exp(-self.ce(target, input))) ** 2 * self.ce(input, target)
-        """,
-        """
-        nll = torch.nn.NLLLoss(ignore_index=0)
-
-        def loss_fn(logp, target):
-            return nll(target[:, 1:].reshape(-1), logp) + nll(target, logp.view(-1, logp.size(2)))
         """,
     )
     good = (

@@ -37,7 +37,9 @@ class UnregisteredParameters(SourceRule):
     words = (
         (
             "Module)",
-            pattern(rb"self\.\w+(?: *:[^=\n]+)? = [\w.]*Parameter\(.*\)\s*\.(?:cuda|to|double|half|bfloat16|clone)\("),
+            pattern(
+                rb"self\.\w+(?: *:[^=\n]+)? = [\w.]*Parameter\((?:.*|[^=]{1,200})\)\s*\.(?:cuda|to|double|half|bfloat16|clone)\("
+            ),
         ),
         ("Module)", pattern(rb"self\.\w+(?: *:[^=\n]+)? = .*requires_grad(?: ?= ?True|_\()")),
     )
@@ -78,6 +80,25 @@ class UnregisteredParameters(SourceRule):
 
             def forward(self, x):
                 return ((x @ self.query).softmax(1).unsqueeze(-1) * x).sum(1)
+        """,
+        """
+        class Encoder(nn.Module):
+            def __init__(self, features, size):
+                super().__init__()
+                self.features = features
+                self.weight = nn.Parameter(
+                    torch.FloatTensor(size, features)).cuda()
+
+            def forward(self, x):
+                return F.relu(self.weight.mm(x))
+
+        class Other(nn.Module):
+            def __init__(self, size):
+                super().__init__()
+                self.weight = nn.Parameter(torch.zeros(size))
+
+            def forward(self, x):
+                return x * self.weight
         """,
     )
     good = (
@@ -225,9 +246,8 @@ def _is_own(script: Script, class_: Class, name: str) -> bool:
     """Whether other methods than `__init__` compute with the tensor, and nothing hands it on."""
     own = [function for function in script.functions if function.owner == class_.name]
     handed = any(_hands_on(function, name, function in own) for function in script.functions)
-    return not handed and any(
-        f"self.{name}" in _names(function) for function in own if not function.name.endswith("__init__")
-    )
+    used = (full for function in own if not function.name.endswith("__init__") for full in _names(function))
+    return not handed and any(f"{full}.".startswith(f"self.{name}.") for full in used)
 
 
 def _names(function: Function) -> set[str]:
@@ -246,4 +266,4 @@ def _hands_on(function: Function, name: str, own: bool) -> bool:
     lists = (event.value for event in function.events if event.value is not None and event.kind in ("assign", "return"))
     if own and any(part.method == name for value in lists if value.kind in GATHERS for part in value.within()):
         return True
-    return not own and any(full.endswith(f".{name}") for full in _names(function))
+    return not own and any(full.endswith(f".{name}") and full != f"self.{name}" for full in _names(function))

@@ -76,8 +76,30 @@ class UnscaledInputs(SourceRule):
                 pixels = np.array(Image.open(self.paths[index]))
                 return torch.tensor(pixels, dtype=torch.float32), self.labels[index]
         """,
+        """
+        from skimage.io import imread
+        from torchvision import transforms
+
+        preprocess = transforms.Compose([transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])
+
+        def features(path, net):
+            image = imread(path)[:, :, :3].astype("float32")
+            image = torch.from_numpy(image.transpose([2, 0, 1])).cuda()
+            return net(preprocess(image))
+        """,
     )
     good = (
+        """
+        from skimage.io import imread
+        from torchvision import transforms
+
+        preprocess = transforms.Compose([transforms.Lambda(shrink), transforms.Normalize([0.485] * 3, [0.229] * 3)])
+        normalise = transforms.Compose([transforms.Normalize([123.7, 116.3, 103.5], [58.4, 57.1, 57.4])])
+
+        def features(path, net):
+            image = torch.from_numpy(imread(path).astype("float32").transpose([2, 0, 1]))
+            return net(preprocess(image)) + net(normalise(image))
+        """,
         """
         from torchvision.datasets import MNIST
 
@@ -120,7 +142,7 @@ class UnscaledInputs(SourceRule):
                     call is not None
                     and _to_float(call)
                     and (read := _raw(call, function))
-                    and not _scaled(call, function)
+                    and not _scaled(call, function, script)
                 ):
                     yield self.at(call, f"makes floats from 0 to 255 of the pixels of `{read}` and does not scale them")
 
@@ -146,7 +168,8 @@ def _to_float(call: Value) -> bool:
 def _raw(call: Value, function: Function) -> str:
     """What the pixels come from, through the function's own names; empty if it is no such source, or a mask."""
     seen: set[str] = set()
-    waiting = [call]
+    waiting, line = [call], call.location.line or 0
+    before = [e for e in function.events if e.kind == "assign" and e.value and (e.location.line or 0) <= line]
     while waiting:
         for part in waiting.pop().within():
             if part.kind == "call" and part.name in READERS:
@@ -156,7 +179,7 @@ def _raw(call: Value, function: Function) -> str:
             heads = [part.name, part.name.rpartition(".")[0]] if part.kind in ("name", "call") else []
             for name in (head for head in heads if head and head not in seen):
                 seen.add(name)
-                bound = [e.value for e in function.events if e.kind == "assign" and e.name == name and e.value]
+                bound = [e.value for e in before if e.name == name and e.value]
                 if part.method in PIXELS and any(BYTES.fullmatch(value.name) for value in bound):
                     return f"{name}.{part.method}"
                 waiting += [value for value in bound if part.method not in ("targets", "labels")]
@@ -173,7 +196,7 @@ def _pixels(value: Value, function: Function) -> str:
     return value.name if known else ""
 
 
-def _scaled(call: Value, function: Function) -> bool:
+def _scaled(call: Value, function: Function, script: Script) -> bool:
     """Whether an operation or a call of a telling name takes the floats, here or by the names that they get; or masks."""
     names = {e.name for e in function.events if e.kind == "assign" and _holds(e.value, call)} - {"()"}
     if any(MASKS.search(name) for name in names):
@@ -181,11 +204,29 @@ def _scaled(call: Value, function: Function) -> bool:
     for event in function.events:
         for part in event.value.within() if event.value is not None else ():
             inside = part.kind == "operation" or (part.kind == "call" and SCALES.search(part.name))
-            if inside and any(inner is call or inner.name in names for inner in part.within()):
+            if (
+                inside
+                and not _only_normalises(part, script)
+                and any(inner is call or inner.name in names for inner in part.within())
+            ):
                 return True
         if event.kind == "augment" and event.name in names:
             return True
     return False
+
+
+def _only_normalises(call: Value, script: Script) -> bool:
+    """Whether a call applies torchvision's `Normalize` alone, by means of pixels from 0 to 1: that divides by nothing near 255."""
+    events = script.functions[0].events if call.kind == "call" else ()
+    made = next((e.value for e in events if e.kind == "assign" and e.name == call.name and e.value is not None), None)
+    listed = made.arguments[0].arguments if made is not None and made.method == "Compose" and made.arguments else ()
+    means = [mean for step in listed if (mean := step.argument(0, "mean")) is not None]
+    alone = len(listed) == 1 and listed[0].name.startswith("torchvision.") and listed[0].method == "Normalize"
+    return alone and any(_is_share(part) for mean in means for part in mean.within())
+
+
+def _is_share(value: Value) -> bool:
+    return isinstance(value.constant, float) and 0 < value.constant < 1
 
 
 def _holds(value: Value | None, call: Value) -> bool:

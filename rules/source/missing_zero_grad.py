@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import takewhile
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
@@ -10,7 +10,7 @@ from modellint.core import edit
 from modellint.core.diagnostic import Location
 from modellint.measure.trajectory import each_optimizer
 from modellint.source import lookup
-from modellint.source.facts import Act, Optimizer, TrainingLoop
+from modellint.source.facts import Act, TrainingLoop
 
 HOOKS = frozenset({"register_step_pre_hook", "register_step_post_hook"})  # what they do, the loop does not tell
 
@@ -268,16 +268,64 @@ class MissingZeroGrad(SourceRule):
             optimizer.step(closure)
         """,
     )
+    suspected = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = Body(), nn.Linear(4, 2)
+
+            def weights(self):
+                return list(self.body.parameters())
+
+            def forward(self, x):
+                return self.head(self.body(x))
+
+        critic, net = nn.Linear(4, 1), Net()
+        optimizer = torch.optim.SGD(critic.parameters(), lr=0.1)
+        for x, y in loader:
+            net.zero_grad()
+            F.mse_loss(critic(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        class Strategy:
+            def optimizer_step(self, optimizer, model):
+                model.step()  # an engine's own
+
+        class Trainer:
+            def __init__(self, model, strategy):
+                self.model, self.strategy = model, strategy
+                self.optimizer = torch.optim.AdamW(model.parameters())
+
+            def train(self):
+                for x, y in self.loader:
+                    F.mse_loss(self.model(x), y).backward()
+                    self.strategy.optimizer_step(self.optimizer, self.model)
+        """,
+        """
+        p = torch.nn.Parameter(torch.zeros(0))
+        optimizer = torch.optim.SGD([p], lr=5)
+        schedule = Warmup(optimizer, 100)
+        rates = []
+        for step in range(200):
+            p.sum().backward()
+            optimizer.step()
+            rates.append(optimizer.param_groups[0]["lr"])
+            schedule.step()
+        """,
+    )
+
     confirmed_by = _run(0.0, 0.7, 1.2, 1.9)
     not_confirmed_by = _run(0.0, 0.0, 0.0, 0.0)
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops if HOOKS.isdisjoint(script.attributes) else ():
             if loop.whole and any(act.kind == "backward" for act in loop.acts):
-                fresh = [made for made in script.optimizers if _is_inside(made.location, loop.location)]
-                yield from self._uncleared(loop, fresh)
+                yield from self._uncleared(script, loop)
 
-    def _uncleared(self, loop: TrainingLoop, fresh: Sequence[Optimizer]) -> Iterator[Diagnostic]:
+    def _uncleared(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
+        fresh = [made for made in script.optimizers if _is_inside(made.location, loop.location)]
         for step in {step.subjects: step for step in loop.steps}.values():
             if any(_may_clear(act) or _clears(act, step) for act in loop.acts) or any(
                 made.made(step) for made in fresh
@@ -287,7 +335,8 @@ class MissingZeroGrad(SourceRule):
                 message = "clears the gradients of the optimizer only outside the loop in which it steps"
                 yield self.at(step, message, certain=False)
             else:
-                yield self.at(step, "steps the optimizer in a loop that never clears its gradients")
+                sure = step.call.method == "step" and not _clears_modules(loop) and not _is_plotted(script, loop)
+                yield self.at(step, "steps the optimizer in a loop that never clears its gradients", certain=sure)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         later = [[min(s.norms_at_backward) for s in steps[1:] if s.norms_at_backward] for steps in each_optimizer(run)]
@@ -316,6 +365,16 @@ class MissingZeroGrad(SourceRule):
 def _as_often(backward: Act, step: Act) -> bool:
     """Not so with gradient accumulation, which steps after several backward() calls only."""
     return backward.branches[: len(step.branches)] == step.branches
+
+
+def _clears_modules(loop: TrainingLoop) -> bool:
+    """Whether gradients of a module are cleared, of which the optimizer may hold a part that is not seen."""
+    return any(act.kind == "clear" and not act.subjects for act in loop.acts)
+
+
+def _is_plotted(script: Script, loop: TrainingLoop) -> bool:
+    """Whether no model is trained: steps are taken to see what a schedule does to the rate."""
+    return not any(loop.of("model")) and not script.attributes.isdisjoint(("param_groups", "get_last_lr"))
 
 
 def _is_inside(place: Location, loop: Location) -> bool:

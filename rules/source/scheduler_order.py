@@ -14,6 +14,7 @@ PLAIN = frozenset(
     "PolynomialLR OneCycleLR CyclicLR".split()
 )  # that no metric moves
 METRIC = pattern(r"(?:^|_)(?:loss|acc|accuracy|error|score|metric|f1|auc|dice|iou)(?:es)?(?:_|$)|Loss$|^val_?loss")
+EPOCHS = pattern(r"(?i:range\(.*epoch)")
 SHORT = {"StepLR": (1, "step_size"), "MultiStepLR": (1, "milestones")}
 
 
@@ -110,6 +111,15 @@ class SchedulerOrder(SourceRule):
         """,
     )
     good = (
+        """
+        for series in data:  # each at once
+            scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(args.epochs * 0.5)])
+            for epoch in range(args.epochs):
+                optimizer.zero_grad()
+                F.mse_loss(model(series.x), series.y).backward()
+                optimizer.step()
+                scheduler.step()
+        """,
         """
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=30)
@@ -241,7 +251,8 @@ class SchedulerOrder(SourceRule):
         """Schedules that are stepped for each batch and count epochs, or the other way round."""
         batch = [act for act in loop.of("schedule") if _is_each_pass(loop, act)]
         moved = {schedule.call for act in loop.of("schedule") for schedule in act.schedules}
-        for act in batch if loop.around else ():
+        whole = bool(loop.over) and EPOCHS.search(str(loop.over[-1])) is not None  # all data at once
+        for act in batch if loop.around and not whole else ():
             yield from (finding for schedule in act.schedules for finding in self._per_batch(act, schedule))
         for act in loop.outer:
             for schedule in act.schedules:

@@ -68,13 +68,23 @@ class ShuffleWithSampler(SourceRule):
             return DataLoader(dataset, shuffle=True, sampler=sampler)
         """,
     )
+    suspected = (
+        """
+        def loader(data, shuffle=True, **options):
+            sampler = options.get("sampler", None)
+            return torch.utils.data.DataLoader(data, sampler=sampler, shuffle=True)
+        """,
+    )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loader in script.loaders:
             made = [sampler for sampler in loader.samplers if sampler.call.kind == "call"]
             if loader.shuffled and made:
                 when = " on some paths" if loader.sometimes or len(made) < len(loader.samplers) else ""
-                yield self.at(loader, f"is told to shuffle and given the sampler `{made[0].call.method}`{when}")
+                message = f"is told to shuffle and given the sampler `{made[0].call.method}`{when}"
+                yield self.at(
+                    loader, message, certain=all(s.call.method[:1].isupper() for s in made)
+                )  # else maybe None
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """Where there is a sampler on every path, it decides alone."""

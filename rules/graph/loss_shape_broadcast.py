@@ -38,6 +38,16 @@ class LossShapeBroadcast(GraphRule):
             "reduce mean",
         ),
         Graph.of(
+            "input returns shape=20",
+            "input batch shape=8",
+            "index getitem constant shape=8 <- returns, batch",  # a part of a rollout
+            "input x shape=8x4",
+            "linear value shape=8x1",
+            "add sub shape=8x8 <- value, getitem",
+            "activation pow",
+            "reduce mean",
+        ),
+        Graph.of(
             "input y shape=8",  # hinge: 1 - y * score
             "input x shape=8x4",
             "linear head shape=8x1",
@@ -62,6 +72,14 @@ class LossShapeBroadcast(GraphRule):
         Graph.of("input y shape=1", "input x shape=8x4", "linear head shape=8x1", "loss mse_loss <- head, y"),  # LSGAN
         Graph.of("input y shape=4", "input x shape=8x4", "linear head shape=8x4", "loss mse_loss <- head, y"),
         Graph.of("input y shape=8", "linear w shape=8x1", "reshape unsqueeze shape=8x1", "mul outer <- unsqueeze, y"),
+        Graph.of(  # each score against those of all others, which are held fixed
+            "input x shape=8x4",
+            "linear scores shape=8",
+            "detach detach constant shape=8",
+            "index getitem shape=8x1 <- scores",
+            "add sub shape=8x8 <- getitem, detach",
+            "activation pow",
+        ),
         Graph.of("input y shape=8x1x5", "linear head shape=8x5x1", "loss smooth_l1_loss <- head, y"),  # quantiles
     )
 
@@ -89,9 +107,20 @@ def _pair(graph: Graph, node: Node) -> tuple[Node, Node] | None:
     inputs = graph.inputs(node)
     if len(inputs) < 2 or not (is_distance(graph, node) or node.operation in PAIRED):
         return None
-    if node.role is not Role.LOSS and not any(each.role is Role.INPUT for each in inputs):
+    if (
+        node.role is not Role.LOSS
+        and not any(each.role is Role.INPUT for each in inputs)
+        and not _is_aimed(*inputs[:2])
+    ):
         return None
     return inputs[0], inputs[1]
+
+
+def _is_aimed(*sides: Node) -> bool:
+    """Whether one is what comes out of a layer, and the other was computed from data and cannot learn: a target."""
+    made = [side for side in sides if side.gradient and side.role not in _SHAPED]
+    targets = [side for side in sides if not side.gradient and side.role is not Role.CONSTANT]
+    return bool(made and targets)
 
 
 def _factors(graph: Graph, node: Node) -> tuple[Node, Node] | None:

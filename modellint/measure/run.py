@@ -121,6 +121,8 @@ class Step:
     gradients_at_step: Mapping[str, float | None] = field(default_factory=dict)
     updates: Mapping[str, float | None] = field(default_factory=dict)  # norm of the change / norm before, per parameter
     weights: Mapping[str, float | None] = field(default_factory=dict)  # norm before the step, per parameter
+    # of the elements of parameters in half precision that have a gradient, the part that the step left as they were
+    stuck: float | None = None
     norms_at_backward: tuple[float, ...] = ()  # of the optimizer's parameters at EVERY backward() entry of this step
     backwards: int = 1
     class_losses: int = 0  # losses over classes that the last backward() came from

@@ -50,6 +50,12 @@ def no_better_than_guessing(run: Run, steps: Sequence[Step]) -> bool:
     return median(classed[-LAST:]) >= entropy(shares(run.label_counts))
 
 
+def warms_up(steps: Sequence[Step]) -> bool:
+    """Whether the rate still rises in the second half of the steps."""
+    rates = [step.learning_rate for step in steps if step.learning_rate is not None]
+    return bool(rates) and 2 * rates.index(max(rates)) >= len(rates)
+
+
 def diverged(run: Run, steps: Sequence[Step]) -> bool:
     """The class loss ends far above both its start and the cross entropy of guessing: 1.5 max(first, ln C)."""
     classed = [step.class_loss for step in steps if step.class_loss is not None]

@@ -81,6 +81,10 @@ class Track:
         rates = [number(group.get("lr")) for group in self.groups()]
         return max((rate for rate in rates if rate is not None), default=None)
 
+    def _rounds(self) -> bool:
+        """Others may round at random, or keep what rounding takes away."""
+        return type(self._optimizer()).__module__.startswith("torch.optim.")
+
     def gradients(self) -> Norms:
         return Norms([parameter.grad for parameter in self.parameters()])
 
@@ -148,6 +152,7 @@ class Track:
             **self._window.record(fused),
             "updates": [] if skipped else self.updates(),
             "weights": self._window.weights(),
+            "stuck": self._window.stuck(self.parameters()) if self._rounds() and not skipped else None,
             "learning_rate": self._rate(),
             "skipped": skipped,
             "parameters": self.numbers(numbering),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+import torch
 from torch import Tensor
 
 from . import ranks
 from .tensors import Norms, Numbers, local, number, total
 
+HALF = (torch.bfloat16, torch.float16)
 SAMPLED = 1 << 22  # larger parameters are compared on an even sample of about this many elements
 
 
@@ -73,6 +75,16 @@ class Window:
         before = Norms(self._old).values()
         changes = Norms([_sample(parameter) - old for parameter, old in zip(parameters, self._old)]).values()
         return [change / norm if change is not None and norm else None for change, norm in zip(changes, before)]
+
+    def stuck(self, parameters: Sequence[Tensor]) -> Optional[float]:
+        """The part of the half-precision elements with a gradient that are as they were at begin_step()."""
+        counts: List[Tensor] = []
+        for parameter, old in zip(parameters, self._old):
+            if old.dtype in HALF and parameter.grad is not None and not parameter.grad.is_sparse:
+                due = _sample(parameter.grad) != 0
+                counts.append(torch.stack([due.sum(), (due & (_sample(parameter) == old)).sum()]).cpu())
+        meant, kept = (sum(column) for column in zip(*(count.tolist() for count in counts))) if counts else (0, 0)
+        return kept / meant if meant else None
 
     def replica(self, world: int, parameters: Sequence[Tensor]) -> Dict[str, Any]:
         """What the other ranks' records are held against, parameter by parameter, and this rank's parts of norms."""

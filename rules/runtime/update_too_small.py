@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.measure.run import Clip, Optimizer
 from modellint.measure.statistics import entropy, median, shares
-from modellint.measure.trajectory import LAST, no_better_than_guessing
+from modellint.measure.trajectory import LAST, no_better_than_guessing, warms_up
 from modellint.measure.updates import largest
 
 
@@ -83,7 +83,7 @@ class UpdateTooSmall(RuntimeRule):
             measured = [ratio for ratio in series if ratio is not None]
             if len(measured) < self.steps or not any(measured):
                 continue
-            waits = _warms_up(steps) and not self._is_throttled(steps)
+            waits = warms_up(steps) and not self._is_throttled(steps)
             bound = self.ratio * (self.warmup if waits else 1.0)
             if max(measured) < bound:
                 evidence = Evidence(
@@ -117,9 +117,3 @@ def _only_looks_up(run: Run, made: Optimizer) -> bool:
     """Whether all that the optimizer holds are embeddings."""
     kinds = {parameter.name: parameter.module_class for parameter in run.parameters}
     return bool(made.parameters) and all(kinds.get(name, "").startswith("Embedding") for name in made.parameters)
-
-
-def _warms_up(steps: Sequence[Step]) -> bool:
-    """Whether the rate still rises in the second half of the steps."""
-    rates = [step.learning_rate for step in steps if step.learning_rate is not None]
-    return bool(rates) and 2 * rates.index(max(rates)) >= len(rates)

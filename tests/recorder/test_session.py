@@ -487,3 +487,23 @@ def test_how_a_loss_joins_its_samples_and_their_places():
     assert (run.loss.reduction, run.loss.dense) == ("none", False)
     run = record(lambda: classify(image, torch.optim.SGD(image.parameters(), lr=0.1), pixels))
     assert (run.loss.reduction, run.loss.dense) == ("mean", True)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rate", "expected"),
+    [(torch.bfloat16, 1e-6, 1.0), (torch.bfloat16, 0.5, 0.0), (torch.float32, 1e-6, None)],
+)
+def test_steps_that_are_rounded_away(dtype, rate, expected):
+    def train():
+        model = nn.Linear(8, 3).to(dtype)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
+        nn.init.constant_(model.weight, 0.7)
+        nn.init.constant_(model.bias, 0.7)
+        for _ in range(3):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(
+                model(torch.ones(4, 8, dtype=dtype)).float(), torch.tensor([0, 1, 2, 0])
+            ).backward()
+            optimizer.step()
+
+    assert [step.stuck for step in record(train).steps] == [expected] * 3

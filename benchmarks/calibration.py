@@ -1,10 +1,11 @@
 """False alarms of the runtime rules on healthy trainings, and how many injected faults they find.
 
-python benchmarks/calibration.py [--seeds 3] [--first-seed 0] [--runs FOLDER] [--healthy-only]
+python benchmarks/calibration.py [--seeds 3] [--first-seed 0] [--runs FOLDER] [--healthy-only] [--only NAME...]
 
 Every training of families.py, and every script in fixtures/healthy, is probed for ten steps with each seed; then each
 fault of families.py is injected into each family that can have it. Runs are kept in FOLDER and judged again, not run
-again, when they are already there. Prints the two rates that thresholds are judged by.
+again, when they are already there. Prints the two rates that thresholds are judged by, and for each bound what healthy runs
+have measured. `--only` takes names of families, scripts and faults.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import os
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from modellint import Diagnostic, Run, RuntimeRule, Severity
+from modellint import Diagnostic, Passed, Run, RuntimeRule, Severity
 from modellint.core import registry
 from modellint.measure import launch, merge, nodes
 
@@ -49,6 +50,13 @@ FAULTS = {  # which rules may convict it, and the families that it is injected i
     "targets-of-255": (("label-range",), ("multi_label",)),
     "layer-after-optimizer": (("loose-parameters",), ("plain_mlp", "batchnorm_cnn", "regression")),
     "idle-optimizer": (("step-skipped",), ("plain_mlp", "batchnorm_cnn", "regression")),
+    "huge-targets": (("unscaled-targets",), ("regression", "autoencoder")),
+    "average-that-keeps-nothing": (("broken-average",), ("slow_average", "warm_average")),
+    "trained-average": (("average-is-trained",), ("slow_average", "quick_average")),
+    "teacher-that-drops-out": (("teacher-drops-out",), ("dropping_teacher",)),
+    "momentum-of-keras": (("statistics-of-one-batch",), ("batchnorm_cnn", "zero_gamma_resnet")),
+    "half-precision": (("rounded-away",), ("plain_mlp", "batchnorm_cnn", "regression", "normed_mlp")),
+    "head-left-out": (("loose-parameters",), ("plain_mlp", "normed_mlp", "batchnorm_cnn", "regression")),
 }
 
 
@@ -58,13 +66,15 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()) / "modellint-calibration")
     parser.add_argument("--healthy-only", action="store_true")
+    parser.add_argument("--only", nargs="+", metavar="NAME")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    print_false_alarms(
-        list(healthy(arguments.runs, range(arguments.first_seed, arguments.first_seed + arguments.seeds)))
-    )
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    runs = list(healthy(arguments.runs, seeds, arguments.only))
+    print_false_alarms(runs)
+    print_margins([run for _, run in runs])
     if not arguments.healthy_only:
-        print_recall(arguments.runs)
+        print_recall(arguments.runs, arguments.only)
 
 
 def print_false_alarms(runs: list[tuple[str, Run]]) -> None:
@@ -76,8 +86,22 @@ def print_false_alarms(runs: list[tuple[str, Run]]) -> None:
     print(f"\nfalse alarms: {len(loud)} of {len(runs)} healthy runs; notes alone on {len(noted)}\n")
 
 
-def print_recall(folder: Path) -> None:
+def print_margins(runs: list[Run]) -> None:
+    values = defaultdict(list)
+    for passed in (
+        passed for run in runs for rule in RULES for passed in rule.check(run) if isinstance(passed, Passed)
+    ):
+        if isinstance(passed.value, (int, float)) and passed.bound is not None:
+            values[passed.rule, passed.bound].append(passed.value)
+    for (rule, bound), found in sorted(values.items()):
+        print(f"{rule:26} bound {bound:<10.4g} healthy {min(found):.4g} .. {max(found):.4g} ({len(found)} times)")
+
+
+def print_recall(folder: Path, only: Sequence[str] | None) -> None:
+    print()
     for fault, (rules, families) in FAULTS.items():
+        if only is not None and fault not in only:
+            continue
         found = defaultdict(list)
         for family in families:
             run = probe([str(HERE / "families.py"), family, "--fault", fault], folder / f"{family}-{fault}")
@@ -86,14 +110,15 @@ def print_recall(folder: Path) -> None:
         print(f"{fault:22} found {len(found[True]):2} of {len(families):2}{missed}")
 
 
-def healthy(folder: Path, seeds: range) -> Iterator[tuple[str, Run]]:
+def healthy(folder: Path, seeds: range, only: Sequence[str] | None) -> Iterator[tuple[str, Run]]:
     sys.path.insert(0, str(HERE))
     from families import FAMILIES
 
     for script in sorted(HEALTHY.glob("*.py")):
-        yield script.stem, probe([str(script)], folder / script.stem)
+        if only is None or script.stem in only:
+            yield script.stem, probe([str(script)], folder / script.stem)
     for family in FAMILIES:
-        for seed in seeds:
+        for seed in seeds if only is None or family in only else ():
             command = [str(HERE / "families.py"), family, "--seed", str(seed)]
             yield f"{family} seed {seed}", probe(command, folder / f"{family}-{seed}")
 

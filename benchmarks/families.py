@@ -6,6 +6,7 @@ python families.py NAME [--seed N] [--fault NAME]
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Training:
     clip: float | None = None
     warmup: int = 0
     micro_batches: int = 1
+    after: Callable[[int], None] = lambda step: None  # the optimizer's step
+    held: Callable[[Any], Any] = lambda model: model.parameters()  # what the optimizer is given
 
 
 FAMILIES: dict[str, Callable[[], Training]] = {}
@@ -388,6 +391,107 @@ def quantiles() -> Training:
     return Training(mlp(12, 64, 1), batch, functional.l1_loss, torch.optim.Adam, 1e-2)
 
 
+def follow(slow: nn.Module, fast: nn.Module, part: float) -> None:
+    with torch.no_grad():
+        for one, other in zip(slow.parameters(), fast.parameters(), strict=True):
+            one.lerp_(other, part)
+
+
+class Taught(nn.Module):
+    """A student beside its teacher, which has dropouts and is asked for what the student shall say."""
+
+    def __init__(self, teacher: nn.Module, student: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+        self.asked = [teacher.eval().requires_grad_(False)]  # no part of what is trained
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.student(x), self.asked[0](x)
+
+
+def dropping(*widths: int) -> nn.Sequential:
+    return nn.Sequential(*(layer for linear in mlp(*widths) for layer in (linear, nn.Dropout(0.1))))
+
+
+def agreement(both: tuple[Tensor, Tensor], labels: Tensor) -> Tensor:
+    student, teacher = both
+    soft = functional.kl_div(student.log_softmax(1), teacher.softmax(1), reduction="batchmean")
+    return functional.cross_entropy(student, labels) + soft
+
+
+def averaged(part: Callable[[int], float]) -> Training:
+    """Its teacher is a moving average of the student, moved by `part` of the way after each step."""
+    student = dropping(32, 64, 10)
+    model = Taught(copy.deepcopy(student), student)
+    move = lambda step: follow(model.asked[0], model.student, part(step))  # noqa: E731
+    return Training(model, labelled(10, 64, 32), agreement, after=move)
+
+
+@family
+def slow_average() -> Training:
+    return averaged(lambda step: 0.001)
+
+
+@family
+def warm_average() -> Training:
+    return averaged(lambda step: 1 - (1 + step) / (10 + step))
+
+
+@family
+def quick_average() -> Training:
+    return averaged(lambda step: 0.5)
+
+
+@family
+def copied_each_third_step() -> Training:
+    return averaged(lambda step: float(step % 3 == 2))
+
+
+@family
+def dropping_teacher() -> Training:
+    return Training(Taught(dropping(32, 64, 10), mlp(32, 64, 10)), labelled(10, 64, 32), agreement)
+
+
+@family
+def returns() -> Training:
+    """What reinforcement learning regresses to: sums of rewards, in hundreds."""
+
+    def batch() -> tuple[Tensor, Tensor]:
+        inputs = torch.randn(64, 8)
+        return inputs, 400 * torch.rand(64, 1) + 50 * inputs[:, :1]
+
+    return Training(mlp(8, 64, 64, 1), batch, functional.smooth_l1_loss, torch.optim.Adam, 2.5e-4)
+
+
+@family
+def raw_units() -> Training:
+    """Prices in thousands, by a linear model that steps far enough."""
+
+    def batch() -> tuple[Tensor, Tensor]:
+        inputs = torch.randn(64, 8)
+        return inputs, 3000 + 800 * inputs.sum(1, keepdim=True)
+
+    return Training(nn.Linear(8, 1), batch, functional.mse_loss, torch.optim.SGD, 0.05)
+
+
+@family
+def half_precision() -> Training:
+    model = mlp(32, 64, 64, 10, norm=True).to(torch.bfloat16)
+    batch = labelled(10, 64, 32)
+    return Training(
+        model,
+        lambda: (lambda x, y: (x.to(torch.bfloat16), y))(*batch()),
+        lambda out, y: functional.cross_entropy(out.float(), y),
+    )
+
+
+@family
+def probed_features() -> Training:
+    """A head on a body that is not trained, although nobody has frozen it."""
+    model = mlp(32, 64, 64, 10)
+    return Training(model, labelled(10, 64, 32), functional.cross_entropy, held=lambda m: m[-1].parameters())
+
+
 FAULTS = (
     "large-learning-rate",
     "missing-zero-grad",
@@ -410,6 +514,13 @@ FAULTS = (
     "targets-of-255",
     "layer-after-optimizer",
     "idle-optimizer",
+    "huge-targets",
+    "average-that-keeps-nothing",
+    "trained-average",
+    "teacher-that-drops-out",
+    "momentum-of-keras",
+    "half-precision",
+    "head-left-out",
 )
 
 
@@ -450,6 +561,25 @@ def break_training(training: Training, fault: str | None) -> None:
         training.settings = {**training.settings, "weight_decay": 5.0}
     elif fault == "targets-of-255":
         training.batch = lambda: (lambda x, y: (x, 255 * y))(*batch())
+    elif fault == "huge-targets":
+        training.batch = lambda: (lambda x, y: (x, 1e5 * y))(*batch())
+    elif fault == "average-that-keeps-nothing":
+        training.after = lambda step: follow(training.model.asked[0], training.model.student, 0.99)
+    elif fault == "trained-average":
+        training.held = lambda model: (*model.parameters(), *model.asked[0].requires_grad_(True).parameters())
+    elif fault == "teacher-that-drops-out":
+        training.model.asked[0].train()
+    elif fault == "momentum-of-keras":
+        for module in training.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = 0.99
+    elif fault == "half-precision":
+        training.model.to(torch.bfloat16)
+        training.lr = 1e-5
+        training.batch = lambda: (lambda x, y: (x.to(torch.bfloat16), y))(*batch())
+        training.loss = lambda out, target: loss(out.float(), target)
+    elif fault == "head-left-out":
+        training.held = lambda model: model[:-1].parameters()
 
 
 def linears(model: nn.Module) -> list[nn.Linear]:
@@ -457,7 +587,7 @@ def linears(model: nn.Module) -> list[nn.Linear]:
 
 
 def train(training: Training, steps: int, fault: str | None) -> float:
-    parameters = [p for p in training.model.parameters() if p.requires_grad]
+    parameters = [p for p in training.held(training.model) if p.requires_grad]
     optimizer = training.optimizer(parameters, lr=training.lr, **training.settings)
     others: list[torch.optim.Optimizer] = []
     schedule: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / (training.warmup + 1)))
@@ -476,7 +606,7 @@ def train(training: Training, steps: int, fault: str | None) -> float:
         if training.clip is not None:
             nn.utils.clip_grad_norm_(parameters, training.clip)
 
-    for _ in range(steps):
+    for step in range(steps):
         if fault != "missing-zero-grad":
             training.model.zero_grad()
         for _ in range(training.micro_batches):
@@ -493,6 +623,7 @@ def train(training: Training, steps: int, fault: str | None) -> float:
         if fault == "clip-after-step":
             clip()
         schedule.step()
+        training.after(step)
     return loss.item() if math.isfinite(loss.item()) else math.inf
 
 

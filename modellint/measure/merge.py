@@ -88,8 +88,9 @@ def _followers(journal: Records) -> Iterator[Record]:
         for each in step.get("followers", ()):
             found.setdefault((step["optimizer"], each["number"]), []).append(each)
     for (optimizer, _), moves in found.items():
-        rates, stepped = [each["rate"] for each in moves], sum(each["stepped"] for each in moves)
-        yield {"name": moves[0]["name"], "optimizer": optimizer, "rates": rates, "stepped": stepped}
+        rates, pulls = ([each[name] for each in moves] for name in ("rate", "pull"))
+        stepped = sum(each["stepped"] for each in moves)
+        yield {"name": moves[0]["name"], "optimizer": optimizer, "rates": rates, "pulls": pulls, "stepped": stepped}
 
 
 def _optimizer(record: Record, journal: Records, names: Mapping[int, str]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Logits:
     spread: float | None = None  # std over the rows, averaged over the classes: 0 when the output ignores the input
     rows_sum_to_one: bool | None = None  # every row non-negative and summing to 1: probabilities, not scores
     log_probabilities: bool | None = None  # the exponentials of every row sum to 1
+    meets_itself: bool = False  # rows and columns are the same samples, each of which is most similar to itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,7 @@ class Loss:
     dense: bool = False  # a label for each place of a sample, such as the pixels of an image
     ignore_index: int | None = None
     location: Location = Location()
+    class_weights: tuple[float, ...] = ()  # of up to 1,000 classes; of a binary loss 1 and its pos_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,7 @@ class Follower:
     # Before each step: the part of the way to the trained network that it was moved since the last; 0 where it stayed,
     # None where it was not moved straight, or nothing was measured.
     rates: tuple[float | None, ...] = ()
+    pulls: tuple[float | None, ...] = ()  # and the part of the way that the trained one was moved to it in that time
     stepped: int = 0  # steps of the optimizer that moved it, too
 
 

@@ -38,24 +38,27 @@ class Followers:
         self._pairs = list(_pairs({id(parameter) for parameter in held}))
         self._left: List[Optional[Tensor]] = [None] * len(self._pairs)  # the others as the last step left them
         self._found: List[Optional[Tensor]] = list(self._left)  # and as the present one found them
-        self._rates: List[Optional[float]] = [None] * len(self._pairs)
+        self._led: List[Optional[Tensor]] = list(self._left)  # the trained ones as the last step left them
+        self._rates: List[Tuple[Optional[float], Optional[float]]] = [(None, None)] * len(self._pairs)
 
     def begin_step(self) -> None:
         for index, (pair, left) in enumerate(zip(self._pairs, self._left)):
-            leader, self._found[index] = pair.sides()
-            self._rates[index] = _rate(leader, left, self._found[index])
+            leader, found = pair.sides()
+            self._found[index] = found
+            self._rates[index] = _rate(leader, left, found), _rate(found, self._led[index], leader)
 
     def end_step(self) -> Iterator[Dict[str, Any]]:
         """The fields of a Follower for each, and its number."""
         for index, (pair, found) in enumerate(zip(self._pairs, self._found)):
-            _, left = pair.sides()
+            self._led[index], left = pair.sides()
             stepped = found is not None and left is not None and bool((found != left).any())
             self._left[index] = left
-            yield {"number": index, "name": pair.name, "rate": self._rates[index], "stepped": stepped}
+            rate, pull = self._rates[index]
+            yield {"number": index, "name": pair.name, "rate": rate, "pull": pull, "stepped": stepped}
 
 
 def _rate(leader: Optional[Tensor], old: Optional[Tensor], new: Optional[Tensor]) -> Optional[float]:
-    """The part of the way to the leader that was made; None where it was not a straight one."""
+    """The part of the way to `leader` that was made; None where it was not a straight one."""
     if leader is None or old is None or new is None:
         return None
     way, moved = leader - old, new - old

@@ -15,6 +15,8 @@ from .patches import Patches, Watch, guarded
 from .rows import Rows, flat
 from .tensors import is_plain, quiet, unwrapped
 
+MOST = 1000  # classes whose weights are kept
+
 
 class LossWatch(Watch):
     def __init__(self, recorder: Any) -> None:
@@ -68,8 +70,26 @@ def call(function: Any, args: Any, kwargs: Any, result: Tensor) -> marks.LossCal
     value = None if rows else objective(function, bound.arguments, result)
     pair = pairs.facts(given) if name in pairs.NAMES else None
     return marks.LossCall(
-        kind, frames.place(), weighted, given.get("ignore_index"), rows, reduction, dense, value, pair
+        kind,
+        frames.place(),
+        weighted,
+        given.get("ignore_index"),
+        rows,
+        reduction,
+        dense,
+        value,
+        pair,
+        class_weights=_weights(given) if rows or name == "binary_cross_entropy_with_logits" else (),
     )
+
+
+def _weights(given: Any) -> List[float]:
+    """Those of the classes, as far as they are few; a binary loss has one, of the positives."""
+    of_classes, of_positives = given.get("weight"), given.get("pos_weight")
+    if isinstance(of_positives, Tensor) and of_positives.numel() == 1:
+        return [1.0, float(of_positives)]
+    is_few = isinstance(of_classes, Tensor) and of_classes.dim() == 1 and len(of_classes) <= MOST
+    return list(map(float, of_classes.tolist())) if is_few and "pos_weight" not in given else []
 
 
 def _rows(given: Any) -> Optional[Rows]:

@@ -29,11 +29,13 @@ class LossCall(NamedTuple):
     value: Optional[Tensor] = None  # without rows: of the function as it was called, targets in the shape of the input
     pair: Optional[Dict[str, Any]] = None
     weights: Sequence[Tensor] = ()
+    class_weights: Sequence[float] = ()
 
     def describe(self) -> Dict[str, Any]:
         return {
             "kind": self.kind,
             "weighted": self.weighted,
+            "class_weights": self.class_weights,
             "ignore_index": self.ignore_index,
             "reduction": self.reduction,
             "dense": self.dense,

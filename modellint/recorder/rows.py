@@ -11,6 +11,7 @@ from torch import Tensor
 from .tensors import evenly
 
 CHUNK = 1 << 24  # elements that are widened to float32 at once
+FEWEST = 8  # rows of a square that tell samples held against each other from classes
 SHOWN = 4096  # predictions and labels that are kept
 
 
@@ -25,6 +26,7 @@ class Rows:
         self.loss = 0.0
         self.surprise = 0.0  # -log of the label's score: the loss where scores are probabilities
         self.sums_to_one = self.are_logarithms = True
+        self.meets_itself = is_own_square(logits)
         self.low, self.high = float("inf"), float("-inf")
         self._tolerance = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 1e-2
         self._sum: Any = 0.0
@@ -94,7 +96,23 @@ class Rows:
             "spread": variances.sqrt().mean().item(),
             "rows_sum_to_one": self.sums_to_one,
             "log_probabilities": self.are_logarithms,
+            "meets_itself": self.meets_itself,
         }
+
+
+def is_own_square(logits: Tensor) -> bool:
+    """Whether rows and columns are the same samples: symmetric, with one number all along the diagonal, the largest of all."""
+    count = len(logits)
+    if logits.shape[-1] != count or not FEWEST <= count <= math.isqrt(CHUNK):
+        return False
+    values = logits.float()
+    own, others = (
+        values.diagonal(),
+        values.masked_fill(torch.eye(count, dtype=torch.bool, device=values.device), -math.inf),
+    )
+    slack = (1e-4 if logits.dtype in (torch.float32, torch.float64) else 1e-2) * own.abs().max()
+    symmetric, constant = (values - values.T).abs().max() <= slack, own.max() - own.min() <= slack
+    return bool(symmetric & constant & (others.max() < own.min() - slack))
 
 
 def _chunks(logits: Tensor, labels: Tensor, kept: Tensor) -> Iterator[Tuple[Tensor, Tensor]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 
 from modellint import Diagnostic, Evidence, Fix, Passed, Run, RuntimeRule, Script, Severity, Step
 from modellint.core import edit
@@ -10,8 +12,14 @@ from modellint.measure.run import Loss, Pair, Parameter
 from modellint.measure.statistics import effective_classes, imbalance_sigma
 
 
-def _run(counts: Mapping[int, int], classes: int, weighted: bool = False, *parameters: Parameter) -> Run:
-    loss = Loss("cross_entropy", weighted)
+def _run(
+    counts: Mapping[int, int],
+    classes: int,
+    weighted: bool = False,
+    *parameters: Parameter,
+    weights: Sequence[float] = (),
+) -> Run:
+    loss = Loss("cross_entropy", weighted, class_weights=tuple(weights))
     return Run(steps=(Step(),), classes=classes, label_counts=counts, loss=loss, parameters=parameters)
 
 
@@ -21,7 +29,7 @@ def _binary(positives: int, rows: int, *places: int, weighted: bool = False) -> 
 
 
 class ClassImbalance(RuntimeRule):
-    """A few classes make up most of the labels, and the loss counts every sample alike.
+    """A few classes make up most of the labels, and the loss counts every sample alike, or these even more.
 
     Why: a model that always answers with the common class has a low loss and a high accuracy; the gradients of the
         rare classes are outvoted.
@@ -35,7 +43,8 @@ class ClassImbalance(RuntimeRule):
         (Simpson's unbiased estimate: two classes at 83:17 reach it), at least `rows` = 50 labels were seen, and
         balanced classes would do that with less than `sigma` = 5 standard deviations of chance. Next tokens of a
         language model (an embedding has as many rows as there are classes) and labels of a single class are not
-        judged.
+        judged. Weights are held for the wrong way round where the logarithms of weight and count, of classes that came at
+        least `seen` = 5 times, rise together: a correlation of at least 0.9, a slope of at least `slope` = 0.3.
     Reported: https://github.com/abhuse/polyloss-pytorch/issues/5
     """
 
@@ -43,9 +52,11 @@ class ClassImbalance(RuntimeRule):
     remedy = ("weight-classes", "focal-loss")
     needs = "at least 50 labels of a class loss, of more than one class"
     of_data = True
-    effective, rows, sigma = 0.7, 50, 5.0
+    effective, rows, sigma, seen, slope = 0.7, 50, 5.0, 5, 0.3
     bad = (
         _run({0: 570, 1: 30}, classes=2),
+        _run({0: 570, 1: 30}, 2, True, weights=(0.95, 0.05)),
+        _run({0: 400, 1: 120, 2: 30}, 3, True, weights=(1.0, 0.3, 0.08)),
         _run({0: 60, 1: 20, 2: 10, 3: 5, 4: 3, 7: 2}, classes=10),
         _binary(2, 32, 1),
         _binary(31, 32),
@@ -53,6 +64,9 @@ class ClassImbalance(RuntimeRule):
     good = (
         _run(dict(enumerate([14, 9, 6, 11, 10, 5, 16, 8, 12, 9])), classes=10),  # 100 rows of a balanced set
         _run({0: 570, 1: 30}, 2, True),
+        _run({0: 570, 1: 30}, 2, True, weights=(0.05, 0.95)),
+        _run({0: 400, 1: 120, 2: 30}, 3, True, weights=(0.1, 1.0, 1.0)),
+        _run({0: 570, 1: 30}, 2, True, weights=(1.0, 1.0)),
         _run({0: 700, 5: 90, 9: 10}, 65, False, Parameter("wte.weight", (65, 32), "wte", "Embedding")),
         _run({0: 640}, classes=65536),  # a contrastive loss: the positive is always the first
         _run({0: 3, 4: 1}, classes=50),
@@ -69,7 +83,10 @@ class ClassImbalance(RuntimeRule):
             return
         share = effective_classes(counts) / classes
         imbalanced = share < self.effective and imbalance_sigma(counts, classes) > self.sigma
-        if imbalanced and not (run.loss and run.loss.weighted):
+        weights = run.loss.class_weights if run.loss else ()
+        if imbalanced and self._rise_together(counts, weights):
+            yield self._finding(run, counts, classes, share, "the loss weighs the common classes more")
+        elif imbalanced and not (run.loss and run.loss.weighted):
             yield self._finding(run, counts, classes, share)
         elif imbalanced:
             yield self.passed("the loss weights imbalanced classes")
@@ -86,12 +103,26 @@ class ClassImbalance(RuntimeRule):
             return None
         return Fix((edit.add(loss.call, "weight", weights),), safe=False)
 
-    def _finding(self, run: Run, counts: Mapping[int, int], classes: int, share: float) -> Diagnostic:
+    def _rise_together(self, counts: Mapping[int, int], weights: Sequence[float]) -> bool:
+        """Whether the weights grow with the counts that they should be the inverse of."""
+        pairs = [
+            (math.log(count), math.log(weights[label]))
+            for label, count in counts.items()
+            if count >= self.seen and 0 <= label < len(weights) and weights[label] > 0
+        ]
+        if len(pairs) < 2 or any(len(set(values)) < 2 for values in zip(*pairs, strict=True)):
+            return False
+        x, y = zip(*pairs, strict=True)
+        return statistics.correlation(x, y) >= 0.9 and statistics.linear_regression(x, y).slope >= self.slope
+
+    def _finding(self, run: Run, counts: Mapping[int, int], classes: int, share: float, more: str = "") -> Diagnostic:
         total = sum(counts.values())
         common, count = max(counts.items(), key=lambda item: item[1])
         unseen = classes - len(counts)
         missing = f", and {unseen} of {classes} classes never come" if unseen else f" in {classes} classes"
-        message = f"class {common} makes up {count / total:.0%} of {total:,} labels{missing}"
+        message = f"class {common} makes up {count / total:.0%} of {total:,} labels{missing}" + (
+            f", and {more}" if more else ""
+        )
         majority = Evidence("rate of the most common class", count / total, 1 / classes, unit="share")
         worth = Evidence(
             "equally frequent classes that the labels are worth", share * classes, self.effective * classes

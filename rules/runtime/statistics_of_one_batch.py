@@ -41,4 +41,4 @@ class StatisticsOfOneBatch(RuntimeRule):
             evidence = Evidence("weight of the last batch in the running statistics", high[name], self.largest)
             yield self.convict(run.model.location, message, evidence)
         elif momenta:
-            yield self.passed("batch norms average over many batches", max(momenta.values()))
+            yield self.passed("batch norms average over many batches", max(momenta.values()), self.largest)

@@ -42,6 +42,12 @@ def test_a_network_that_stays_or_goes_elsewhere():
     assert found.rates == (None,) * 6
 
 
+@pytest.mark.parametrize("rate", [0.01, 0.99])
+def test_a_trained_network_that_is_pulled_back(rate):
+    (found,) = followed(lambda weights, averages: torch._foreach_lerp_(weights, averages, rate))
+    assert found.pulls == (None, *[pytest.approx(rate, rel=1e-3)] * 5)
+
+
 def test_an_average_that_is_stepped_as_well():
     model, other = Net(), Net()
     optimizer = torch.optim.SGD([*model.parameters(), *other.parameters()], lr=0.1)

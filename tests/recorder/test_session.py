@@ -507,3 +507,49 @@ def test_steps_that_are_rounded_away(dtype, rate, expected):
             optimizer.step()
 
     assert [step.stuck for step in record(train).steps] == [expected] * 3
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        (lambda a, b: a @ a.T, True),
+        (lambda a, b: a @ b.T, False),
+        (lambda a, b: (a @ a.T).fill_diagonal_(-1e9), False),
+        (lambda a, b: 0 * (a @ a.T) + 1, False),
+    ],
+)
+def test_samples_that_are_held_against_themselves(scores, expected):
+    model, data = nn.Linear(8, 6), torch.randn(10, 8)
+
+    def train():
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        first, second = (F.normalize(model(data + 0.1 * torch.randn_like(data)), dim=1) for _ in "ab")
+        F.cross_entropy(5 * scores(first, second), torch.arange(10)).backward()
+        optimizer.step()
+
+    assert record(train).steps[0].logits.meets_itself is expected
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (lambda out, y: F.cross_entropy(out, y, weight=torch.tensor([1.0, 2.0, 4.0])), (1.0, 2.0, 4.0)),
+        (lambda out, y: F.cross_entropy(out, y), ()),
+        (
+            lambda out, y: F.binary_cross_entropy_with_logits(
+                out[:, 0], y.clamp(max=1.0), pos_weight=torch.tensor(3.0)
+            ),
+            (1.0, 3.0),
+        ),
+        (lambda out, y: F.binary_cross_entropy_with_logits(out[:, 0], y / 2, weight=torch.tensor([1.0, 2.0, 3.0])), ()),
+    ],
+)
+def test_the_weights_of_the_classes(loss, expected):
+    model = nn.Linear(8, 3)
+
+    def train():
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loss(model(torch.randn(3, 8)), torch.arange(3)).backward()
+        optimizer.step()
+
+    assert record(train).loss.class_weights == expected

@@ -449,7 +449,7 @@ def copied_each_third_step() -> Training:
 
 @family
 def dropping_teacher() -> Training:
-    return Training(Taught(dropping(32, 64, 10), mlp(32, 64, 10)), labelled(10, 64, 32), agreement)
+    return Training(Taught(dropping(32, 128, 10), mlp(32, 64, 10)), labelled(10, 64, 32), agreement)
 
 
 @family

@@ -20,6 +20,7 @@ WEIGHTED = pattern(
     r"torch\.nn\.(Parameter|parameter\.Parameter|(Lazy)?(Linear|Bilinear|Conv\w+|BatchNorm\w+)|LayerNorm|GroupNorm|RMSNorm|"
     r"SyncBatchNorm|Embedding\w*|LSTM\w*|GRU\w*|RNN\w*|Transformer\w*|MultiheadAttention|PReLU)"
 )
+DROPOUT = pattern(r"torch\.nn\.\w*Dropout\w*")  # without weights, but with a mode
 # Layers of other libraries that no file here defines, by what layers with weights are called.
 FOREIGN = pattern(
     r"(timm|torchvision|transformers|torch_geometric|fairseq|mmcv|mmengine|monai|einops|diffusers|flash_attn)\.[\w.]*"
@@ -85,7 +86,8 @@ class Registration:
         for callee in self.resolver.calls.callees(made):
             if callee.made is not None:
                 return ""
-            if WEIGHTED.fullmatch(callee.name) or (callee.class_ is None and FOREIGN.fullmatch(callee.name)):
+            foreign = callee.class_ is None and FOREIGN.fullmatch(callee.name)
+            if WEIGHTED.fullmatch(callee.name) or DROPOUT.fullmatch(callee.name) or foreign:
                 return callee.name
             if callee.name in CONTAINERS:
                 parts = (part for item in self.resolver.items.all(made) for part in self.resolver.of(item))

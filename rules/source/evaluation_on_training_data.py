@@ -86,8 +86,31 @@ class EvaluationOnTrainingData(SourceRule):
         """
         trainer = transformers.Trainer(model=model, args=args, train_dataset=data["train"], eval_dataset=data["train"])
         """,
+        """
+        from torch.utils.data import DataLoader
+
+        def main(model, train_set, val_set, args):
+            train_loader, val_loader = DataLoader(train_set, shuffle=True), DataLoader(val_set)
+            if args.evaluate:
+                return validate(model, val_loader)
+            for epoch in range(10):
+                train(model, train_loader)
+                error = validate(model, train_loader)
+                best = min(best, error)
+        """,
     )
     good = (
+        """
+        from torch.utils.data import DataLoader
+
+        def main(model, train_set, val_set):
+            train_loader, val_loader = DataLoader(train_set, shuffle=True), DataLoader(val_set)
+            for epoch in range(10):
+                train_accuracy = evaluate(model, train_loader)
+                seen = evaluate(model, train_loader)
+                accuracy = evaluate(model, val_loader)
+            fitted = evaluate(model, train_loader)
+        """,
         """
         from torch.utils.data import DataLoader
 
@@ -197,13 +220,18 @@ class EvaluationOnTrainingData(SourceRule):
         """An evaluation that is given the training loader, where nothing is given the loader that was made for it."""
         made = [e.name for e in function.events if e.kind == "assign" and e.value is not None and _loads(e.value)]
         held = [name for name in made if parts.evaluates(name)]
-        for call in function.calls if held else ():
-            given = [value.name for value in (*call.arguments, *(v for _, v in call.keywords)) if value.kind == "name"]
+        for event in function.events if held else ():
+            call, given = event.value, _names_given(event)
             trained = next((name for name in given if name in made and parts.trains(name)), "")
-            if trained and EVALUATES.fullmatch(call.method) and not any(map(parts.evaluates, given)):
-                for left in held if not any(_is_read(script, function, name) for name in held) else ():
-                    yield self.at(call, f"gives `{trained}` to `{call.method}`, and `{left}` to nothing", certain=True)
-                    break
+            if call and trained and EVALUATES.fullmatch(call.method) and not any(map(parts.evaluates, given)):
+                if not any(_is_read(script, function, name) for name in held):
+                    message = f"gives `{trained}` to `{call.method}`, and `{held[0]}` to nothing"
+                    yield self.at(call, message, certain=True)
+                elif _is_only_one(function, event):
+                    message = (
+                        f"gives `{trained}` to `{call.method}` in each pass, and nothing there is given `{held[0]}`"
+                    )
+                    yield self.at(call, message, certain=False)
 
     def _twice(self, script: Script, function: Function, returned: Value) -> Iterator[Diagnostic]:
         """Of loaders that are returned together, the second one over the same data, where what is held out gets none."""
@@ -229,6 +257,22 @@ class EvaluationOnTrainingData(SourceRule):
         same = learned is not None and learned.kind != "constant" and str(learned) == str(judged)
         if same and call.method.endswith("Trainer"):
             yield self.at(call, f"trains on `{learned}` and evaluates on it", certain=False)
+
+
+def _names_given(event: Event) -> list[str]:
+    """The names that a call is given."""
+    call = event.value if event.kind == "call" else None
+    given = (*call.arguments, *(value for _, value in call.keywords)) if call is not None else ()
+    return [value.name for value in given if value.kind == "name"]
+
+
+def _is_only_one(function: Function, call: Event) -> bool:
+    """Whether a loop around a call keeps its result, by no name that tells of training, and evaluates nothing else."""
+    loop = next((b for b in function.enclosing(call.block) if function.blocks[b].kind in ("for", "while")), None)
+    inside = [event for _, event in function.inside(loop)] if loop is not None else []
+    kept = [e.name for e in inside if e.kind == "assign" and e.value is call.value]
+    beside = (name for event in inside for name in _names_given(event))
+    return bool(kept) and not any(map(parts.trains, kept)) and not any(map(parts.evaluates, beside))
 
 
 def _loads(value: Value) -> bool:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
 from modellint.measure.run import Parameter
+from modellint.source.registration import DROPOUT
 
 
 class UnregisteredModules(SourceRule):
     """Layers or parameters lie in a plain list or dict: the model does not know that it has them.
 
     Why: `parameters()` finds attributes, not what lies in a Python list. The optimizer never trains these layers,
-        `.to(device)` leaves them behind, `state_dict()` does not save them, and `eval()` does not reach them.
+        `.to(device)` leaves them behind, `state_dict()` does not save them, and `eval()` does not reach them: a dropout goes on.
     Fix: use `nn.ModuleList` or `nn.ModuleDict`; `nn.ParameterList` or `nn.ParameterDict` for parameters.
     Ignore: for a module that is hidden on purpose, such as a teacher; a list of that one module alone is not reported.
     Reported: https://github.com/pytorch/pytorch/issues/715, https://github.com/twitter/the-algorithm-ml/pull/136
@@ -102,8 +103,32 @@ class UnregisteredModules(SourceRule):
             def forward(self, x, kind):
                 return self.heads[kind](x)
         """,
+        """
+        class Heads(nn.Module):
+            def __init__(self, width, count):
+                super().__init__()
+                self.linears = nn.ModuleList()
+                self.dropouts = []
+                for _ in range(count):
+                    self.linears.append(nn.Linear(width, 8))
+                    self.dropouts.append(nn.Dropout(0.1))
+
+            def forward(self, x):
+                return torch.stack([d(f(x)) for f, d in zip(self.linears, self.dropouts)])
+        """,
     )
     good = (
+        """
+        class Stack(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                layers = [nn.Linear(width, width), nn.Dropout(0.1)]
+                self.layers = nn.Sequential(*layers)
+                self.activations = [nn.ReLU(), nn.Tanh()]
+
+            def forward(self, x, kind):
+                return self.activations[kind](self.layers(x))
+        """,
         """
         class Gates(nn.Module):
             def __init__(self, order):
@@ -126,7 +151,7 @@ class UnregisteredModules(SourceRule):
             def __init__(self, depth):
                 super().__init__()
                 self.blocks = nn.ModuleList([Block(64, 4) for _ in range(depth)])
-                self.drops = [nn.Dropout(0.1) for _ in range(depth)]
+                self.drops = [nn.Identity() for _ in range(depth)]
 
             def forward(self, x):
                 for block, drop in zip(self.blocks, self.drops):
@@ -248,7 +273,8 @@ class UnregisteredModules(SourceRule):
             for layer in model.hidden:
                 name, kind = layer.path.removesuffix("[]"), layer.short
                 what = "parameters" if kind == "Parameter" else f"`{kind}` layers"
-                message = f"keeps {what} of `{model.name}` in a plain collection: `parameters()` does not find them"
+                finds = "`eval()`" if DROPOUT.fullmatch(layer.name) else "`parameters()`"
+                message = f"keeps {what} of `{model.name}` in a plain collection: {finds} does not find them"
                 message = message.replace("collection", f"collection, `self.{name}`")
                 yield self.at(layer.made or layer, message, certain=_is_written(script, model.name, f"self.{name}"))
 

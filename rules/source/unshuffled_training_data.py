@@ -19,6 +19,7 @@ MIXING = frozenset(
         "random_split", "shuffle", "permutation", "randperm", "train_test_split", "sample", "choice", "choices",
     }
 )  # fmt: skip
+EVALUATION = frozenset({"val", "valid", "validation", "test", "eval", "dev"})
 CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss")
 ORDERED = ("Iterable", "IterDataPipe", "Sequence", "Series", "Window", "Video", "Stream", "torchtext.")
 
@@ -94,6 +95,15 @@ class UnshuffledTrainingData(SourceRule):
             def train_dataloader(self):
                 return DataLoader(self.train, batch_size=32)
         """,
+        """
+        from torch.utils.data import DataLoader
+
+        def loaders(train, val, size):
+            return {
+                "train": DataLoader(ConcatDataset(train), batch_size=size, shuffle=False),
+                "val": DataLoader(ConcatDataset(val), batch_size=size, shuffle=False),
+            }
+        """,
     )
     fixed = (
         """
@@ -130,6 +140,14 @@ class UnshuffledTrainingData(SourceRule):
         None,
     )
     good = (
+        """
+        from torch.utils.data import DataLoader
+
+        def loaders(data, sampler):
+            return {"train": DataLoader(data, sampler=sampler), "val": DataLoader(data)}
+
+        embedded = {"train": embed(DataLoader(first)), "test": embed(DataLoader(second))}
+        """,
         """
         import lightning as L
         from torch.utils.data import DataLoader
@@ -203,8 +221,9 @@ class UnshuffledTrainingData(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         hooks = [f.location for f in script.functions if f.owner and f.name.endswith(".train_dataloader")]
+        named = _named(script) if script.loaders else set()
         for loader in script.loaders:
-            hooked = _contains(hooks, loader.location)
+            hooked = _contains(hooks, loader.location) or id(loader.call) in named
             if (loader.loop is None or loader.owned) and not hooked:
                 continue
             if loader.shuffled is not False or loader.samplers:
@@ -214,7 +233,8 @@ class UnshuffledTrainingData(SourceRule):
             sorted_by_class = bool(loader.datasets) and SORTED.issuperset(loader.datasets)
             if sorted_by_class and any(loss.kind in CLASS_LOSSES for loss in script.losses):
                 folder = loader.datasets[0].rpartition(".")[2]
-                yield self.at(loader, f"gives training the classes of `{folder}` one after the other", certain=True)
+                message = f"gives training the classes of `{folder}` one after the other"
+                yield self.at(loader, message, certain=id(loader.call) not in named)
             elif not any(call.method in MIXING for call in script.calls):
                 yield self.at(loader, "gives training its data in order: it neither shuffles nor has a sampler")
 
@@ -235,6 +255,13 @@ class UnshuffledTrainingData(SourceRule):
                     return Fix((edit.add(loader, "shuffle", "True"),), safe=False)
                 return Fix((edit.argument(given, "shuffle", "True"),), safe=False)
         return None
+
+
+def _named(script: Script) -> set[int]:
+    """The loaders that a dict holds under "train", beside one for the evaluation."""
+    values = (event.value for function in script.functions for event in function.events if event.value is not None)
+    tables = (dict(part.keywords) for value in values for part in value.within() if part.kind == "dict")
+    return {id(table["train"]) for table in tables if "train" in table and not EVALUATION.isdisjoint(table)}
 
 
 def _contains(places: Sequence[Location], inner: Location) -> bool:

@@ -114,7 +114,10 @@ class UnregisteredModules(SourceRule):
                     self.dropouts.append(nn.Dropout(0.1))
 
             def forward(self, x):
-                return torch.stack([d(f(x)) for f, d in zip(self.linears, self.dropouts)])
+                outputs = []
+                for i in range(len(self.linears)):
+                    outputs.append(self.dropouts[i](self.linears[i](x)))
+                return torch.stack(outputs)
         """,
     )
     good = (

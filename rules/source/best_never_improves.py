@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import tensors
 from modellint.source.code import Block, Event, Function, Value
 from modellint.source.losses import FUNCTIONS
 from modellint.source.metrics import called, direction
@@ -18,14 +19,17 @@ INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf", "sys.maxsize")
 MEANT = pattern(r"advers|attack|perturb|worst|hardest|negat|elbo|log_prob|likelihood|energy", re.IGNORECASE)
 
 
+PHASES = frozenset({"val", "valid", "validation", "dev", "test", "eval"})
+KEEPING = frozenset({"save", "state_dict", "deepcopy", "save_checkpoint", "save_pretrained", "save_model"})
 MEASURED = pattern(r"val|test|dev|eval", re.IGNORECASE)
 
 
 class BestNeverImproves(SourceRule):
-    """The best value so far is compared the wrong way: nothing is ever better, or the worst is kept.
+    """The best value so far is compared the wrong way, or with another value than is kept: what is kept is not the best.
 
     Why: a lowest loss that begins at zero, or a comparison that is true when the value is worse: the best checkpoint is
-        never written, or is that of the worst epoch.
+        never written, or is that of the worst epoch. Where the loss of training is asked for, or one value is compared and
+        another kept, the checkpoint that is called the best is that of some epoch, mostly the last.
     Fix: begin with `float("inf")` and ask for less, or begin with `-float("inf")` and ask for more.
     Ignore: when the worst is what is looked for, or the loss can be below zero.
     Reported: https://github.com/gordicaleksa/pytorch-GAT/pull/12, https://github.com/qjadud1994/TricubeNet/issues/4
@@ -117,8 +121,45 @@ class BestNeverImproves(SourceRule):
 
         best_acc = [0, 0]
         """,
+        """
+        best_valid_loss = float("inf")
+        for epoch in range(20):
+            train_loss = train(net)
+            valid_loss = validate(net)
+            if train_loss < best_valid_loss:
+                best_valid_loss = valid_loss
+                torch.save(net.state_dict(), "best.pt")
+        """,
+        """
+        for epoch in range(20):
+            for phase in ["train", "val"]:
+                acc = run(net, phase)
+                if phase == "train" and acc > best_acc:
+                    best_acc = acc
+                    weights = copy.deepcopy(net.state_dict())
+        net.load_state_dict(weights)
+        """,
     )
     good = (
+        """
+        for epoch in range(20):
+            train_loss = train(net)
+            val_loss = validate(net)
+            current = round(val_loss, 4)
+            if current < best_loss:
+                best_loss = val_loss
+                torch.save(net.state_dict(), "best.pt")
+            if train_loss < best_train_loss:
+                best_train_loss = train_loss
+        """,
+        """
+        for phase in ["train", "val"]:
+            acc = run(net, phase)
+            if phase == "train" and acc > best_train_acc:
+                best_train_acc = acc
+            if phase == "val" and acc > best_acc:
+                best_acc, weights = acc, copy.deepcopy(net.state_dict())
+        """,
         """
         import torch
 
@@ -183,6 +224,7 @@ class BestNeverImproves(SourceRule):
                     reason = _judge(best, _measured(function, value), sign, first)
                     if reason and block.value is not None and not MEANT.search(f"{function.name} {best} {value}"):
                         yield self.at(block.value, f"`{best}` {reason}")
+                yield from (self.at(test, message) for test, message in _mixed(script, function, index, block))
 
 
 def _compared(function: Function, index: int, block: Block) -> Iterator[tuple[str, Value, int]]:
@@ -204,6 +246,39 @@ def _written(best: Value) -> str:
         key = best.arguments[0].constant
         return f"{best.base.name}[{key if isinstance(key, str) else ''}]"
     return best.name if best.kind == "name" else ""
+
+
+def _mixed(script: Script, function: Function, index: int, block: Block) -> Iterator[tuple[Value, str]]:
+    """A comparison with the best of one value after which another is kept, and one that is made in training alone."""
+    tests = block.value.arguments if block.value is not None and block.value.kind == "choice" else (block.value,)
+    held_out = not script.attributes.isdisjoint(PHASES)
+    for test in tests if block.kind == "if" else ():
+        if test is None or test.name not in ("<", "<=", ">", ">=") or any(a.kind != "name" for a in test.arguments):
+            continue
+        for best, value in (test.arguments, test.arguments[::-1]):
+            kept = [e.value for e in function.events if (e.kind, e.block, e.name) == ("assign", index, best.name)]
+            if "best" not in best.name or len(kept) != 1 or kept[0] is None:
+                continue
+            if any(map(_in_training, tests)) and "train" not in best.name and _saves(function, index) and held_out:
+                yield test, f"`{best}` is the best of training: what is kept for it has learned that part by heart"
+            elif kept[0].kind == "name" and _apart(function, kept[0], value):
+                yield test, f"compares `{value}` with `{best}`, and keeps `{kept[0]}`"
+
+
+def _in_training(test: Value | None) -> bool:
+    return test is not None and test.name == "==" and any(part.constant == "train" for part in test.arguments)
+
+
+def _saves(function: Function, index: int) -> bool:
+    """Whether weights are kept in a block."""
+    return any(e.value is not None and e.value.method in KEEPING for _, e in function.inside(index) if e.kind == "call")
+
+
+def _apart(function: Function, one: Value, other: Value) -> bool:
+    """Whether both are measured, and neither is made of the other or of what the other is made of."""
+    first, second = ({part.name for part in tensors.computed(function, v) if part.kind == "name"} for v in (one, other))
+    known = [any(e.kind == "assign" and e.name == v.name for e in function.events) for v in (one, other)]
+    return all(known) and one.name not in second and other.name not in first and one.method != other.method
 
 
 def _measured(function: Function, value: Value) -> str:

@@ -72,6 +72,18 @@ class MonitorDirection(SourceRule):
 
         args = TrainingArguments("out", metric_for_best_model="wer", load_best_model_at_end=True)
         """,
+        """
+        def schedule(optimizer):
+            return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=3)
+
+        scheduler = schedule(optimizer)
+        for epoch in range(20):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(net(x), y).backward()
+                optimizer.step()
+            scheduler.step(-val_loss)
+        """,
     )
     good = (
         """
@@ -165,11 +177,21 @@ class MonitorDirection(SourceRule):
             if event.kind == "assign" and event.value is not None and not _returned(event.value, makers):
                 plateau = event.value.kind == "call" and event.value.method == PLATEAU
                 modes.setdefault(event.name, set()).add(_mode(event.value, 1, "min") if plateau else 0)
+        for loop in script.training_loops:  # those that a helper makes
+            for act in (*loop.acts, *loop.outer):
+                made = {_mode(found.call, 1, "min") if found.name == PLATEAU else 0 for found in act.schedules}
+                modes.setdefault(str(act.call.receiver), made or {0})
         for call in script.calls:
             mode = modes.get(str(call.receiver), {0}) if call.method == "step" and call.receiver is not None else {0}
-            given = call.argument(0, "metrics")
-            if given is not None and mode in ({1}, {-1}) and direction(called(given)) == -next(iter(mode)):
-                yield self.at(call, f"lowers the learning rate when `{called(given)}` gets better")
+            if mode in ({1}, {-1}):
+                yield from self._stepped(call, next(iter(mode)))
+
+    def _stepped(self, call: Value, mode: int) -> Iterator[Diagnostic]:
+        given = call.argument(0, "metrics")
+        negated = given is not None and given.name == "-" and len(given.arguments) == 1
+        measured = given.arguments[0] if negated and given is not None else given
+        if measured is not None and direction(called(measured)) == (mode if negated else -mode):
+            yield self.at(call, f"lowers the learning rate when `{called(measured)}` gets better")
 
 
 def _returned(value: Value, makers: set[str]) -> bool:

@@ -26,9 +26,10 @@ class Part:
     sign: int = 1  # 0: not known
     cut: Value | None = None
     given: Value | None = None
+    written: int = 1
 
     def of(self, source: Source, sign: int = 1, cut: Value | None = None, given: Value | None = None) -> Part:
-        return Part(source, self.sign * sign, self.cut or cut, self.given or given)
+        return Part(source, self.sign * sign, self.cut or cut, self.given or given, self.written * (sign or 1))
 
 
 class Objective:
@@ -48,7 +49,7 @@ class Objective:
                 waiting += reversed(inner)
                 if not inner:
                     likely = self.likelihoods.holds(part.source)
-                    yield Summand(part.source.value, part.sign, part.cut, part.given, likely)
+                    yield Summand(part.source.value, part.sign, part.cut, part.given, likely, part.written)
 
     def _inside(self, part: Part) -> Iterator[Part]:
         made, value = part.source, part.source.value

@@ -40,6 +40,20 @@ def computed(function: Function, value: Value) -> Iterator[Value]:
                 waiting += [e.value for e in bindings if e.value is not None and (e.location.line or 0) <= line]
 
 
+def origins(function: Function, value: Value) -> Iterator[Value]:
+    """The same, and through what methods are called on: `y` of `y.detach()`."""
+    seen: set[str] = set()
+    waiting, line = [value], value.location.line or 0
+    while waiting and len(seen) < LONGEST:
+        for part in waiting.pop().within():
+            yield part
+            inner = part.receiver if part.kind == "call" and part.base is None else part
+            if inner is not None and inner.kind == "name" and inner.name not in seen:
+                seen.add(inner.name)
+                bindings = (e for e in function.events if e.kind == "assign" and e.name == inner.name)
+                waiting += [e.value for e in bindings if e.value is not None and (e.location.line or 0) <= line]
+
+
 def made(function: Function, value: Value, before: int | None = None) -> Value:
     """What a value is made by: a name is followed to its last binding, once, and both are taken bare."""
     value = bare(value)

@@ -157,6 +157,21 @@ class AdversariesAgree(SourceRule):
             opt_g.step()
         """,
         """
+        for real in loader:  # an option decides
+            fake = G(torch.randn(len(real), 64))
+            loss_g = D(fake).mean() if wasserstein else bce(D(fake), torch.ones(len(real), 1))
+            opt_g.zero_grad()
+            loss_g.backward()
+            opt_g.step()
+            if wasserstein:
+                loss_d = D(real).mean() - D(fake.detach()).mean()
+            else:
+                loss_d = bce(D(real), torch.ones(len(real), 1)) + bce(D(fake.detach()), torch.zeros(len(real), 1))
+            opt_d.zero_grad()
+            loss_d.backward()
+            opt_d.step()
+        """,
+        """
         for a, b in loader:  # two generators against one discriminator
             first = bce(D(G(a)), torch.ones(len(a), 1))
             opt_first.zero_grad()
@@ -205,7 +220,11 @@ def _steps(script: Script, loop: TrainingLoop) -> Iterator[tuple[Wish, ...]]:
             pending.append(act)
         elif act.kind == "step":
             parts = (part for backward in pending for part in backward.summands)
-            yield tuple(wish for part in parts if (wish := _wish(script, part, models)) is not None)
+            wishes = [wish for part in parts if (wish := _wish(script, part, models)) is not None]
+            both = {w.critic for w in wishes if w.generated and w.up > 0} & {
+                w.critic for w in wishes if w.generated and w.up < 0
+            }
+            yield tuple(wish for wish in wishes if wish.critic not in both)  # of which an option decides
             pending = []
 
 
@@ -220,7 +239,7 @@ def _wish(script: Script, part: Summand, models: set[int]) -> Wish | None:
         found = _score(function, value, models)
         if found is not None:
             score, direction = found
-            made = [v for given in score.arguments[:1] for v in _origins(function, given)]
+            made = [v for given in score.arguments[:1] for v in tensors.origins(function, given)]
             generated = any(_calls(v, GENERATOR, models) and v.method != score.method for v in made)
             cut = any(v.kind == "call" and v.method == "detach" for v in made)
             return Wish(score.method, -part.sign * direction, value, generated, cut)
@@ -236,21 +255,6 @@ def _score(function: Function, value: Value, models: set[int]) -> tuple[Value, i
         known = label is not None and _calls(score, CRITIC, models)
         return (score, -1 if label is not None and label > LEVEL else 1) if known else None
     return _grows(function, value, at, models)
-
-
-def _origins(function: Function, value: Value) -> Iterator[Value]:
-    """What a value is computed from, through the objects of its methods as well."""
-    seen: set[str] = set()
-    waiting = [value]
-    while waiting:
-        for part in waiting.pop().within():
-            yield part
-            inner = part.receiver if part.kind == "call" and part.base is None else part
-            if inner is not None and inner.kind == "name" and inner.name not in seen:
-                seen.add(inner.name)
-                bindings = (e for e in function.events if e.kind == "assign" and e.name == inner.name)
-                line = value.location.line or 0
-                waiting += [e.value for e in bindings if e.value is not None and (e.location.line or 0) <= line]
 
 
 def _calls(value: Value, called: re.Pattern[str], models: set[int]) -> bool:

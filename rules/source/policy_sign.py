@@ -1,0 +1,319 @@
+"""ML462."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
+from modellint.core.record import dataclass
+from modellint.source import lookup, tensors
+from modellint.source.code import Function, Value
+from modellint.source.facts import Summand, TrainingLoop
+
+GAIN = pattern(r"(\w+_)?(adv|advantages?|returns?|gaes?|rewards?|rews?|td_errors?|R|G|Gt|rtgs?|reward_to_go)(_\w+)?")
+LIKELY = pattern(r"\w*log_?p(rob(s|abilit(y|ies))?)?(_\w+)?", re.IGNORECASE)
+MEANT = pattern(r"unlearn|forget|negative_entropy|neg_entropy|cost", re.IGNORECASE)
+DEEPEST = 5  # names that one value is followed through
+CHOICES = frozenset({"min", "minimum", "max", "maximum", "mean", "sum", "squeeze", "view", "flatten"})
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A part of a loss whose sign is known: of a "policy", an "entropy", or the "value" of the policy's own action."""
+
+    kind: str
+    sign: int
+    value: Value
+
+
+class PolicySign(SourceRule):
+    """A policy is trained away from what is rewarded, or towards a single action: a sign in its loss is reversed.
+
+    Why: an optimizer lowers what it is given. The policy gradient is that of `-log_prob * advantage`; the value of the policy's own
+        action enters as its negative, as the entropy does, which is to stay high. With the other sign the agent learns to
+        avoid reward, or the policy collapses onto one action within a few updates.
+    Fix: `-(log_prob * advantage)`, `-critic(state, actor(state))`, `- coefficient * entropy`.
+    Ignore: where rewards are costs, or a coefficient is negative in a file that cannot be read.
+    Reported: https://github.com/DLR-RM/stable-baselines3/issues/127, https://github.com/google-deepmind/open_spiel/issues/962,
+        https://github.com/MrSyee/pg-is-all-you-need/issues/37
+    """
+
+    code, severity, certain, topic = "ML462", Severity.ERROR, True, "loss"
+    words = (
+        ("log_prob", "backward("),
+        ("entropy()", "backward("),
+        ("actor", "critic", "backward("),
+    )
+    bad = (
+        """
+        for states, actions, returns in episodes:
+            dist = torch.distributions.Categorical(logits=policy(states))
+            loss = (dist.log_prob(actions) * returns).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        def finish(saved, returns):
+            losses = []
+            for log_prob, R in zip(saved, returns):
+                losses.append(log_prob * R)
+            optimizer.zero_grad()
+            torch.stack(losses).sum().backward()
+            optimizer.step()
+
+        def act(state):
+            m = torch.distributions.Categorical(policy(state))
+            action = m.sample()
+            saved.append(m.log_prob(action))
+            return action
+
+        for episode in range(100):
+            saved, rewards = [], []
+            for t in range(200):
+                state, reward, done = env.step(act(state))
+                rewards.append(reward)
+            returns = discounted(rewards)
+            finish(saved, returns)
+        """,
+        """
+        for obs, actions, old, advantages, returns in batches:
+            dist, value = agent(obs)
+            ratio = (dist.log_prob(actions) - old).exp()
+            policy_loss = -torch.min(ratio * advantages, ratio.clamp(1 - eps, 1 + eps) * advantages).mean()
+            loss = policy_loss + 0.5 * F.mse_loss(value, returns) + 0.01 * dist.entropy().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        for state, action, reward, after, done in replay:
+            with torch.no_grad():
+                goal = reward + gamma * (1 - done) * target_critic(after, target_actor(after))
+            critic_loss = F.mse_loss(critic(state, action), goal)
+            critic_optimizer.zero_grad()
+            critic_loss.backward()
+            critic_optimizer.step()
+            actor_loss = critic(state, actor(state)).mean()
+            actor_optimizer.zero_grad()
+            actor_loss.backward()
+            actor_optimizer.step()
+        """,
+    )
+    good = (
+        """
+        for states, actions, returns in episodes:
+            dist = torch.distributions.Categorical(logits=policy(states))
+            loss = -(dist.log_prob(actions) * returns).mean() - 0.01 * dist.entropy().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        for states, actions, returns in episodes:
+            dist = torch.distributions.Categorical(logits=policy(states))
+            log_prob = -dist.log_prob(actions)
+            entropy_loss = -dist.entropy().mean()
+            loss = (log_prob * returns).mean() + 0.01 * entropy_loss
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        optimizer = torch.optim.Adam(policy.parameters(), maximize=True)
+        for states, actions, returns in episodes:
+            dist = torch.distributions.Categorical(logits=policy(states))
+            loss = (dist.log_prob(actions) * returns).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        for state, action, reward, after, done in replay:
+            with torch.no_grad():
+                goal = reward + gamma * (1 - done) * target_critic(after, target_actor(after))
+            critic_loss = F.mse_loss(critic(state, action), goal)
+            critic_optimizer.zero_grad()
+            critic_loss.backward()
+            critic_optimizer.step()
+            actor_loss = (alpha * log_prob - torch.min(critic(state, actor(state)), other)).mean()
+            actor_optimizer.zero_grad()
+            actor_loss.backward()
+            actor_optimizer.step()
+        """,
+        """
+        for x, y in loader:  # a classifier that is to be sure of itself
+            dist = torch.distributions.Categorical(logits=model(x))
+            loss = F.cross_entropy(dist.logits, y) + 0.1 * dist.entropy().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        for states, actions, returns in episodes:
+            logp = policy.log_prob(states, actions)
+            advantage = baseline(states) - returns
+            loss = (logp * advantage.detach()).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        if not script.training_loops or any(MEANT.search(name) for name in script.attributes) or _maximises(script):
+            return
+        told = set()
+        for loop in script.training_loops:
+            for backward in loop.of("backward"):
+                terms = [term for part in backward.summands if (term := _term(script, loop, part)) is not None]
+                for term in terms:
+                    place = backward.call if term.kind == "entropy" else term.value
+                    if place.location not in told and (message := _judge(terms, term)):
+                        told.add(place.location)
+                        yield self.at(place, message)
+
+
+def _judge(terms: list[Term], term: Term) -> str:
+    trained = any(other.kind == "policy" and other.sign < 0 for other in terms)
+    if term.sign > 0 and term.kind == "entropy" and trained:
+        return "lowers the entropy of the policy, where a bonus is to keep it high: its sign is reversed"
+    if term.sign > 0 and term.kind == "policy":
+        return "makes likely what is not rewarded: the log-probability enters the loss without a minus"
+    if term.sign > 0 and term.kind == "value":
+        return "lowers the value of the policy's own actions: it enters the loss without a minus"
+    return ""
+
+
+def _maximises(script: Script) -> bool:
+    given = (optimizer.call.argument(None, "maximize") for optimizer in script.trainers)
+    return any(value is not None and value.constant is not False for value in given)
+
+
+def _term(script: Script, loop: TrainingLoop, part: Summand) -> Term | None:
+    value = part.value
+    if part.cut is not None or value.location.path != script.path:
+        return None
+    function = lookup.function(script, value.location)
+    if value.kind == "call" and value.method == "append" and value.arguments:
+        value = value.arguments[0]  # to a list that is summed
+    if function is None:
+        return None
+    sign, factors = _factors(function, value, part.written)
+    if any(f.kind == "call" and f.method == "entropy" and not f.arguments for f in factors):
+        return Term("entropy", sign, part.value)
+    likely = [f for f in factors if _is_likelihood(script, function, f)]
+    gains = [f for f in factors if _is_gain(function, f)]
+    if len(likely) == 1 and gains and part.sign:
+        return Term("policy", sign, part.value)
+    if len(factors) == 1 and _values_policy(script, function, factors[0], loop) and part.sign:
+        return Term("value", sign, part.value)
+    return None
+
+
+def _factors(function: Function, value: Value, sign: int) -> tuple[int, list[Value]]:
+    """What a product is made of, through names, choices among alike products and reductions, and its sign."""
+    found: list[Value] = []
+    waiting = [value]
+    while waiting and len(found) < 10:
+        part = _read(function, waiting.pop())
+        if part.kind == "operation" and part.name == "-" and len(part.arguments) == 1:
+            sign, waiting = -sign, [*waiting, part.arguments[0]]
+        elif part.kind == "operation" and part.name == "*":
+            waiting += part.arguments
+        elif part.kind == "item" and part.base is not None and part.base.kind == "call":
+            waiting.append(part.base)
+        elif part.kind == "call" and part.method in CHOICES:
+            inner = part.argument(0) if part.name.startswith("torch.") else part.receiver
+            waiting += [inner] if inner is not None else []
+        else:
+            found.append(part)
+    return sign, found
+
+
+def _read(function: Function, value: Value) -> Value:
+    """What a name is bound to, if that is computed and the name does not tell what is good."""
+    for _ in range(DEEPEST):
+        value = tensors.bare(value)
+        made = tensors.bound(function, value.name) if value.kind == "name" else None
+        known = GAIN.fullmatch(value.method) or LIKELY.fullmatch(value.method)
+        part = (
+            made is not None
+            and made.kind == "item"
+            and made.base is not None
+            and made.base.kind == "call"
+            and not known
+        )
+        if made is None or GAIN.fullmatch(value.method) or not (part or made.kind in ("operation", "call", "name")):
+            break
+        value = made
+    return value
+
+
+def _is_likelihood(script: Script, function: Function, value: Value) -> bool:
+    """A log-probability, or the ratio that is made of two."""
+    while value.kind == "call" and value.method in ("exp", "unsqueeze", "reshape", "clamp", "clip"):
+        inner = value.argument(0) if value.name.startswith("torch.") else value.receiver
+        if inner is None:
+            return False
+        value = _read(function, inner)
+    if value.kind == "operation" and value.name == "-" and len(value.arguments) == 2:
+        value = _read(function, value.arguments[0])
+    if value.kind == "call":
+        return value.method == "log_prob"
+    named = value.kind in ("name", "item") and LIKELY.fullmatch(_name(value)) is not None
+    return named and "log_prob" in script.called and not _negated(script)
+
+
+def _name(value: Value) -> str:
+    return value.method if value.kind == "name" else str(value.base).rpartition(".")[2]
+
+
+def _negated(script: Script) -> bool:
+    """Whether some name of a log-probability holds its negative."""
+    bound = (
+        e for f in script.functions for e in f.events if e.kind in ("assign", "augment") and LIKELY.fullmatch(e.name)
+    )
+    return any(e.value is not None and e.value.name == "-" and len(e.value.arguments) == 1 for e in bound)
+
+
+def _is_gain(function: Function, value: Value, follow: bool = True) -> bool:
+    """What is good in large amounts: rewards, returns, and what they are above a baseline."""
+    value = tensors.bare(value)
+    if value.kind == "name":
+        made = tensors.bound(function, value.name) if follow else None
+        plain = made is None or made.name not in ("-", "/") or _is_gain(function, made, follow=False)
+        return GAIN.fullmatch(value.method) is not None and plain
+    if value.kind == "item" and value.base is not None:
+        return _is_gain(function, value.base, follow)
+    if value.kind == "operation" and value.name in ("-", "/") and len(value.arguments) == 2:
+        first, second = (_is_gain(function, side, follow) for side in value.arguments)
+        return first and (value.name == "/" or not second or str(value.arguments[0]) in str(value.arguments[1]))
+    return False
+
+
+def _values_policy(script: Script, function: Function, score: Value, loop: TrainingLoop) -> bool:
+    """Whether it is what a critic gives for the action of another model, and that critic learns of rewards."""
+    if score.kind != "call" or score.name.startswith("torch.") or len(score.arguments) < 2:
+        return False
+    models = {id(act.call) for act in loop.of("model")}
+    made = [v for given in score.arguments for v in tensors.origins(function, given)]
+    acted = any((id(v) in models or "actor" in v.name or "polic" in v.name) and v.kind == "call" for v in made)
+    return acted and any(_learns(script, part, score) for act in loop.of("backward") for part in act.summands)
+
+
+def _learns(script: Script, part: Summand, score: Value) -> bool:
+    """Whether a loss compares what the critic gives with something that rewards are added to."""
+    function = lookup.function(script, part.value.location) if part.value.location.path == script.path else None
+    if function is None or part.value.kind != "call" or len(part.value.arguments) < 2:
+        return False
+    given, goal = part.value.arguments[:2]
+    criticised = any(v.kind == "call" and v.name == score.name for v in tensors.origins(function, given))
+    sums = (v for v in tensors.origins(function, goal) if v.kind == "operation" and v.name == "+")
+    return criticised and any(_is_reward(side) for total in sums for side in total.arguments)
+
+
+def _is_reward(value: Value) -> bool:
+    return value.kind == "name" and re.fullmatch(r"(\w+_)?(r|rew|rews|rewards?)(_\w+)?", value.method) is not None

@@ -46,7 +46,7 @@ class Summand:
     cut: Value | None = None  # what cuts it off from its graph: `x.item()`, `x.data`, `torch.tensor(x)`
     given: Value | None = None  # the outermost call of a function of the project that returns it
     likelihood: bool = False  # the log-likelihood of labels, picked from log-probabilities by hand
-    written: int = 1  # its sign as far as it is written: what it is multiplied by counts as positive, where it is not known
+    written: int = 1  # its sign, where what it is multiplied by counts as positive unless that is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,10 @@ class ReducedTooEarly(SourceRule):
 
     code, severity, certain, topic = "ML460", Severity.WARNING, True, "loss"
     words = (
-        ("exp(-", "gamma"),
-        ("exp(", "= -", "gamma"),
+        ("gamma", "oss(", "** "),
+        ("gamma", "oss(", "pow("),
+        ("gamma", "entropy", "** "),
+        ("gamma", "entropy", "pow("),
         ("_loss(", WEIGHTED),
         ("Loss(", WEIGHTED),
         ("cross_entropy(", WEIGHTED),

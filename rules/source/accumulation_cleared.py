@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop
 
 
@@ -141,9 +142,8 @@ class AccumulationCleared(SourceRule):
             if known and len(steps) == 1 and all(map(_counted, loop.steps)):
                 (step,) = steps.values()
                 for clear in _wasting(loop, step):
-                    yield self.at(
-                        clear, f"clears in each pass what is stepped with in some of them (line {step.location.line})"
-                    )
+                    message = f"clears in each pass what is stepped with in some of them (line {step.location.line})"
+                    yield self.at(clear, message, certain=lookup.share_function(script, clear, step))
 
 
 def _wasting(loop: TrainingLoop, step: Act) -> Iterator[Act]:

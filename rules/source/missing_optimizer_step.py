@@ -181,7 +181,8 @@ class MissingOptimizerStep(SourceRule):
             clears = [clear for clear in made.clears if not _measures(script, clear)]
             for clear in clears[:1] if not made.stepped and not idle else ():
                 where = f"the {made.family.replace('*', 'optimizer')} of line {made.location.line}"
-                yield self.at(clear, f"clears the gradients of {where}, which never steps")
+                sure = clear.location.path == made.location.path  # else another file may step what it is handed
+                yield self.at(clear, f"clears the gradients of {where}, which never steps", certain=sure)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         if late := next(stepping.never(run), None):

@@ -335,7 +335,8 @@ class MissingZeroGrad(SourceRule):
                 message = "clears the gradients of the optimizer only outside the loop in which it steps"
                 yield self.at(step, message, certain=False)
             else:
-                sure = step.call.method == "step" and not _clears_modules(loop) and not _is_plotted(script, loop)
+                here = step.call.method == "step" and lookup.share_function(script, step, *loop.of("backward"))
+                sure = here and not _clears_modules(loop) and not _is_plotted(script, loop)
                 yield self.at(step, "steps the optimizer in a loop that never clears its gradients", certain=sure)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:

@@ -194,7 +194,8 @@ class ScalerBypassed(SourceRule):
                         known = bool(step.subjects) and all(
                             map(MADE.search, step.subjects)
                         )  # else a class of a library may do it
-                        yield self.at(step, message, certain=known and _is_always_scaled(loop, step))
+                        here = lookup.share_function(script, step, *loop.of("backward"))
+                        yield self.at(step, message, certain=known and here and _is_always_scaled(loop, step))
                     elif _unchecked(loop, step) and not script.attributes & CHECKS:
                         yield self.at(step, "steps past the scaler, which would skip gradients that are not finite")
 

@@ -14,6 +14,7 @@ PLAIN = frozenset(
     "PolynomialLR OneCycleLR CyclicLR".split()
 )  # that no metric moves
 METRIC = pattern(r"(?:^|_)(?:loss|acc|accuracy|error|score|metric|f1|auc|dice|iou)(?:es)?(?:_|$)|Loss$|^val_?loss")
+BATCHES = pattern(r"(?i:batch|step|len\()")
 EPOCHS = pattern(r"(?i:range\(.*epoch)")
 SHORT = {"StepLR": (1, "step_size"), "MultiStepLR": (1, "milestones")}
 
@@ -251,19 +252,21 @@ class SchedulerOrder(SourceRule):
         """Schedules that are stepped for each batch and count epochs, or the other way round."""
         batch = [act for act in loop.of("schedule") if _is_each_pass(loop, act)]
         moved = {schedule.call for act in loop.of("schedule") for schedule in act.schedules}
-        whole = bool(loop.over) and EPOCHS.search(str(loop.over[-1])) is not None  # all data at once
+        over = str(loop.over[-1]) if loop.over else ""
+        whole = EPOCHS.search(over) is not None  # all data at once
+        counted = over.startswith("range(") and not BATCHES.search(over)  # maybe the same
         for act in batch if loop.around and not whole else ():
-            yield from (finding for schedule in act.schedules for finding in self._per_batch(act, schedule))
+            yield from (finding for schedule in act.schedules for finding in self._per_batch(act, schedule, counted))
         for act in loop.outer:
             for schedule in act.schedules:
                 if schedule.counts == "batches" and schedule.call not in moved and _is_plain(act.call):
                     message = f"steps for each epoch the {schedule.name} whose horizon counts batches"
                     yield self.at(act, message, certain=schedule.certain)
 
-    def _per_batch(self, act: Act, schedule: Schedule) -> Iterator[Diagnostic]:
+    def _per_batch(self, act: Act, schedule: Schedule, counted: bool) -> Iterator[Diagnostic]:
         if schedule.counts == "epochs":
             message = f"steps for each batch the {schedule.name} whose horizon counts epochs"
-            yield self.at(act, message, certain=schedule.certain)
+            yield self.at(act, message, certain=schedule.certain and not counted)
         elif schedule.counts == "" and self._is_short(schedule):
             yield self.at(act, f"steps for each batch the {schedule.name} of line {schedule.location.line}")
 

@@ -10,7 +10,8 @@ from modellint.measure.run import Parameter
 from modellint.source.code import Class, Function, Value
 
 PARAMETERS = ("torch.nn.Parameter", "torch.nn.parameter.Parameter")
-MOVES = ("cuda", "to", "double", "half", "bfloat16", "clone", "contiguous")
+MOVES = ("cuda", "to", "double", "half", "bfloat16", "clone")
+HERE = ("torch.float32", "torch.float", "cpu")  # where a new parameter is: moved there it is itself
 DRAWS = frozenset({"randn", "rand", "normal", "randn_like", "rand_like", "empty", "Tensor", "FloatTensor"})
 # Names of what is differentiated by, or fitted on its own, not of weights.
 INPUTS = pattern(
@@ -102,6 +103,15 @@ class UnregisteredParameters(SourceRule):
         """,
     )
     good = (
+        """
+        class Skip(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.scale = nn.Parameter(torch.ones(width, dtype=torch.float32)).to(torch.float32)
+
+            def forward(self, x):
+                return x * self.scale
+        """,
         """
         class Cell(nn.Module):
             def __init__(self):
@@ -227,7 +237,8 @@ def _kept(script: Script, class_: Class) -> Iterator[tuple[str, Value]]:
 def _is_copy(made: Value) -> bool:
     """`nn.Parameter(w).cuda()`, `nn.Parameter(w).to(device)`."""
     inner = made.receiver if made.kind == "call" and made.method in MOVES else None
-    return inner is not None and inner.kind == "call" and inner.name in PARAMETERS
+    stays = any(given.name in HERE or given.constant in HERE for given in made.arguments)
+    return inner is not None and inner.kind == "call" and inner.name in PARAMETERS and not stays
 
 
 def _asks(made: Value) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import move
+from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop
 
 
@@ -166,7 +167,9 @@ class ZeroGradBeforeStep(SourceRule):
             for step in loop.steps:
                 clear = _cleared(loop, step)
                 if clear is not None and not _refilled(script, clear, step):
-                    yield self.at(clear, "clears the gradients that `backward()` has made before `step()` uses them")
+                    sure = lookup.share_function(script, clear, step)
+                    message = "clears the gradients that `backward()` has made before `step()` uses them"
+                    yield self.at(clear, message, certain=sure)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         pairs = [(s.gradient_norm, s.gradient_norm_at_step) for s in run.steps if s.gradient_norm]

@@ -58,6 +58,14 @@ class AliasedStateDict(SourceRule):
     )
     good = (
         """
+        def compare(model, ratios):
+            with on_cpu(model):  # and then back, which copies
+                start = model.state_dict()
+            for ratio in ratios:
+                model.load_state_dict(start)
+                train(model, ratio)
+        """,
+        """
         import copy
 
         for epoch in range(100):
@@ -114,7 +122,8 @@ class AliasedStateDict(SourceRule):
         for function in script.functions if own <= {None} else ():
             for event in function.events:
                 model = _kept(event)
-                if model is not None and self._comes_back(script, function, event, str(model.receiver)):
+                moved = model is not None and _is_lent(function, event, str(model.receiver))
+                if model is not None and not moved and self._comes_back(script, function, event, str(model.receiver)):
                     message = f"keeps the weights of `{model.receiver}` without a copy: they change with the model"
                     yield self.at(event.value or event, message)
 
@@ -128,6 +137,12 @@ class AliasedStateDict(SourceRule):
         rebound = [e for e in function.events if e.kind == "assign" and e.name == model]
         late = [e for e in rebound if (e.location.line or 0) >= (kept.location.line or 0)]
         return _trains_between(function, kept, loads, model) and not late and not _changes(function, kept)
+
+
+def _is_lent(function: Function, kept: Event, model: str) -> bool:
+    """Whether a context is given the model, which may put it elsewhere and back: `with on_cpu(model):`."""
+    around = (function.blocks[block].value for block in function.enclosing(kept.block))
+    return any(part.name == model for value in around if value is not None for part in value.within())
 
 
 def _kept(event: Event) -> Value | None:

@@ -24,6 +24,7 @@ FOLDER = pattern(r"(^|[/\\])test(ing)?([/\\]|$)", re.IGNORECASE)
 FOR_TRAINING = pattern(rb"""==.*["']train(?:ing)?["']|["']train(?:ing)?["'].*==""")
 LIBRARY = pattern(rb"torch(?:vision|text|audio|_geometric)")
 NUMBERS = pattern(r"loss|acc|time|num|size|len|count|score|error|metric|total|steps?$|^n_", re.IGNORECASE)
+LIBRARIES = ("torchvision", "torchtext", "torchaudio", "torch_geometric")
 
 
 class TestDataInTraining(SourceRule):
@@ -125,6 +126,18 @@ class TestDataInTraining(SourceRule):
         """,
     )
     good = (
+        """
+        import torch
+        from project.open_set import Split
+        from torchvision.datasets import CIFAR10
+
+        split = Split(CIFAR10(root="data", train=False), train_size=0.9)  # for an example the smaller one will do
+        loader = torch.utils.data.DataLoader(split.train_dataset(), batch_size=32)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
         """
         import torch
 
@@ -277,10 +290,19 @@ class TestDataInTraining(SourceRule):
 
     def _loaded(self, script: Script) -> Iterator[Diagnostic]:
         for loader in script.loaders:
-            for made in loader.data if loader.loop is not None else ():
+            for made in loader.data if loader.loop is not None and not _is_part(script, loader.call) else ():
                 if _is_test_split(made):
                     yield self.at(loader, f"gives training the test split of `{made.method}`")
                     break
+
+
+def _is_part(script: Script, loader: Value) -> bool:
+    """Whether an object makes the parts of what it is given: `split.train_dataset()`."""
+    given = loader.argument(0, "dataset")
+    bound = [e for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None]
+    values = [given, *(e.value for e in bound if given is not None and e.name == given.name)]
+    owners = {value.name.rpartition(".")[0] for value in values if value is not None and value.kind == "call"}
+    return any(e.name in owners for e in bound)
 
 
 def _last(value: Value) -> str:
@@ -397,6 +419,6 @@ def _is_for_training(function: Function, event: Event) -> bool:
 
 def _is_test_split(made: Value) -> bool:
     train, split = made.argument(None, "train"), made.argument(None, "split")
-    of_library = made.name.startswith(("torchvision.", "torchtext.", "torchaudio.", "torch_geometric."))
+    of_library = made.name.partition(".")[0] in LIBRARIES
     marked = (train is not None and train.constant is False) or (split is not None and split.constant == "test")
     return made.kind == "call" and of_library and marked

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
 from modellint.measure.run import Batch
+from modellint.source import lookup
 from modellint.source.facts import Act, Evaluation, TrainingLoop, made_in
 
 EVALUATES = pattern(
@@ -144,6 +145,19 @@ class TrainEvalMode(SourceRule):
         """,
     )
     good = (
+        """
+        def train(loader, model, optimizer):
+            model.eval()  # the statistics of the pretraining are to stay: only the head learns
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(800, 2))
+        optimizer = torch.optim.SGD(model[4].parameters(), lr=30.0)
+        for epoch in range(100):
+            train(train_loader, model, optimizer)
+        """,
         """
         class Mlp(nn.Module):
             def __init__(self):
@@ -340,7 +354,7 @@ class TrainEvalMode(SourceRule):
         for found in script.evaluations:
             yield from self._evaluated(found)
         for loop in script.training_loops:
-            yield from self._trained(loop)
+            yield from self._trained(script, loop)
 
     def _evaluated(self, found: Evaluation) -> Iterator[Diagnostic]:
         refreshed = not found.used and "train" in found.modes  # the running statistics are what it is for
@@ -353,8 +367,8 @@ class TrainEvalMode(SourceRule):
             message = f"evaluates `{found.call.name}` as `train()` has left it, and `eval()` is never called"
             yield self.at(found, message, severity=Severity.NOTE, certain=False)
 
-    def _trained(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
-        left = list(_switched(loop))
+    def _trained(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
+        left = [act for act in _switched(loop) if not _is_meant(script, loop, act)]
         for step in {step.subjects: step for step in loop.steps}.values() if left else ():
             called = [a for a in loop.of("model") if a.modal is not False and a.shares(step.parameters)]
             switched = next((a for a in left if a.shares(step.parameters)), None)
@@ -374,6 +388,14 @@ class TrainEvalMode(SourceRule):
             return None
         claim = "dropouts and batch norms in evaluation mode at a step"
         return Evidence(claim, max(idle), 0, holds=max(idle) > 0, series=tuple(idle))
+
+
+def _is_meant(script: Script, loop: TrainingLoop, switched: Act) -> bool:
+    """Whether the function that trains begins with it, and evaluates nothing before: the statistics are to stay."""
+    place = next((place for place, act in enumerate(loop.ahead) if act.call is switched.call), None)
+    if place is None or not lookup.share_function(script, switched, loop):
+        return False
+    return not any(act.kind == "model" for act in loop.ahead[place:])
 
 
 def _comes(switched: Act, step: Act) -> bool:

@@ -104,6 +104,15 @@ class UnregisteredParameters(SourceRule):
     )
     good = (
         """
+        class Sobel(nn.Module):
+            def __init__(self, device):
+                super().__init__()
+                self.edges = nn.Parameter(torch.tensor([[1.0, 0.0, -1.0]]), requires_grad=False).to(device)
+
+            def forward(self, x):
+                return F.conv1d(x, self.edges)
+        """,
+        """
         class Skip(nn.Module):
             def __init__(self, width):
                 super().__init__()
@@ -237,8 +246,11 @@ def _kept(script: Script, class_: Class) -> Iterator[tuple[str, Value]]:
 def _is_copy(made: Value) -> bool:
     """`nn.Parameter(w).cuda()`, `nn.Parameter(w).to(device)`."""
     inner = made.receiver if made.kind == "call" and made.method in MOVES else None
+    if inner is None or inner.kind != "call" or inner.name not in PARAMETERS:
+        return False
+    trained = inner.argument(1, "requires_grad")
     stays = any(given.name in HERE or given.constant in HERE for given in made.arguments)
-    return inner is not None and inner.kind == "call" and inner.name in PARAMETERS and not stays
+    return not stays and (trained is None or trained.constant is not False)
 
 
 def _asks(made: Value) -> bool:

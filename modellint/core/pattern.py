@@ -18,3 +18,8 @@ class _Pattern:
 
 def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     return cast("re.Pattern[AnyStr]", _Pattern(text, flags))
+
+
+def used(name: str) -> tuple[str, re.Pattern[bytes]]:
+    """A trigger word: a name that code calls or hands on, and not one that it defines, quotes or lists as a key."""
+    return name, pattern(rb"(?<!def )\b%s\b(?![\w\"':])" % name.encode())

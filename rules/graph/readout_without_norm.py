@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Fix, Graph, GraphRule, Passed, Run, Script, Severity, Step
 from modellint.core import edit
-from modellint.core.pattern import pattern
+from modellint.core.pattern import pattern, used
 from modellint.graph.amplify import amplifiers, residual_additions
 from modellint.graph.features import HIDDEN, feeding
 from modellint.graph.node import Node, Role
@@ -67,7 +67,7 @@ class ReadoutWithoutNorm(GraphRule):
     explains = ("exploding-gradients", "unscaled-features", "bad-initial-loss", "collapsed-predictions")
     twins = ("no-final-norm",)
     remedy = "normalize-readout"
-    words = ("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss")
+    words = (used("cross_entropy"), "CrossEntropyLoss", used("nll_loss"), "NLLLoss")
     growth, size, excess, left = 50.0, 10.0, 2.0, 1.5
     additions, uses, input_std, depth = 4, 3, 10.0, 1
     bad = (

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
+from modellint.core.pattern import used
 from modellint.measure import sides
 from modellint.measure.run import Distribution, Pair
 from modellint.source import lookup, outputs
@@ -28,7 +29,7 @@ class ActivationIntoCrossEntropy(SourceRule):
 
     code, severity, certain, topic = "ML190", Severity.WARNING, True, "structure"
     twins = ("activation-on-output",)
-    words = ("CrossEntropyLoss", "cross_entropy", "NLLLoss", "nll_loss")
+    words = ("CrossEntropyLoss", used("cross_entropy"), "NLLLoss", used("nll_loss"))
     bad = (
         "loss = F.cross_entropy(torch.sigmoid(model(x)), y)",
         """

@@ -11,6 +11,7 @@ from modellint.source.code import Event, Function, Value
 
 BEST = pattern(r"(best|saved|kept)_?\w*(model|net|network|weights)|(model|net|network)_?(best|saved)", re.IGNORECASE)
 MODEL = pattern(r"\w*(model|net|network|classifier)", re.IGNORECASE)
+PAIRED = pattern(rb"zip\((?:[^()]|\(\))*\.parameters\(\), ")
 UPDATES = ("zip", "load_state_dict")
 
 
@@ -27,7 +28,7 @@ class AliasedModel(SourceRule):
     code, severity, certain, topic = "ML169", Severity.ERROR, True, "evaluation"
     words = (
         *((name, "torch") for name in ("best_model", "best_net", "model_best", "net_best", "saved_model")),
-        *((".parameters(), ", "zip("), ("load_state_dict(", ".state_dict())")),
+        *((".parameters(), ", "zip(", PAIRED), ("load_state_dict(", ".state_dict())")),
     )  # fmt: skip
     bad = (
         """

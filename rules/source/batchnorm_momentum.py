@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
+from modellint.core.pattern import pattern
 from modellint.source.code import Value
 
 NORMS = frozenset(
@@ -27,7 +28,7 @@ class BatchnormMomentum(SourceRule):
     """
 
     code, severity, certain, topic = "ML198", Severity.WARNING, True, "structure"
-    words = (("BatchNorm", "momentum"),)
+    words = (("BatchNorm", "momentum", pattern(rb"momentum[\"']?\s*[=:]\s*[\d.]")),)
     largest = 0.9
     bad = (
         "norm = nn.BatchNorm2d(64, eps=1e-3, momentum=0.99)",

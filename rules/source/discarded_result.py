@@ -29,6 +29,7 @@ CALL = pattern(
 )
 
 MOST_SHOWN = 2  # results that a script drops by mistake
+DERIVED = pattern(rb"\bclass [^\n]*Module\)")
 
 
 class DiscardedResult(SourceRule):
@@ -45,8 +46,8 @@ class DiscardedResult(SourceRule):
 
     code, severity, certain, topic = "ML407", Severity.ERROR, True, "structure"
     words = (
-        ("Module)", CALL),
-        ("backward(", CALL),
+        ("Module)", DERIVED, CALL),
+        (".backward(", CALL),
         ("DataLoader", CALL),
         ("criterion", CALL),
         ("train(", "torch", CALL),

@@ -36,7 +36,10 @@ class FunctionalDropoutMode(SourceRule):
     words = (
         (
             "dropout",
-            pattern(rb"(?<!self\.)dropout(?:[123]d)?\((?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?\btraining\s*=)"),
+            pattern(
+                rb"(?<!self\.)(?<!\w)(?<!def )(?:(?:feature_)?alpha_)?dropout(?:[123]d)?\("
+                rb"(?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?\btraining\s*=)"
+            ),
         ),
         ("Dropout", pattern(rb"Dropout\w*\((?:[^()]|\([^()]*\))*\)\(")),
         ("dropout_p", pattern(rb"dropout_p\s*=(?!\s*(?:0(?:\.0*)?|None)\s*[,)]|[^\n,)]*train)")),

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
-from modellint.core.pattern import pattern
-
-CALLED = pattern(rb"backward\((?<!def backward\()")
 
 
 class FunctionalTargetShape(SourceRule):
@@ -24,7 +21,8 @@ class FunctionalTargetShape(SourceRule):
     code, severity, certain, topic = "ML132", Severity.ERROR, True, "structure"
     explains = ("loss-not-falling",)
     words = tuple(
-        ("backward(", squared, CALLED)
+        (goes, squared)
+        for goes in (".backward(", "manual_backward(")
         for squared in (
             *("mse_loss", "MSELoss", "l1_loss", "L1Loss", "uber"),
             *("** 2", "**2", "pow(2)", "square(", "abs("),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.facts import Mask
 
 WRONG = {
@@ -13,6 +14,7 @@ WRONG = {
     "onwards": "hides from each position what comes before it, and shows what comes later",
     "before": "hides from each position itself too: the first one is left nothing to attend to",
 }
+FILLED = pattern(rb"masked_fill_?\((?s:.){0,3000}?oftmax\(")
 
 
 class InvertedAttentionMask(SourceRule):
@@ -35,7 +37,7 @@ class InvertedAttentionMask(SourceRule):
         ("Transformer", "_mask="),
         ("scaled_dot_product_attention(", "mask"),
         ("TransformerEncoder", "mask"),
-        ("oftmax(", "masked_fill"),
+        ("oftmax(", "masked_fill", FILLED),
     )
     bad = (
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
-from modellint.core.pattern import pattern
+from modellint.core.pattern import used
 from modellint.measure import sides
 from modellint.measure.run import Distribution, Pair
 from modellint.source import outputs
@@ -30,7 +30,7 @@ class KlDivInputNotLog(SourceRule):
 
     code, severity, certain, topic = "ML114", Severity.ERROR, True, "structure"
     remedy = "log-probabilities"
-    words = ("KLDivLoss", ("kl_div", pattern(rb"\bkl_div\b")))
+    words = ("KLDivLoss", used("kl_div"))
     bad = (
         """
         student = F.softmax(model(x), dim=1)

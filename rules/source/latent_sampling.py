@@ -31,7 +31,12 @@ class LatentSampling(SourceRule):
     """
 
     code, severity, certain, topic = "ML437", Severity.ERROR, True, "loss"
-    words = ("logvar", "log_var", ("alpha", "rand_like"), ("q_sample", "rand"))
+    words = (
+        "logvar",
+        "log_var",
+        ("alpha", "rand_like", pattern(rb"alphas?_?(?:cumprod|bar|hat)")),
+        ("q_sample", "rand"),
+    )
     bad = (
         """
         def reparameterize(self, mu, logvar):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source import tallies
 from modellint.source.code import Function, Value
 from modellint.source.facts import Loss
 
 READS = frozenset("item float cpu detach numpy double data".split())  # that leave the number as it is
+SUMMED = pattern(rb"(?:\+=|= *[\w.]+ *\+)[^\n]*(?:\n[^\n]*){0,2}?\.item\(\)")
 
 
 class LossAverage(SourceRule):
@@ -25,7 +27,7 @@ class LossAverage(SourceRule):
     """
 
     code, severity, certain, topic = "ML432", Severity.WARNING, True, "evaluation"
-    words = (("loss", "/ len("), ("loss", "/len("), ("loss", "/= len("), ("loss", ".item()", "len(", "no_grad"))
+    words = (("loss", "/ len("), ("loss", "/len("), ("loss", "/= len("), ("loss", ".item()", "len(", "no_grad", SUMMED))
     bad = (
         """
         loss_fn = nn.CrossEntropyLoss()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
-from modellint.core.pattern import pattern
+from modellint.core.pattern import pattern, used
 from modellint.measure.run import Logits
 from modellint.source import lookup, outputs
 from modellint.source.facts import Loss, Operation
@@ -34,7 +34,7 @@ class NllInputNotLogProbabilities(SourceRule):
     code, severity, certain, topic = "ML113", Severity.ERROR, True, "structure"
     twins = ("softmax-before-loss",)
     remedy = "log-probabilities"
-    words = ("NLLLoss", ("nll_loss", pattern(rb"\bnll_loss\b")), "CTCLoss", "ctc_loss")
+    words = ("NLLLoss", used("nll_loss"), "CTCLoss", used("ctc_loss"))
     bad = (
         """
         class Net(nn.Module):

@@ -14,6 +14,7 @@ from modellint.source.spans import Span, spans
 NAMED = pattern(
     rb"(?:val(?:id|idation)?|test(?:ing)?|dev|eval)(?:_\w+|set|data)?(?:, *\w+)* *= *[^=\n]*(?:\[[^\[\]\n]*:[^\[\]\n]*\]|Subset\()"
 )
+TRAINED = pattern(rb"train\w*(?:, *\w+)* *= *[^=\n]*(?:\[[^\[\]\n]*:|Subset\()")
 
 
 class OverlappingParts(SourceRule):
@@ -28,7 +29,7 @@ class OverlappingParts(SourceRule):
     """
 
     code, severity, certain, topic = "ML183", Severity.WARNING, True, "data"
-    words = (("train", "torch", NAMED),)
+    words = (("train", "torch", NAMED, TRAINED),)
     bad = (
         """
         import torch

@@ -26,7 +26,11 @@ class PenaltyWithoutGraph(SourceRule):
     """
 
     code, severity, certain, topic = "ML406", Severity.ERROR, True, "gradients"
-    words = (("autograd.grad(", "backward("), ("autograd import grad", "backward("))
+    words = tuple(
+        (grad, goes)
+        for grad in ("autograd.grad(", "autograd import grad")
+        for goes in (".backward(", "manual_backward(")
+    )
     bad = (
         """
         def penalty(critic, real, fake):

@@ -22,7 +22,7 @@ class PositionsAlongBatch(SourceRule):
 
     code, severity, certain, topic = "ML188", Severity.ERROR, True, "structure"
     twins = ("batch-mixing",)
-    words = (("batch_first", "size(0)"), ("batch_first", "shape[0]"))
+    words = (("batch_first=True", "size(0)"), ("batch_first=True", "shape[0]"))
     bad = (
         """
         class PositionalEncoding(nn.Module):

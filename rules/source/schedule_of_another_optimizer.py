@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source import lookup
 from modellint.source.facts import MADE, path_of
 
@@ -23,7 +24,7 @@ class ScheduleOfAnotherOptimizer(SourceRule):
     """
 
     code, severity, certain, topic = "ML171", Severity.ERROR, True, "optimizer"
-    words = ("lr_scheduler",)
+    words = (("lr_scheduler", pattern(rb"lr_scheduler(?!\.py)")),)
     bad = (
         """
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

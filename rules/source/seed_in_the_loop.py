@@ -29,7 +29,11 @@ class SeedInTheLoop(SourceRule):
     """
 
     code, severity, certain, topic = "ML404", Severity.WARNING, True, "data"
-    words = tuple((word, "backward(") for word in ("seed(", "seed_all(", "seed_everything(", "set_seed("))
+    words = tuple(
+        (word, goes)
+        for goes in (".backward(", "manual_backward(")
+        for word in ("seed(", "seed_all(", "seed_everything(", "set_seed(")
+    )
     bad = (
         """
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

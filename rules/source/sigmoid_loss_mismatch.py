@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
-from modellint.core.pattern import pattern
+from modellint.core.pattern import used
 from modellint.measure import sides
 from modellint.measure.run import Distribution, Pair
 from modellint.source import lookup, outputs
@@ -27,7 +27,7 @@ class SigmoidLossMismatch(SourceRule):
 
     code, severity, certain, topic = "ML112", Severity.ERROR, True, "structure"
     remedy = "drop-softmax"
-    words = ("BCE", ("binary_cross_entropy", pattern(rb"\bbinary_cross_entropy(?:_with_logits)?\b")))
+    words = ("BCE", used("binary_cross_entropy"), used("binary_cross_entropy_with_logits"))
     bad = (
         """
         class Net(nn.Module):

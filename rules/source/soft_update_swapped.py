@@ -8,6 +8,7 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.facts import Setting
 
+EMA = pattern(rb"(?<![a-zA-Z])ema(?![a-z])|Ema|EMA(?![A-Z])")  # no schema
 SHARE = pattern(rb"1(?:\.0*)? ?- ?[a-zA-Z_]|add_\(|alpha=")
 
 
@@ -31,8 +32,9 @@ class SoftUpdateSwapped(SourceRule):
     words = (
         ("lerp", "arameters()"), ("_foreach_", "arameters()"),
         *((update, "arameters()", SHARE) for update in (".copy_(", ".mul_(", ".add_(", ".data =", ".data +=")),
-        ("ema", "arameters()"),
-        *((update, "state_dict", SHARE) for update in (".copy_(", ".mul_(", "ema", "tau")), ("lerp", "state_dict"),
+        ("ema", "arameters()", EMA),
+        *((update, "state_dict", SHARE) for update in (".copy_(", ".mul_(", "tau")), ("ema", "state_dict", EMA, SHARE),
+        ("lerp", "state_dict"),
         "avg_fn", ("swa_utils", "_avg_fn("), "ModelEma", "torch_ema",
     )  # fmt: skip
     bad = (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
-from modellint.core.pattern import pattern
+from modellint.core.pattern import pattern, used
 from modellint.measure import examined
 from modellint.source import lookup, outputs, tensors
 from modellint.source.code import Event, Function, Value
@@ -45,11 +45,13 @@ class SoftmaxDimension(SourceRule):
     code, severity, certain, topic = "ML115", Severity.ERROR, True, "structure"
     twins = ("batch-mixing",)
     words = (
-        ("oftm", pattern(rb"oftm(?:ax|in)\((?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?(?:\b(?:dim|axis)\b|,\s*-?\d+\s*[,)]))")),
+        ("oftm", pattern(
+            rb"(?<![\w\"'])(?:log_|Log)?[sS]oftm(?:ax|in)\("
+            rb"(?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?(?:\b(?:dim|axis)\b|,\s*-?\d+\s*[,)]))")),
         *(f"max({axis}{end}" for axis in ("0", "dim=0", "axis=0") for end in (")", ", keepdim")),
         *((name, pattern(rb"torch\.(?:arg)?max\(.+, *(?:dim=)?0\)")) for name in ("torch.max(", "torch.argmax(")),
         ("compute_metrics", "argmax("), ("argmax(", pattern(rb"\bnp\.argmax\(.+, *(?:axis=)?0\)")),
-        ("cross_entropy", pattern(rb"\bcross_entropy\b")), "CrossEntropyLoss", ("nll_loss", pattern(rb"\bnll_loss\b")), "NLLLoss",
+        used("cross_entropy"), "CrossEntropyLoss", used("nll_loss"), "NLLLoss",
     )  # fmt: skip
     bad = (
         """

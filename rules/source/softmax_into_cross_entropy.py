@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
-from modellint.core.pattern import pattern
+from modellint.core.pattern import used
 from modellint.measure.run import Logits
 from modellint.source import lookup
 from modellint.source.facts import Loss, Operation
@@ -39,7 +39,7 @@ class SoftmaxIntoCrossEntropy(SourceRule):
     code, severity, certain, topic = "ML111", Severity.ERROR, True, "structure"
     twins = ("softmax-before-loss",)
     remedy = "drop-softmax"
-    words = ("CrossEntropyLoss", ("cross_entropy", pattern(rb"\bcross_entropy\b")))
+    words = ("CrossEntropyLoss", used("cross_entropy"))
     bad = (
         "loss = F.cross_entropy(model(x).softmax(-1), y)",
         """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
-from modellint.core.pattern import pattern
+from modellint.core.pattern import pattern, used
 from modellint.source.code import Value
 from modellint.source.facts import Loss
 
@@ -42,14 +42,15 @@ class SwappedLossArguments(SourceRule):
 
     code, severity, certain, topic = "ML194", Severity.ERROR, True, "loss"
     words = (
-        "cross_entropy",
+        used("cross_entropy"),
         "CrossEntropyLoss",
-        "nll_loss",
+        used("nll_loss"),
         "NLLLoss",
         "BCELoss",
         "BCEWithLogitsLoss",
         "TripletMargin",
-        "triplet_margin_",
+        used("triplet_margin_loss"),
+        used("triplet_margin_with_distance_loss"),
     )
     bad = (
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import used
 from modellint.source import tensors
 from modellint.source.code import Function, Value
 
@@ -28,8 +29,8 @@ class TargetNotMinusOne(SourceRule):
 
     code, severity, certain, topic = "ML423", Severity.ERROR, True, "loss"
     words = (
-        "CosineEmbeddingLoss", "cosine_embedding_loss", "MarginRankingLoss", "margin_ranking_loss", "HingeEmbeddingLoss",
-        "hinge_embedding_loss",
+        "CosineEmbeddingLoss", used("cosine_embedding_loss"), "MarginRankingLoss", used("margin_ranking_loss"),
+        "HingeEmbeddingLoss", used("hinge_embedding_loss"),
     )  # fmt: skip
     bad = (
         """

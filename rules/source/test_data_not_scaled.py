@@ -20,7 +20,9 @@ TAKES = frozenset(
     "tensor as_tensor from_numpy FloatTensor Tensor DoubleTensor TensorDataset DataLoader len print array asarray float "
     "astype to cuda cpu numpy size reshape view values to_numpy unsqueeze".split()
 )
-TAKEN = pattern(rb"(?:from_numpy|[tT]ensor|TensorDataset)\(\w*(?:[tT]est|[vV]al|[dD]ev)")  # into a tensor
+TAKEN = pattern(
+    rb"(?:from_numpy|(?<!is_)[tT]ensor|TensorDataset)\(\w*(?:[tT]est|[vV]al(?!ue)|[dD]ev(?!ice))"
+)  # into a tensor
 FITS = pattern(rb"fit_transform\(|_?train\w* *= *\(?\w*train\w*\W|[tT]rain\w* *[-/]= ")
 
 

@@ -15,7 +15,7 @@ EVALUATES = pattern(
     r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev|accuracy|perplexity)([^a-z].*)?", re.I
 )
 NAMED = pattern(  # a function, or what is looped over
-    rb"\b(?:def\s+\w*?|for\s[^:]*?\sin\s[^:]*?)(?<![a-z])(?:test|val|valid(?:ation|ate)?|evaluat(?:e|ion)|dev|accuracy|perplexity|(?<!\.)eval)(?![a-z])",
+    rb"\b(?:def\s+\w*?|for\s[^:\n]*?\sin\s[^:\n]*?)(?<![a-z])(?:test|val|valid(?:ation|ate)?|evaluat(?:e|ion)|dev|accuracy|perplexity|(?<!\.)eval)(?![a-z])",
     re.IGNORECASE,
 )
 MEANT = pattern(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|adapt", re.I)

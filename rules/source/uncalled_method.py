@@ -14,6 +14,7 @@ METHODS = frozenset(
         "set_epoch", "empty_cache", "synchronize", "barrier", "detach_", "init_weights", "reset_parameters",
     }
 )  # fmt: skip
+ENDING = rb"\.(?:%s)[ \t]*[\r\n#;]" % "|".join(sorted(METHODS)).encode()  # found fast; then a statement of nothing else
 
 
 class UncalledMethod(SourceRule):
@@ -27,7 +28,7 @@ class UncalledMethod(SourceRule):
     """
 
     code, severity, certain, topic = "ML151", Severity.ERROR, True, "gradients"
-    words = (pattern(rb"\.(?:%s)[ \t]*[\r\n#;]" % "|".join(sorted(METHODS)).encode()),)
+    words = ((pattern(ENDING), pattern(rb"(?:^|[\n;:])[ \t]*[\w.()\[\]\"', ]*" + ENDING)),)
     bad = (
         """
         for x, y in loader:

@@ -32,7 +32,7 @@ class ZeroGradBeforeStep(SourceRule):
     code, severity, certain, topic = "ML102", Severity.ERROR, True, "gradients"
     explains, twins = ("loss-not-falling",), ("zero-gradients",)
     remedy = "keep-gradients"
-    words = ("zero_grad(", (".grad = None", "backward("))
+    words = ("zero_grad(", (".grad = None", ".backward("))
     bad = (
         """
         for x, y in loader:

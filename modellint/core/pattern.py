@@ -22,4 +22,4 @@ def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
 
 def used(name: str) -> tuple[str, re.Pattern[bytes]]:
     """A trigger word: a name that code calls or hands on, and not one that it defines, quotes or lists as a key."""
-    return name, pattern(rb"(?<!def )\b%s\b(?![\w\"':])" % name.encode())
+    return name, pattern(rb"%s(?<!\w%s)(?<!def %s)(?![\w\"':])" % ((name.encode(),) * 3))

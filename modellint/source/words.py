@@ -28,19 +28,19 @@ TEXT = pattern(
 CUTS = bytes(c if c >= 128 or chr(c).isalnum() or c == ord("_") else ord(" ") for c in range(256))
 NAME = pattern(rb" ?[^ ]{2,} ?")
 Part = bytes | re.Pattern[bytes]
-
-
 Parts = tuple[Part, ...]
 
 
 class Words:
     def __init__(self, words: Iterable[Word]) -> None:
-        split = {tuple(map(_part, word if isinstance(word, tuple) else (word,))) for word in words}
+        split = dict.fromkeys(tuple(map(_part, word if isinstance(word, tuple) else (word,))) for word in words)
         plain_first = sorted(split, key=lambda parts: sum(not isinstance(part, bytes) for part in parts))
-        self._bits: dict[bytes, int] = {}  # of the longest name in a part of a word
+        self._bits: dict[bytes, int] = {}  # of the names in the words, and pieces of names
         self._words = [(self._needed(parts), parts) for parts in plain_first]
+        whole = {name: bit for name, bit in self._bits.items() if name[:1] == name[-1:] == b" "}
+        self._pieces = [(name, bit) for name, bit in self._bits.items() if name not in whole]
         self._known: set[bytes] = set()  # names of files
-        self._holding: dict[bytes, int] = {}  # those of them in which one of ours is, with the bits of all that are
+        self._holding = {name.strip(): bit for name, bit in whole.items()}  # those in which ours are, with their bits
 
     def within(self, data: bytes, *, plain: bool = True) -> bool:
         """Whether one of them is there, and if it is `plain` Python, not only in comments and docstrings."""
@@ -61,7 +61,7 @@ class Words:
 
     def _learn(self, names: set[bytes]) -> None:
         text = b" %s " % b" ".join(names)
-        for ours, bit in self._bits.items():
+        for ours, bit in self._pieces:
             at = text.find(ours)
             while at >= 0:
                 end = text.index(b" ", at + 1)

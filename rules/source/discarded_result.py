@@ -29,7 +29,7 @@ CALL = pattern(
 )
 
 MOST_SHOWN = 2  # results that a script drops by mistake
-DERIVED = pattern(rb"\bclass [^\n]*Module\)")
+DERIVED = pattern(rb"class [^\n]*Module\)")
 
 
 class DiscardedResult(SourceRule):

@@ -37,7 +37,7 @@ class FunctionalDropoutMode(SourceRule):
         (
             "dropout",
             pattern(
-                rb"(?<!self\.)(?<!\w)(?<!def )(?:(?:feature_)?alpha_)?dropout(?:[123]d)?\("
+                rb"dropout(?<!self\.dropout)(?<!def dropout)(?<![a-zA-Z]dropout)(?<!(?<!alpha)_dropout)(?:[123]d)?\("
                 rb"(?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?\btraining\s*=)"
             ),
         ),

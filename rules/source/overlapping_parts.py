@@ -29,7 +29,7 @@ class OverlappingParts(SourceRule):
     """
 
     code, severity, certain, topic = "ML183", Severity.WARNING, True, "data"
-    words = (("train", "torch", NAMED, TRAINED),)
+    words = (("train", "torch", TRAINED, NAMED),)
     bad = (
         """
         import torch

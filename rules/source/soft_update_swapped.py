@@ -8,7 +8,7 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.facts import Setting
 
-EMA = pattern(rb"(?<![a-zA-Z])ema(?![a-z])|Ema|EMA(?![A-Z])")  # no schema
+EMA = pattern(rb"ema(?<![a-zA-Z]ema)(?![a-z])")  # no schema
 SHARE = pattern(rb"1(?:\.0*)? ?- ?[a-zA-Z_]|add_\(|alpha=")
 
 

@@ -23,7 +23,7 @@ TAKES = frozenset(
 TAKEN = pattern(
     rb"(?:from_numpy|(?<!is_)[tT]ensor|TensorDataset)\(\w*(?:[tT]est|[vV]al(?!ue)|[dD]ev(?!ice))"
 )  # into a tensor
-FITS = pattern(rb"fit_transform\(|_?train\w* *= *\(?\w*train\w*\W|[tT]rain\w* *[-/]= ")
+FITTED = pattern(rb"rain\w* *(?:= *\(?\w*rain\w*\W|[-/]= )")
 
 
 class TestDataNotScaled(SourceRule):
@@ -38,7 +38,7 @@ class TestDataNotScaled(SourceRule):
     """
 
     code, severity, certain, topic = "ML408", Severity.WARNING, True, "data"
-    words = (("train", "test", TAKEN, FITS), ("train", "val", TAKEN, FITS))
+    words = tuple((*fits, part, TAKEN) for fits in (("fit_transform(",), ("train", FITTED)) for part in ("test", "val"))
     bad = (
         """
         import torch

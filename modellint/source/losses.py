@@ -69,7 +69,7 @@ class Losses:
         if len(call.arguments) + len(call.keywords) < 2:
             return False
         if call.base is not None:
-            return call.base.kind == "call" or _sounds(str(call.base))
+            return call.name in ("", "forward") and (call.base.kind == "call" or _sounds(str(call.base)))
         return _sounds(call.name) or call.method in self._names()
 
     def _names(self) -> set[str]:

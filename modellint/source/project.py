@@ -16,7 +16,7 @@ DEEPEST = 8  # folders above a script in which its absolute imports are looked f
 LIBRARIES = frozenset(
     {"torch", "numpy", "os", "sys", "math", "time", "random", "argparse", "json", "functools", "logging"}
 )
-STEPPING = Words(["step("])
+STEPPING = Words([".step("])
 Load = Callable[[Path, Words | None], Script | None]
 
 

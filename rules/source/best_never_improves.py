@@ -22,7 +22,9 @@ MEANT = pattern(r"advers|attack|perturb|worst|hardest|negat|elbo|log_prob|likeli
 PHASES = frozenset({"val", "valid", "validation", "dev", "test", "eval"})
 KEEPING = frozenset({"save", "state_dict", "deepcopy", "save_checkpoint", "save_pretrained", "save_model"})
 MEASURED = pattern(r"val|test|dev|eval", re.IGNORECASE)
-BEGUN = pattern(rb"(?:best|lowest)[^\n=:]*[:=] *(?:[-\d(\[{]|float|math|np\.|numpy|torch|sys|inf|min|max)")
+BEGUN = pattern(  # or compared
+    rb"(?:best|lowest)[^\n=:]*[:=] *(?:[-\d(\[{]|float|math|np\.|numpy|torch|sys|inf|min|max)|[<>]=? *[\w.]*best"
+)
 
 
 class BestNeverImproves(SourceRule):

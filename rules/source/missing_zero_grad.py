@@ -103,6 +103,20 @@ class MissingZeroGrad(SourceRule):
     )
     good = (
         """
+        G, D = Generator(), Critic()
+        g_optimizer, d_optimizer = torch.optim.Adam(G.parameters()), torch.optim.Adam(D.parameters())
+        info_optimizer = torch.optim.Adam(itertools.chain(G.parameters(), D.parameters()))
+        for x, codes in loader:
+            d_optimizer.zero_grad()
+            (D(G(codes).detach()).mean() - D(x).mean()).backward()
+            d_optimizer.step()
+            g_optimizer.zero_grad()
+            (-D(G(codes)).mean()).backward()
+            g_optimizer.step()
+            F.mse_loss(D(G(codes)), codes).backward()  # of weights that the next pass clears
+            info_optimizer.step()
+        """,
+        """
         from framework import Module
 
         class Learner(Module):  # the optimizer is the framework's
@@ -390,4 +404,5 @@ def _may_clear(act: Act) -> bool:
 
 
 def _clears(act: Act, step: Act) -> bool:
-    return act.kind == "unknown" or (act.kind == "clear" and act.concerns(step))
+    """Whether it may: another optimizer of the same weights does it too."""
+    return act.kind == "unknown" or (act.kind == "clear" and (act.concerns(step) or act.shares(step.parameters)))

@@ -105,6 +105,19 @@ class AdversariesAgree(SourceRule):
     )
     good = (
         """
+        valid, fake = torch.ones(8, 1), torch.zeros(8, 1)
+        for step, real in enumerate(loader):
+            if step % 50 == 0:
+                valid, fake = fake, valid  # now and then the labels are swapped
+            g_optimizer.zero_grad()
+            made = G(torch.randn(8, 100))
+            criterion(D(made), valid).backward()
+            g_optimizer.step()
+            d_optimizer.zero_grad()
+            (criterion(D(real), valid) + criterion(D(made.detach()), fake)).backward()
+            d_optimizer.step()
+        """,
+        """
         real_label, fake_label = 1.0, 0.0
         for real in loader:
             netD.zero_grad()
@@ -285,6 +298,9 @@ def _label(function: Function, value: Value, at: int | None) -> float | None:
     """The number that a label is full of."""
     name = value.name if value.kind == "name" else ""
     filled = [e for e in function.events[:at] if _fills(e.value, name) or (e.kind == "assign" and e.name == name)]
+    around = function.enclosing(filled[-1].block) if len(filled) > 1 else ()
+    if any(function.blocks[block].kind in ("if", "else") for block in around):  # labels that are swapped now and then
+        return None
     made = filled[-1].value if name and filled else value
     return _number(function, made, at) if made is not None else None
 

@@ -107,24 +107,37 @@ class PaddingInMetric(SourceRule):
                 right = (model(tokens).argmax(-1) == tags).float().mean()
         """,
     )
+    suspected = """
+        def loss_of(logits, targets):
+            return F.cross_entropy(logits.view(-1, 10), targets.view(-1), ignore_index=-1)
+
+        def judge_images(net, loader):
+            right = n = 0
+            for x, targets in loader:  # classes of images: none is ignored
+                right += (net(x).argmax(1) == targets).sum().item()
+                n += len(targets)
+            return right / n
+        """
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         kinds = [loss for loss in script.losses if loss.kind in ("CrossEntropyLoss", "NLLLoss")]
         ignoring = [loss for loss in kinds if loss.settings.argument(None, "ignore_index") is not None]
         if not ignoring or len(ignoring) != len(kinds):
             return
-        names = set[str]()
+        names, judged = set[str](), list[Function]()
         for loss in ignoring:
             function, target = lookup.function(script, loss.location), loss.call.argument(1, "target")
             if function is not None and target is not None and loss.location.path == script.path:
                 names.add(_label(function, target))
+                judged.append(function)
         for function in script.functions:
             counted = [part for part in _parts(function) if _counts(function, part)] if names else []
             for call in counted:
                 compared = _comparison(function, call)
                 sides = compared if compared is not None else ()
                 if any(_label(function, side) in names - {""} for side in sides) and not _chooses(function, names):
-                    yield self.at(call, "counts the places that the loss is told to ignore")
+                    sure = function in judged  # elsewhere other data may be called so
+                    yield self.at(call, "counts the places that the loss is told to ignore", certain=sure)
                     break
 
 

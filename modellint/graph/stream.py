@@ -19,6 +19,12 @@ def keeps_order(node: Node) -> bool:
     return node.role is Role.RESHAPE and node.operation in _SAME
 
 
+def drops(node: Node) -> bool:
+    """Whether it is a dropout at work."""
+    active = node.settings.get("training", node.settings.get("train", True)) is not False
+    return node.role is Role.DROPOUT and active and node.settings.get("p", 0.5) > 0
+
+
 def source(graph: Graph, node: Node) -> Node | None:
     """The only thing that `node` reads besides constants and weights."""
     carried = [each for each in graph.inputs(node) if each.role is not Role.CONSTANT]

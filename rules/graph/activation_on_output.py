@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Severity
 from modellint.graph.distance import is_distance
 from modellint.graph.node import Node, Role
-from modellint.graph.stream import keeps_order, upstream
+from modellint.graph.stream import drops, keeps_order, upstream
 from modellint.graph.words import trail
 
 SCORES = frozenset({"cross_entropy", "linear_cross_entropy", "log_softmax", "binary_cross_entropy_with_logits"})
@@ -26,12 +26,13 @@ RANGES = {
 
 
 class ActivationOnOutput(GraphRule):
-    """An activation cuts off values that the loss expects of the model's output.
+    """An activation or a dropout cuts off values that the loss expects of the model's output.
 
     Why: scores of classes take all real numbers: behind a ReLU a class can never be said to be unlikely, and where all
         scores are negative no gradient is left; behind a sigmoid or tanh no class can be much likelier than another.
-        Targets outside of what the last activation can give are never reached.
-    Fix: give the loss the output of the last layer; scale the targets, or the output, to the same range.
+        Targets outside of what the last activation can give are never reached. A dropout behind the last layer says of a class
+        drawn by lot that it is neither likely nor unlikely, and no layer comes after it that could make up for it.
+    Fix: give the loss the output of the last layer; scale the targets, or the output, to the same range; drop features, not scores.
     Ignore: hardly ever. An activation that is pooled or scaled before the loss is not meant.
     Thresholds: `margin` = how far a target must lie outside the range of a bounded activation, in units of its width;
         of one that is bounded on one side, in units of the spread of the targets.
@@ -46,6 +47,7 @@ class ActivationOnOutput(GraphRule):
         Graph.of("input x", "linear head", "activation tanh", "log_softmax log_softmax", "loss nll_loss"),
         Graph.of("input x", "linear head", "activation sigmoid", "loss binary_cross_entropy_with_logits"),
         Graph.of("input x", "linear head", "activation relu", "log_softmax log_softmax", "index gather", "reduce mean"),
+        Graph.of("input x", "linear head", "dropout dropout p=0.5", "loss cross_entropy"),
         Graph.of("input y low=-2 high=3", "input x", "linear head", "activation relu", "loss mse_loss <- relu, y"),
         Graph.of(
             "input y low=-2 high=3",
@@ -66,6 +68,8 @@ class ActivationOnOutput(GraphRule):
         Graph.of("input y low=-1 high=1", "input x", "conv head", "activation tanh", "loss l1_loss <- tanh, y"),
         Graph.of("input x", "linear body", "activation relu", "linear head", "loss cross_entropy"),
         Graph.of("input x", "linear head", "activation leaky_relu", "loss cross_entropy"),
+        Graph.of("input x", "linear body", "dropout dropout p=0.5", "linear head", "loss cross_entropy"),
+        Graph.of("input x", "linear head", "dropout dropout p=0.0", "loss cross_entropy"),
     )
 
     def check(self, graph: Graph) -> Iterator[Diagnostic | Passed]:
@@ -77,6 +81,9 @@ class ActivationOnOutput(GraphRule):
     def _of_scores(self, graph: Graph, loss: Node) -> Diagnostic | None:
         if not _is_over_classes(graph, loss):
             return None
+        if dropped := _dropped(graph, loss):
+            message = f"`{dropped[0].operation}` sets scores of classes to zero ({trail((loss, *dropped))})"
+            return self.at(dropped[0], message)
         way = _last_activation(graph, loss)
         if not way:
             return None
@@ -122,12 +129,26 @@ def _picks(graph: Graph, node: Node) -> bool:
 
 def _last_activation(graph: Graph, loss: Node, target: Node | None = None) -> tuple[Node, ...]:
     """The way back from the loss through views to the activation that made the output; empty if there is none."""
+    way = _way_to_output(graph, loss, target)
+    return way if way and _kind(way[-1]) in RANGES else ()
+
+
+def _dropped(graph: Graph, loss: Node) -> tuple[Node, ...]:
+    """From a dropout between the last layer and the loss back to this layer."""
+    way = _way_to_output(graph, loss)
+    index = next((n for n, node in enumerate(way) if drops(node)), None)
+    if index is None or way[index].foreign or way[-1].role not in (Role.LINEAR, Role.CONV):
+        return ()
+    return way[index:]
+
+
+def _way_to_output(graph: Graph, loss: Node, target: Node | None = None) -> tuple[Node, ...]:
+    """From what the loss reads back through views to what is none."""
     read = [source for node in graph.inputs(loss) for source in _behind_normaliser(graph, node)]
     output = next((node for node in read if node.gradient and node is not target), None)
     if output is None:
         return ()
-    way = (output, *(upstream(graph, output, _is_view) if _is_view(output) else ()))
-    return way if _kind(way[-1]) in RANGES else ()
+    return (output, *(upstream(graph, output, _is_view) if _is_view(output) else ()))
 
 
 def _behind_normaliser(graph: Graph, node: Node) -> tuple[Node, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Graph, GraphRule, Passed, Severity
 from modellint.graph.node import Node, Role
-from modellint.graph.stream import upstream
+from modellint.graph.stream import drops, upstream
 from modellint.graph.words import trail
 
 BETWEEN = (Role.LINEAR, Role.CONV, Role.ACTIVATION, Role.RESHAPE, Role.POOL)
@@ -48,7 +48,7 @@ class DropoutBeforeBatchnorm(GraphRule):
         found: dict[str, tuple[Node, ...]] = {}
         for norm in graph.of_role(Role.NORM):
             way = (norm, *upstream(graph, norm, _goes_on))
-            if norm.settings.get("training") is True and len(way) > 1 and _drops(way[-1]):
+            if norm.settings.get("training") is True and len(way) > 1 and drops(way[-1]):
                 found.setdefault(way[-1].name, way)
         if found:
             first, *others = found.values()
@@ -58,8 +58,3 @@ class DropoutBeforeBatchnorm(GraphRule):
 
 def _goes_on(node: Node) -> bool:
     return node.role in BETWEEN or (node.role is Role.MUL and len(node.inputs) == 1)  # times a number
-
-
-def _drops(node: Node) -> bool:
-    active = node.settings.get("training", node.settings.get("train", True)) is not False
-    return node.role is Role.DROPOUT and active and node.settings.get("p", 0.5) > 0

@@ -62,8 +62,10 @@ class Journals:
 def _after(progress: Progress, line: bytes) -> Progress:
     if line.startswith(LAST):
         return replace(progress, ended=True)
-    if line.startswith((REST, WINDOW)):
-        return replace(progress, rests=line.startswith(REST))
+    if line.startswith(REST):
+        return replace(progress, rests=True)
+    if line.startswith(WINDOW):  # an evaluation is a window without steps
+        return replace(progress, rests=progress.rests and json.loads(line)["window"]["phase"] == "evaluation")
     if not line.startswith(STEP):
         return progress
     step = json.loads(line)

@@ -319,6 +319,30 @@ def test_the_rest_between_two_windows_has_no_limit_of_its_own(project):
     assert (run.status, run.problem, len(run.steps), len(run.windows)) == ("completed", None, 3, 1)
 
 
+def test_an_evaluation_does_not_end_the_rest(project):
+    script = """
+        import time
+        from common import Net, nn, torch
+
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(8):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(torch.randn(4, 8)), torch.arange(4)).backward()
+            optimizer.step()
+            if step == 4:
+                model.eval()
+                with torch.no_grad():
+                    for _ in range(4):
+                        model(torch.randn(4, 8))
+                model.train()
+                time.sleep(8)
+    """
+    run = project.probe(script, windows=3, step_seconds=5)
+    assert (run.status, run.problem, len(run.steps)) == ("completed", None, 3)
+    assert [window.phase for window in run.windows] == ["start", "evaluation"]
+
+
 @pytest.mark.parametrize(("kinds", "status"), [(("step", "rest"), "completed"), (("step",), "hung")])
 def test_a_rest_that_the_whole_limit_ends_was_a_complete_run(tmp_path, kinds, status):
     journal = Records({"kind": kind, "optimizer": 0, "at": at} for at, kind in enumerate(kinds))

@@ -39,9 +39,15 @@ CUT = {
     "relu on signed targets": step(F.relu, lambda o: F.mse_loss(o, SIGNED)),
     "sigmoid on signed targets, loss by hand": step(torch.sigmoid, lambda o: ((o - SIGNED) ** 2).mean()),
     "absolute error by hand": step(nn.ReLU(), lambda o: (SIGNED - o).abs().mean()),
+    "dropout": step(nn.Dropout(0.3), classes),
+    "dropout in a function before log_softmax": step(
+        lambda o: F.log_softmax(F.dropout(o, 0.3), dim=1), lambda o: F.nll_loss(o, Y)
+    ),
 }  # fmt: skip
 WHOLE = {
     "scores": step(nn.Identity(), classes),
+    "a dropout that is off": step(lambda o: F.dropout(o, 0.3, training=False), classes),
+    "dropped features": step(lambda o: F.linear(F.dropout(o, 0.3), torch.eye(3)), classes),
     "leaky": step(nn.LeakyReLU(), classes),
     "soft capping": step(lambda o: 30 * torch.tanh(o / 30), classes),
     "pooled behind a relu": step(

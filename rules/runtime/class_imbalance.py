@@ -44,7 +44,9 @@ class ClassImbalance(RuntimeRule):
         balanced classes would do that with less than `sigma` = 5 standard deviations of chance. Next tokens of a
         language model (an embedding has as many rows as there are classes) and labels of a single class are not
         judged. Weights are held for the wrong way round where the logarithms of weight and count, of classes that came at
-        least `seen` = 5 times, rise together: a correlation of at least 0.9, a slope of at least `slope` = 0.3.
+        least `seen` = 5 times, rise together: a correlation of at least 0.9, a slope of at least `slope` = 0.3. Where one class
+        is at least twice as frequent as another, but the labels are no more imbalanced than that, it is only noted: errors of
+        one kind may cost more.
     Reported: https://github.com/abhuse/polyloss-pytorch/issues/5
     """
 
@@ -57,6 +59,7 @@ class ClassImbalance(RuntimeRule):
         _run({0: 570, 1: 30}, classes=2),
         _run({0: 570, 1: 30}, 2, True, weights=(0.95, 0.05)),
         _run({0: 400, 1: 120, 2: 30}, 3, True, weights=(1.0, 0.3, 0.08)),
+        _run({0: 477, 1: 163}, 2, True, weights=(3.0, 1.0)),
         _run({0: 60, 1: 20, 2: 10, 3: 5, 4: 3, 7: 2}, classes=10),
         _binary(2, 32, 1),
         _binary(31, 32),
@@ -65,6 +68,7 @@ class ClassImbalance(RuntimeRule):
         _run(dict(enumerate([14, 9, 6, 11, 10, 5, 16, 8, 12, 9])), classes=10),  # 100 rows of a balanced set
         _run({0: 570, 1: 30}, 2, True),
         _run({0: 570, 1: 30}, 2, True, weights=(0.05, 0.95)),
+        _run({0: 330, 1: 270}, 2, True, weights=(2.0, 1.0)),
         _run({0: 400, 1: 120, 2: 30}, 3, True, weights=(0.1, 1.0, 1.0)),
         _run({0: 570, 1: 30}, 2, True, weights=(1.0, 1.0)),
         _run({0: 700, 5: 90, 9: 10}, 65, False, Parameter("wte.weight", (65, 32), "wte", "Embedding")),
@@ -84,8 +88,9 @@ class ClassImbalance(RuntimeRule):
         share = effective_classes(counts) / classes
         imbalanced = share < self.effective and imbalance_sigma(counts, classes) > self.sigma
         weights = run.loss.class_weights if run.loss else ()
-        if imbalanced and self._rise_together(counts, weights):
-            yield self._finding(run, counts, classes, share, "the loss weighs the common classes more")
+        if self._rise_together(counts, weights):
+            more = ", and the loss weighs the common classes more"
+            yield self._finding(run, counts, classes, share, more, mild=not imbalanced)
         elif imbalanced and not (run.loss and run.loss.weighted):
             yield self._finding(run, counts, classes, share)
         elif imbalanced:
@@ -99,7 +104,7 @@ class ClassImbalance(RuntimeRule):
         """Weights from the labels of each batch: those of the whole data set are better, and not known here."""
         loss = next((loss for loss in script.losses if loss.location == finding.location), None)
         weights = "1 / {1}.bincount(minlength={0}.shape[1]).clamp(min=1)"
-        if loss is None or loss.kind != "CrossEntropyLoss" or loss.made is not None:
+        if loss is None or loss.kind != "CrossEntropyLoss" or loss.made is not None or loss.call.argument(None, "weight"):
             return None
         return Fix((edit.add(loss.call, "weight", weights),), safe=False)
 
@@ -113,21 +118,23 @@ class ClassImbalance(RuntimeRule):
         if len(pairs) < 2 or any(len(set(values)) < 2 for values in zip(*pairs, strict=True)):
             return False
         x, y = zip(*pairs, strict=True)
+        if max(x) - min(x) < math.log(2):
+            return False
         return statistics.correlation(x, y) >= 0.9 and statistics.linear_regression(x, y).slope >= self.slope
 
-    def _finding(self, run: Run, counts: Mapping[int, int], classes: int, share: float, more: str = "") -> Diagnostic:
+    def _finding(
+        self, run: Run, counts: Mapping[int, int], classes: int, share: float, more: str = "", *, mild: bool = False
+    ) -> Diagnostic:
         total = sum(counts.values())
         common, count = max(counts.items(), key=lambda item: item[1])
         unseen = classes - len(counts)
         missing = f", and {unseen} of {classes} classes never come" if unseen else f" in {classes} classes"
-        message = f"class {common} makes up {count / total:.0%} of {total:,} labels{missing}" + (
-            f", and {more}" if more else ""
-        )
+        message = f"class {common} makes up {count / total:.0%} of {total:,} labels{missing}{more}"
         majority = Evidence("rate of the most common class", count / total, 1 / classes, unit="share")
         worth = Evidence(
             "equally frequent classes that the labels are worth", share * classes, self.effective * classes
         )
-        mild = _of_places(run) or (run.loss is not None and run.loss.reduction == "none")
+        mild = mild or _of_places(run) or (run.loss is not None and run.loss.reduction == "none")
         return self.convict(run.place("loss"), message, majority, worth, severity=Severity.NOTE if mild else None)
 
 

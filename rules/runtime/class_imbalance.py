@@ -102,11 +102,10 @@ class ClassImbalance(RuntimeRule):
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """Weights from the labels of each batch: those of the whole data set are better, and not known here."""
-        loss = next((loss for loss in script.losses if loss.location == finding.location), None)
+        called = (loss for loss in script.losses if loss.location == finding.location and loss.made is None)
+        found = (loss for loss in called if loss.kind == "CrossEntropyLoss" and not loss.call.argument(None, "weight"))
         weights = "1 / {1}.bincount(minlength={0}.shape[1]).clamp(min=1)"
-        if loss is None or loss.kind != "CrossEntropyLoss" or loss.made is not None or loss.call.argument(None, "weight"):
-            return None
-        return Fix((edit.add(loss.call, "weight", weights),), safe=False)
+        return next((Fix((edit.add(loss.call, "weight", weights),), safe=False) for loss in found), None)
 
     def _rise_together(self, counts: Mapping[int, int], weights: Sequence[float]) -> bool:
         """Whether the weights grow with the counts that they should be the inverse of."""

@@ -12,6 +12,7 @@ from modellint.source.vocabulary import is_scheduler, sounds_like_optimizer
 
 PARTS: dict[str, Callable[[str], object]] = {"optimizer": sounds_like_optimizer, "scheduler": is_scheduler}
 MODEL = pattern(r"model|net|encoder|decoder|module|backbone|head", re.IGNORECASE)
+SAVES = pattern(r"save(_?(checkpoint|ckpt|model|states?|snapshot))?", re.IGNORECASE)
 EPOCH = pattern(r"\w*(epoch|step|iter|itr)\w*", re.IGNORECASE)
 
 
@@ -75,6 +76,22 @@ class ResumeWithoutOptimizer(SourceRule):
                 run(model, optimizer)
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
                 torch.save(state, f"epoch-{epoch}.pt")
+        """,
+        """
+        import torch
+
+        def main(args, model, optimizer):
+            checkpoint = torch.load(args.resume)
+            start_epoch = checkpoint["epoch"]
+            model.load_state_dict(checkpoint["state_dict"])
+            for epoch in range(start_epoch, args.epochs):
+                train(model, optimizer)
+                save_checkpoint(
+                    {"epoch": epoch + 1, "state_dict": model.state_dict(), "optimizer": optimizer.state_dict()}, True
+                )
+
+        def save_checkpoint(state, is_best):
+            torch.save(state, "last.pt")
         """,
     )
     good = (
@@ -142,7 +159,8 @@ class ResumeWithoutOptimizer(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         loads = [call for call in script.calls if call.method == "load_state_dict" and call.receiver is not None]
         for what, sounds in PARTS.items():
-            keys = {key for call in script.calls if call.method == "save" for key in _keys(script, call, sounds)}
+            saves = [call for call in script.calls if SAVES.fullmatch(call.method)]
+            keys = {key for call in saves for key in _keys(script, call, sounds)}
             if keys and not any(_may_be(call, what) for call in loads) and not _are_read(script, keys):
                 yield from self._resumed(script, loads, min(keys))
                 return

@@ -93,8 +93,34 @@ class ResumeWithoutOptimizer(SourceRule):
         def save_checkpoint(state, is_best):
             torch.save(state, "last.pt")
         """,
+        """
+        import torch
+
+        def load_checkpoint(path, model, optimizer=None):
+            checkpoint = torch.load(path)
+            model.load_state_dict(checkpoint["state_dict"])
+            if optimizer:
+                print("resumed from epoch", checkpoint["epoch"])
+            return checkpoint
+
+        def save(state, path):
+            torch.save(state, path)
+        """,
     )
     good = (
+        """
+        import torch
+
+        def load_checkpoint(path, model, optimizer=None):
+            checkpoint = torch.load(path)
+            model.load_state_dict(checkpoint["state_dict"])
+            for key, part in {"optimizer": optimizer}.items():
+                part.load_state_dict(checkpoint[key])
+            return checkpoint["epoch"]
+
+        def save(state, path):
+            torch.save(state, path)
+        """,
         """
         import torch
 
@@ -164,6 +190,10 @@ class ResumeWithoutOptimizer(SourceRule):
             if keys and not any(_may_be(call, what) for call in loads) and not _are_read(script, keys):
                 yield from self._resumed(script, loads, min(keys))
                 return
+        for function in script.functions:
+            restored = [c for c in function.calls if c in loads] if any(_loaded(function)) else []
+            for name in _left(function) if restored else ():
+                yield self.at(restored[0], f"takes `{name}` and does not restore it", certain=False)
 
     def _resumed(self, script: Script, loads: Sequence[Value], key: str) -> Iterator[Diagnostic]:
         for function in script.functions:
@@ -172,6 +202,14 @@ class ResumeWithoutOptimizer(SourceRule):
                 alone = restored and not _is_handed_on(function, checkpoint)
                 if alone and _goes_on(script, function, checkpoint, load):
                     yield self.at(restored[0], f"goes on from the epoch of `{checkpoint}`, without its `{key}`")
+
+
+def _left(function: Function) -> Iterator[str]:
+    """The parameters that sound like an optimizer and that a function at most asks for."""
+    values = [event.value for event in function.events if event.value is not None]
+    values += [block.value for block in function.blocks if block.value is not None and block.kind not in ("if", "else")]
+    used = {part.name.partition(".")[0] for value in values for part in value.within()}
+    yield from (p.name for p in function.parameters if sounds_like_optimizer(p.name) and p.name not in used)
 
 
 def _keys(script: Script, save: Value, sounds: Callable[[str], object]) -> Iterator[str]:

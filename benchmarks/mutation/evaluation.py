@@ -33,7 +33,8 @@ def early_train(source: Source) -> Found:
     evaluated = {receiver(call_of(e)) for e in acts(source, "eval")}
     for mode in acts(source, "train"):
         loops = source.loops(mode)
-        if len(loops) == 1 and "epoch" in ast.unparse(loops[0].target) and receiver(call_of(mode)) in evaluated:
+        target = loops[0].target if len(loops) == 1 and isinstance(loops[0], ast.For) else None
+        if target is not None and "epoch" in ast.unparse(target) and receiver(call_of(mode)) in evaluated:
             within = source.text(loops[0])
             if f"{receiver(call_of(mode))}.eval(" in within and within.count(".train(") == 1:
                 yield mode, source.move(mode, loops[0])

@@ -54,7 +54,10 @@ class Replacements:
         if call.kind != "call" or within(call.name, whole) or any(part.name in old for part in call.within()):
             return False
         names = [callee.name for callee in self.resolver.calls.callees(layer)]
-        return any(self._has_weights(name, layer) for name in names) or "model" in self.roles.of(layer)
+        known = bool(names) and all(
+            name.startswith("torch.nn.") for name in names
+        )  # an activation has nothing to train
+        return any(self._has_weights(name, layer) for name in names) or (not known and "model" in self.roles.of(layer))
 
     def _has_weights(self, name: str, layer: Source) -> bool:
         if name in CONTAINERS:

@@ -126,6 +126,7 @@ class OptimizerParameters(SourceRule):
         model.fc = nn.Linear(512, 10)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
         model.criterion = nn.CrossEntropyLoss()
+        model.activation = nn.Softmax(dim=1)
         model.fc = model.fc.to(device)
         """,
         """

@@ -49,15 +49,41 @@ class Usages:
         known = self._handed.get(id(script))
         if known is None:
             known = self._handed[id(script)] = defaultdict(list)
-            around = {function.parent for function in script.functions}
-            own = {f.name: f for f in script.functions if f.parameters and f.name not in around}
+            own = _Own(script)
             for value in (event.value for f in script.functions for event in f.events if event.value is not None):
                 for name in _stepped(value, own):
                     known[name].append(value)
         return known
 
 
-def _stepped(value: Value, own: Mapping[str, Function]) -> set[str]:
+class _Own:
+    """The functions of a script, and by what names they step an optimizer or hand it on."""
+
+    def __init__(self, script: Script) -> None:
+        around = {function.parent for function in script.functions}
+        self.functions = {f.name: f for f in script.functions if f.parameters and f.name not in around}
+        self._used: dict[str, set[str]] = {}
+
+    def idle(self, call: Value) -> list[Value]:
+        """What a call of one of them is given that it does not step and hands to nobody who may."""
+        function = self.functions.get(call.name) if call.kind == "call" and not call.unpacks else None
+        if function is None or any(inner.name in ("locals", "vars") for inner in function.calls):
+            return []
+        used = self._uses(function)
+        idle = ((at, parameter) for at, parameter in enumerate(function.parameters) if parameter.name not in used)
+        given = (call.argument(at, parameter.name) for at, parameter in idle)
+        return [value for value in given if value is not None]
+
+    def _uses(self, function: Function) -> set[str]:
+        known = self._used.get(function.name)
+        if known is None:
+            self._used[function.name] = {parameter.name for parameter in function.parameters}  # where it calls itself
+            values = (event.value for event in function.events if event.value is not None)
+            known = self._used[function.name] = {name for value in values for name in _stepped(value, self)}
+        return known
+
+
+def _stepped(value: Value, own: _Own) -> set[str]:
     if value.kind == "call" and value.method == "zero_grad":
         return set()
     receiver = value.receiver if value.kind == "call" and "step" in value.method else None
@@ -68,27 +94,16 @@ def _stepped(value: Value, own: Mapping[str, Function]) -> set[str]:
     return {part.method for part in (*parts, *kept) if part is not None}
 
 
-def _handed(value: Value, own: Mapping[str, Function]) -> Iterator[Value]:
-    """The values inside another, without what is only looked at, or given to a function that does nothing with it."""
+def _handed(value: Value, own: _Own) -> Iterator[Value]:
+    """The values inside another, without what is only looked at, or given to a function that steps nothing of it."""
     waiting = [value]
     while waiting:
         part = waiting.pop()
         yield part
-        unread = _unread(part, own[part.name]) if part.kind == "call" and part.name in own else ()
+        idle = own.idle(part)
         given = () if _looks(part) else (*part.arguments, *(item for _, item in part.keywords))
-        waiting += [each for each in given if each not in unread]
+        waiting += [each for each in given if each not in idle]
         waiting += (part.base,) if part.base is not None else ()
-
-
-def _unread(call: Value, function: Function) -> list[Value]:
-    """What a function is given for parameters that it never names."""
-    if call.unpacks or any(inner.name in ("locals", "vars") for inner in function.calls):
-        return []
-    values = (*(event.value for event in function.events), *(block.value for block in function.blocks))
-    named = {part.name.partition(".")[0] for value in values if value is not None for part in value.within()}
-    idle = ((at, parameter) for at, parameter in enumerate(function.parameters) if parameter.name not in named)
-    given = (call.argument(at, parameter.name) for at, parameter in idle)
-    return [value for value in given if value is not None]
 
 
 def _looks(value: Value) -> bool:

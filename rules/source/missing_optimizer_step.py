@@ -77,8 +77,38 @@ class MissingOptimizerStep(SourceRule):
         for step in range(1000):
             train_batch(net, criterion, optimizer)
         """,
+        """
+        def train(loader, net, criterion, optimizer):
+            for x, y in loader:
+                optimizer.zero_grad()
+                criterion(net(x), y).backward()
+            print(optimizer.param_groups[0]["lr"])
+
+        def main():
+            optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+            for epoch in range(10):
+                train(loader, net, criterion, optimizer)
+        """,
     )
     good = (
+        """
+        def backward(loss, optimizer):
+            optimizer.zero_grad()
+            loss.backward()
+
+        def advance(scaler, optimizer):
+            scaler.step(optimizer)
+
+        def train(loader, net, optimizers, scaler):
+            for x, y in loader:
+                for optimizer in optimizers:
+                    backward(criterion(net(x), y), optimizer)
+                    advance(scaler, optimizer)
+
+        def main():
+            optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+            train(loader, net, [optimizer], scaler)
+        """,
         """
         optimizer = torch.optim.Adam(net.parameters())  # of an earlier version
         optimizers = {"net": torch.optim.SGD(net.parameters(), lr=0.1)}

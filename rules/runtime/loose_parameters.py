@@ -33,6 +33,13 @@ def _left(name: str, fresh: bool = True) -> Parameter:
     return Parameter(f"{name}.weight", (64, 64), name, "Linear", fresh=fresh, loose=True)
 
 
+def _replaced(gradient: float | None) -> Run:
+    old, new = (Parameter("body.weight", (8, 8), "body", "Linear", optimizer=held) for held in (0, None))
+    return Run(
+        tuple(Step(n, gradients={"body.weight": gradient if n else 0.1}) for n in range(5)), (old, new), (Optimizer(),)
+    )
+
+
 _BIAS = Parameter("stem.bias", (64,), "stem", "Linear", optimizer=0)
 _STALE = Parameter("parameter_2", (10, 8), optimizer=0)
 
@@ -47,10 +54,11 @@ class LooseParameters(RuntimeRule):
     Ignore: a head that is trained alone on a backbone whose gradients are left on: hence a note, unless reading the
         script finds why.
     Thresholds: a warning in two cases. An optimizer holds, instead of it, a tensor that can have stood in its place: it belongs
-        to no module, is as large but for its first axis, and never gets a gradient. A layer was replaced, or moved, after the
-        optimizer had been made. Or what is left out comes after what is trained, in the order of the model, and stays at the
-        random values that it was made with: matrices of at least `share` = 5 % of the model's weights, without a trained twin,
-        in a process that has loaded nothing, and what is trained are no adapters.
+        to no module, is as large but for its first axis, and never gets a gradient; or it went by the same name and gets none
+        any more. A layer was replaced, or moved, after the optimizer had been made. Or what is left out comes after what is
+        trained, in the order of the model, and stays at the random values that it was made with: matrices of at least `share`
+        = 5 % of the model's weights, without a trained twin, in a process that has loaded nothing, and what is trained are no
+        adapters.
     Reported: https://github.com/pytorch/pytorch/issues/3358
     """
 
@@ -62,20 +70,22 @@ class LooseParameters(RuntimeRule):
         _run(True, _STALE),
         _parts(_held("stem"), _left("blocks.0"), _left("head")),
         _parts(_BIAS, _left("stem")),
+        _replaced(None),
     )
-    good = (_run(False), Run(steps=(Step(2),)))
+    good = (_run(False), Run(steps=(Step(2),)), _replaced(0.1))
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
-        loose = [parameter for parameter in run.parameters if parameter.loose]
+        swapped = _swapped(run)
+        loose = [parameter for parameter in run.parameters if parameter.loose or parameter in swapped]
         if not run.optimizers or max((step.index for step in run.steps), default=0) < 2:
             return
         if loose:
-            yield self._finding(run, loose)
+            yield self._finding(run, loose, swapped)
         else:
             yield self.passed("every parameter that the loss reaches is held by an optimizer")
 
-    def _finding(self, run: Run, loose: list[Parameter]) -> Diagnostic:
-        replaced = [parameter for parameter in loose if any(_stood_in(run, old, parameter) for old in run.parameters)]
+    def _finding(self, run: Run, loose: list[Parameter], swapped: list[Parameter]) -> Diagnostic:
+        replaced = swapped or [new for new in loose if any(_stood_in(run, old, new) for old in run.parameters)]
         forgotten = [] if replaced else self._forgotten(run, loose)
         first, total = (replaced or forgotten or loose)[0], sum(parameter.requires_grad for parameter in run.parameters)
         evidence = Evidence("parameter tensors with a gradient that no optimizer holds", len(loose), 0)
@@ -102,6 +112,19 @@ class LooseParameters(RuntimeRule):
 
 def _size(parameters: Sequence[Parameter]) -> int:
     return sum(math.prod(each.shape) for each in parameters)
+
+
+def _swapped(run: Run) -> list[Parameter]:
+    """Those in no optimizer that go by the name of one that an optimizer holds, and that has no gradient any more."""
+    late = [step for step in run.steps if step.index >= 2]
+    silent = {
+        name
+        for step in late
+        for name, norm in step.gradients.items()
+        if norm is None and not any(other.gradients.get(name) for other in late)
+    }
+    held = {each.name for each in run.parameters if each.optimizer is not None}
+    return [p for p in run.parameters if p.optimizer is None and p.requires_grad and p.name in silent & held]
 
 
 def _stood_in(run: Run, old: Parameter, new: Parameter) -> bool:

@@ -7,11 +7,21 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import tensors
 from modellint.source.code import Event, Function, Value
 
 BEST = pattern(r"(best|saved|kept)_?\w*(model|net|network|weights)|(model|net|network)_?(best|saved)", re.IGNORECASE)
 MODEL = pattern(r"\w*(model|net|network|classifier)", re.IGNORECASE)
 PAIRED = pattern(rb"zip\((?:[^()]|\(\))*\.parameters\(\), ")
+SECOND = pattern(
+    r"(.*_)?(target|ema|teacher|momentum|shadow|averaged?|avg|old|key)(_?(net(work)?|model|encoder|critic|actor|q|policy|params?)\w*)?",
+    re.IGNORECASE,
+)
+FIRST = pattern(
+    r"(.*_)?((q_?|policy_?|dqn_?)?(net|network|model)|(online|query|student|policy|actor|critic|local|main)(_\w+)?|\w+_?encoder(_q)?)",
+    re.IGNORECASE,
+)
+OWN = frozenset({"load_state_dict", "state_dict", "parameters", "named_parameters"})
 UPDATES = ("zip", "load_state_dict")
 
 
@@ -29,6 +39,7 @@ class AliasedModel(SourceRule):
     words = (
         *((name, "torch") for name in ("best_model", "best_net", "model_best", "net_best", "saved_model")),
         *((".parameters(), ", "zip(", PAIRED), ("load_state_dict(", ".state_dict())")),
+        *((word, call) for word in ("target", "ema", "teacher") for call in ("state_dict(", ".parameters()")),
     )  # fmt: skip
     bad = (
         """
@@ -61,8 +72,64 @@ class AliasedModel(SourceRule):
         for p, q in zip(ema.parameters(), net.parameters()):
             p.data.mul_(0.99).add_(q.data, alpha=0.01)
         """,
+        """
+        import torch
+
+        class AverageOf:
+            def __init__(self, model, decay=0.99):
+                self.ema = model.eval()
+                self.decay = decay
+
+            def update(self, model):
+                with torch.no_grad():
+                    for name, value in self.ema.state_dict().items():
+                        value.mul_(self.decay).add_(model.state_dict()[name], alpha=1 - self.decay)
+        """,
+        """
+        import torch
+
+        target_net = DQN()
+        target_net = policy_net
+        for step in range(1000):
+            learn(policy_net, target_net)
+            if step % 100 == 0:
+                target_net.load_state_dict(policy_net.state_dict())
+        """,
+        """
+        import torch
+
+        class Learner(nn.Module):
+            def __init__(self, net):
+                super().__init__()
+                self.online_encoder = nn.Sequential(net, nn.Linear(8, 8))
+                self.target_encoder = self.online_encoder
+
+            def update(self):
+                moving_average(self.target_encoder, self.online_encoder)
+        """,
     )
     good = (
+        """
+        import copy
+        import torch
+
+        class AverageOf:
+            def __init__(self, model, teacher=None):
+                self.ema = copy.deepcopy(model).eval()
+                self.teacher = teacher
+
+            def load(self, state):
+                self.ema.load_state_dict(state)
+                self.teacher.load_state_dict(state)
+        """,
+        """
+        import torch
+
+        ema_model = model
+        if args.ema:
+            ema_model = copy.deepcopy(model)
+        torch.save(ema_model.state_dict(), "last.pt")
+        """,
         """
         class Client:
             def set_parameters(self, model):  # the server's
@@ -126,7 +193,11 @@ class AliasedModel(SourceRule):
                 if best and _trains_on(function, event, model) and _is_used_after(function, at):
                     message = f"calls `{model}` by a second name: `{event.name}` goes on training with it"
                     yield self.at(event, message)
-        told: list[Event] = []
+        told: list[Event] = list(_seconds(script))
+        for alias in told:
+            yield self.at(
+                alias, f"makes `{alias.name}` and `{alias.value}` one model, where one is to follow the other"
+            )
         updating = () if script.called.isdisjoint(("zip", "load_state_dict")) else script.functions
         for one, other, where, line in (found for function in updating for found in _updated(function)):
             alias = _only_alias(script, one, other, where)
@@ -134,6 +205,46 @@ class AliasedModel(SourceRule):
             if alias is not None and not before and alias not in told:
                 told.append(alias)
                 yield self.at(alias, f"makes `{one}` and `{other}` one model, which is then updated from itself")
+
+
+def _seconds(script: Script) -> Iterator[Event]:
+    """Where a name that is told to follow a network is bound to that network itself, and nothing else is bound to it after."""
+    for function in script.functions:
+        for at, event in enumerate(function.events):
+            value = tensors.bare(event.value) if event.kind == "assign" and event.value is not None else None
+            if value is None or value.kind != "name" or value.name == event.name or "[" in event.name:
+                continue
+            second, first = event.name.rpartition(".")[2], value.method
+            named = SECOND.fullmatch(second) and not SECOND.fullmatch(first) and FIRST.fullmatch(first)
+            if named and _stays(script, function, at) and _follows(script, event.name, value.name):
+                yield event
+
+
+def _stays(script: Script, function: Function, at: int) -> bool:
+    """Whether nothing else is bound to a name, but for what the same block binds before."""
+    event = function.events[at]
+    scopes = (
+        [f for f in script.functions if f.owner == function.owner] if event.name.startswith("self.") else [function]
+    )
+    branches = any(function.blocks[b].kind in ("if", "else") for b in function.enclosing(event.block))
+    others = ((f, i, e) for f in scopes for i, e in enumerate(f.events) if e.kind == "assign" and e.name == event.name)
+    return not branches and all(
+        e is event or (f is function and i < at and e.block == event.block) for f, i, e in others
+    )
+
+
+def _follows(script: Script, second: str, first: str) -> bool:
+    """Whether the file takes the weights of the second for those of another: they are loaded, or handed on with the first's."""
+    alike = (e.name for f in script.functions for e in f.events if e.kind == "assign" and str(e.value) == first)
+    firsts = {first, *alike} - {second}
+    for call in script.calls:
+        if call.method in ("load_state_dict", "state_dict", "named_parameters") and str(call.receiver) == second:
+            return True
+        given = [str(part) for part in call.arguments]
+        given += [str(part.receiver) for part in call.arguments if part.kind == "call" and part.method in OWN]
+        if second in given and not firsts.isdisjoint(given):
+            return True
+    return False
 
 
 def _alias(event: Event) -> str:

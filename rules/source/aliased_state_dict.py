@@ -11,6 +11,7 @@ from modellint.source.code import Event, Function, Value
 
 COPIES = ("copy", "dict", "OrderedDict")  # of the mapping: the tensors in it are still the model's own
 OTHERS = pattern(r"loader|dl$|sampler|dataset|optim|opt$|sched|scaler|iter|metric", re.IGNORECASE)  # no models
+CHANGES = frozenset({"add_", "sub_", "mul_", "div_", "addcmul_", "addcdiv_", "clamp_", "copy_", "lerp_"})
 READING = frozenset({"load_state_dict", "save", "print", "len", "keys", "isinstance"})
 
 
@@ -26,8 +27,29 @@ class AliasedStateDict(SourceRule):
     """
 
     code, severity, certain, topic = "ML150", Severity.ERROR, True, "evaluation"
-    words = (("state_dict()", "load_state_dict("),)
+    words = (("state_dict()", "load_state_dict("), pattern(rb"\] *= *\w+\.data *(?:\n|#|$)"))
     bad = (
+        """
+        best, best_state = 0.0, copy.deepcopy(model.state_dict())
+        for epoch in range(100):
+            train(model)
+            accuracy = evaluate(model)
+            if accuracy > best:
+                best = accuracy
+                best_state = model.state_dict()
+        model.load_state_dict(best_state)
+        """,
+        """
+        class FGM:
+            def attack(self):
+                for name, param in self.model.named_parameters():
+                    self.backup[name] = param.data
+                    param.data.add_(param.grad / param.grad.norm())
+
+            def restore(self):
+                for name, param in self.model.named_parameters():
+                    param.data = self.backup[name]
+        """,
         """
         best, best_state = 0.0, None
         for epoch in range(100):
@@ -64,6 +86,28 @@ class AliasedStateDict(SourceRule):
             for ratio in ratios:
                 model.load_state_dict(start)
                 train(model, ratio)
+        """,
+        """
+        class FGM:
+            def attack(self):
+                for name, param in self.model.named_parameters():
+                    self.backup[name] = param.data.clone()
+                    param.data.add_(param.grad / param.grad.norm())
+
+            def restore(self):
+                for name, param in self.model.named_parameters():
+                    param.data = self.backup[name]
+        """,
+        """
+        class Swap:
+            def apply(self):
+                for name, param in self.model.named_parameters():
+                    self.backup[name] = param.data
+                    param.data = self.shadow[name]  # another tensor: the old one stays as it is
+
+            def restore(self):
+                for name, param in self.model.named_parameters():
+                    param.data = self.backup[name]
         """,
         """
         import copy
@@ -127,6 +171,13 @@ class AliasedStateDict(SourceRule):
                     message = f"keeps the weights of `{model.receiver}` without a copy: they change with the model"
                     yield self.at(event.value or event, message)
 
+        yield from (
+            self.at(
+                event, f"keeps `{event.value}` without a copy: it changes with the weights, and is put back as it is"
+            )
+            for event in _held(script)
+        )
+
     def _comes_back(self, script: Script, function: Function, kept: Event, model: str) -> bool:
         """Whether it is loaded, unchanged, into the model that it comes from."""
         if kept.name.startswith("self."):
@@ -143,6 +194,28 @@ def _is_lent(function: Function, kept: Event, model: str) -> bool:
     """Whether a context is given the model, which may put it elsewhere and back: `with on_cpu(model):`."""
     around = (function.blocks[block].value for block in function.enclosing(kept.block))
     return any(part.name == model for value in around if value is not None for part in value.within())
+
+
+def _held(script: Script) -> Iterator[Event]:
+    """Where the tensor of a weight is kept in a mapping that it is put back from, and changed in place in the meantime."""
+    events = [event for function in script.functions for event in function.events if event.value is not None]
+    kept = [e for e in events if e.kind == "assign" and "[" in e.name and e.value is not None and _is_data(e.value)]
+    back = (
+        [e for e in events if e.kind == "assign" and e.name.endswith(".data") and e.value is not None] if kept else []
+    )
+    for event in kept:
+        data, mapping = str(event.value), event.name.partition("[")[0]
+        put_back = any(e.value is not None and str(e.value).startswith(f"{mapping}[") for e in back)
+        elsewhere = any(e.value is not None and not str(e.value).startswith(f"{mapping}[") for e in back)
+        owners = (data, data.removesuffix(".data"))
+        changed = (e for e in events if e.kind == "call" and e.value is not None and str(e.value.receiver) in owners)
+        in_place = any(e.value is not None and e.value.method in CHANGES for e in changed)
+        if put_back and in_place and not elsewhere:
+            yield event
+
+
+def _is_data(value: Value) -> bool:
+    return value.kind == "name" and value.method == "data" and "." in value.name
 
 
 def _kept(event: Event) -> Value | None:
@@ -195,4 +268,9 @@ def _changes(function: Function, kept: Event) -> bool:
 def _same(event: Event, kept: Event) -> bool:
     """The same kind of binding, or the None that stands for it before."""
     value = event.value
-    return _kept(event) is not None or (value is not None and value.kind == "constant" and value.constant is None)
+    copied = value is not None and value.method == "deepcopy"  # until something better is kept
+    return (
+        copied
+        or _kept(event) is not None
+        or (value is not None and value.kind == "constant" and value.constant is None)
+    )

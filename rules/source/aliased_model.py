@@ -194,10 +194,9 @@ class AliasedModel(SourceRule):
                     message = f"calls `{model}` by a second name: `{event.name}` goes on training with it"
                     yield self.at(event, message)
         told: list[Event] = list(_seconds(script))
-        for alias in told:
-            yield self.at(
-                alias, f"makes `{alias.name}` and `{alias.value}` one model, where one is to follow the other"
-            )
+        for second in told:
+            message = f"makes `{second.name}` and `{second.value}` one model, where one is to follow the other"
+            yield self.at(second, message)
         updating = () if script.called.isdisjoint(("zip", "load_state_dict")) else script.functions
         for one, other, where, line in (found for function in updating for found in _updated(function)):
             alias = _only_alias(script, one, other, where)

@@ -39,6 +39,17 @@ class LatentSampling(SourceRule):
     )
     bad = (
         """
+        def sample(self, mu, logvar):
+            std = logvar
+            return mu + torch.randn_like(std) * std
+        """,
+        """
+        def reparameterize(self, mu, logvar):
+            std = torch.exp(0.5 * logvar)
+            eps = torch.randn_like(std)
+            return mu + eps * std.detach()
+        """,
+        """
         def reparameterize(self, mu, logvar):
             std = torch.exp(0.5 * logvar)
             eps = torch.rand_like(std)
@@ -61,6 +72,8 @@ class LatentSampling(SourceRule):
         """,
     )
     fixed = (
+        None,
+        None,
         """
         def reparameterize(self, mu, logvar):
             std = torch.exp(0.5 * logvar)
@@ -76,6 +89,13 @@ class LatentSampling(SourceRule):
         """,
     )
     good = (
+        """
+        def sample(mu, logvar):
+            std = torch.exp(0.5 * logvar)
+            noise = torch.randn_like(std)
+            shown = std.detach()
+            return mu + noise.data * std, shown
+        """,
         """
         class Vae(nn.Module):
             def forward(self, x):
@@ -121,6 +141,12 @@ class LatentSampling(SourceRule):
                     yield self.at(
                         event.value, f"`{event.name}` is uniform between 0 and 1, where a Gaussian is sampled"
                     )
+                elif event.kind == "assign" and DEVIATION.fullmatch(event.name) and _is_log(event.value):
+                    yield self.at(
+                        event.value, f"`{event.value}` is the logarithm of a variance, and is taken for the deviation"
+                    )
+                elif (cut := _cut(function, event)) is not None:
+                    yield self.at(cut, f"`{cut}` cuts the deviation off: nothing learns it through the sample")
                 elif event.kind == "assign" and DEVIATION.fullmatch(event.name) and (given := _exponent(event.value)):
                     message = f"`{event.value}` is a variance: the deviation is `exp(0.5 * {given})`"
                     yield self.at(event.value, message, certain=any(map(_means_variance, script.functions)))
@@ -176,6 +202,28 @@ def _exponent(value: Value) -> str:
         return ""
     given = value.argument(0, "input") if value.name.startswith("torch.") else value.receiver
     return given.name if given is not None and given.kind == "name" and LOG_VARIANCE.fullmatch(given.name) else ""
+
+
+def _is_log(value: Value) -> bool:
+    return value.kind == "name" and LOG_VARIANCE.fullmatch(value.name) is not None and "." not in value.name
+
+
+def _cut(function: Function, event: Event) -> Value | None:
+    """A deviation that is cut off its graph where noise is scaled by it and added to the mean."""
+    for part in event.value.within() if event.kind in ("return", "assign") and event.value is not None else ():
+        product = part.arguments[-1] if part.name == "+" and len(part.arguments) == 2 else None
+        for factor in product.arguments if product is not None and product.name == "*" else ():
+            owner = factor.receiver if factor.method in ("data", "detach") else None
+            made = [
+                e.value for e in function.events if e.kind == "assign" and owner is not None and e.name == owner.name
+            ]
+            if (
+                owner is not None
+                and DEVIATION.fullmatch(owner.name)
+                and any(v is not None and "exp" in str(v) for v in made)
+            ):
+                return factor
+    return None
 
 
 def _means_variance(function: Function) -> bool:

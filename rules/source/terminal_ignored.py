@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source import tensors
-from modellint.source.code import Function, Value
+from modellint.source.code import Event, Function, Value
 
 DONE = pattern(r"(?:\w+_)?(?:dones?|terminals?|terminated|terminations?)(?:_\w+)?", re.IGNORECASE)
 GOES_ON = pattern(r"mask|not_?done|non_?(?:final|terminal)|continu", re.IGNORECASE)
+TERMINAL = pattern(r"terminal|(^|_)done|dones?$", re.IGNORECASE)
 REWARD = pattern(r"(?:\w+_)?(?:r|rs|rew|rews|rewards?)(?:_\w+)?", re.IGNORECASE)
 DISCOUNT = pattern(r"gamma|discount", re.IGNORECASE)
 
@@ -29,10 +30,25 @@ class TerminalIgnored(SourceRule):
     """
 
     code, severity, topic = "ML186", Severity.WARNING, "loss"
-    words = tuple(
-        (done, gamma, "backward(", "torch") for done in ("done", "termina") for gamma in ("gamma", "GAMMA", "discount")
+    words = (
+        *(
+            (done, gamma, "backward(", "torch")
+            for done in ("done", "termina")
+            for gamma in ("gamma", "GAMMA", "discount")
+        ),
+        (pattern(rb"gae|GAE|lam"), "delta"),
     )
     bad = (
+        """
+        def advantages(rewards, values, dones, last, gamma=0.99, lam=0.95):
+            gae, found = 0, []
+            for t in reversed(range(len(rewards))):
+                mask = 1.0 - dones[t]
+                delta = rewards[t] + gamma * values[t + 1] * mask - values[t]
+                gae = delta + gamma * lam * gae
+                found.insert(0, gae)
+            return found
+        """,
         """
         def learn(q, target, buffer, optimizer, gamma):
             states, actions, rewards, after, dones = buffer.sample(64)
@@ -72,6 +88,27 @@ class TerminalIgnored(SourceRule):
         """,
     )
     good = (
+        """
+        def advantages(rewards, values, dones, last, gamma=0.99, lam=0.95):
+            gae, found = 0, []
+            for t in reversed(range(len(rewards))):
+                not_done = 1.0 - dones[t]
+                delta = rewards[t] + gamma * values[t + 1] * not_done - values[t]
+                gae = delta + gamma * lam * not_done * gae
+                found.insert(0, gae)
+            return found
+        """,
+        """
+        def advantages(rewards, values, dones, gamma=0.99, lam=0.95):
+            gae, found = 0, []
+            for t in reversed(range(len(rewards))):
+                if dones[t]:
+                    gae = 0
+                delta = rewards[t] + gamma * values[t + 1] * (1 - dones[t]) - values[t]
+                gae = delta + gamma * lam * gae
+                found.insert(0, gae)
+            return found
+        """,
         """
         def learn(q, target, buffer, optimizer, gamma):
             states, actions, rewards, after, dones = buffer.sample(64)
@@ -124,9 +161,8 @@ class TerminalIgnored(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
-            loaded = {
-                e.name: e.value for e in function.events if e.kind == "assign" and DONE.fullmatch(e.name) and e.value
-            }
+            yield from (self.at(total, message, certain=True) for total, message in _recursions(function))
+            loaded = {e.name: e.value for e in function.events if e.kind == "assign" and e.value and _tells(e)}
             if loaded:
                 goal = next(_bootstraps(function), None)
                 if goal is not None and not set(_read(function)) & set(loaded) and not _knows_otherwise(function):
@@ -134,6 +170,36 @@ class TerminalIgnored(SourceRule):
                     yield self.at(
                         goal, f"counts the value of the next state whether or not the episode ended: `{name}` is unread"
                     )
+
+
+def _tells(event: Event) -> bool:
+    """Whether the end of an episode is bound to a name; to the `d` of `s, a, r, s2, d` as well."""
+    part = event.name == "d" and event.value is not None and event.value.kind == "item"
+    return part or DONE.fullmatch(event.name) is not None
+
+
+def _recursions(function: Function) -> Iterator[tuple[Value, str]]:
+    """The sums `gae = delta + gamma * lam * gae` that lack the mask by which delta itself ends at the end of an episode."""
+    for event in function.events:
+        total = event.value
+        if event.kind != "assign" or total is None or total.kind != "operation" or total.name != "+":
+            continue
+        delta, later = total.arguments
+        names = {part.name for part in later.within() if part.kind == "name"}
+        made = tensors.bound(function, delta.name) if delta.kind == "name" else None
+        own = made is not None and event.name in names and any(DISCOUNT.search(name) for name in names)
+        masks = {str(part) for part in made.within() if _ends(part)} if own and made is not None else set()
+        loops = {b for b in function.enclosing(event.block) if function.blocks[b].is_loop}
+        again = (e for e in function.events if e.kind == "assign" and e.name == event.name and e.value is not total)
+        reset = any(not loops.isdisjoint(function.enclosing(e.block)) for e in again)
+        if masks and not reset and not any(_ends(part) for part in later.within()):
+            yield total, f"`{delta}` ends with the episode, and `{event.name}` goes on into the next"
+
+
+def _ends(value: Value) -> bool:
+    """Whether it tells that an episode ended, or that it did not."""
+    name = value.method if value.kind == "name" else ""
+    return bool(name) and (GOES_ON.search(name) or DONE.fullmatch(name) or TERMINAL.search(name)) is not None
 
 
 def _bootstraps(function: Function) -> Iterator[Value]:

@@ -189,9 +189,9 @@ def _recursions(function: Function) -> Iterator[tuple[Value, str]]:
         made = tensors.bound(function, delta.name) if delta.kind == "name" else None
         own = made is not None and event.name in names and any(DISCOUNT.search(name) for name in names)
         masks = {str(part) for part in made.within() if _ends(part)} if own and made is not None else set()
-        loops = {b for b in function.enclosing(event.block) if function.blocks[b].is_loop}
+        loop = next((b for b in function.enclosing(event.block) if function.blocks[b].is_loop), -1)
         again = (e for e in function.events if e.kind == "assign" and e.name == event.name and e.value is not total)
-        reset = any(not loops.isdisjoint(function.enclosing(e.block)) for e in again)
+        reset = any(loop in function.enclosing(e.block) for e in again)
         if masks and not reset and not any(_ends(part) for part in later.within()):
             yield total, f"`{delta}` ends with the episode, and `{event.name}` goes on into the next"
 

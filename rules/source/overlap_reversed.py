@@ -1,0 +1,230 @@
+"""ML466."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
+from modellint.source import lookup, tensors
+from modellint.source.code import Function, Value
+from modellint.source.facts import Summand
+
+OVERLAP = pattern(
+    r"(\w+_)?(dice|iou|jaccard|tversky|f1|overlap)(_?(coeff?|coefficient|score|index|metric))?", re.IGNORECASE
+)
+SQUASHES = frozenset(
+    {"sigmoid", "softmax", "expit", "sigmoid_", "Sigmoid", "Softmax", "one_hot", "round", "argmax", "logsigmoid"}
+)
+SCORED = frozenset({"BCEWithLogitsLoss", "CrossEntropyLoss"})
+ARRANGES = frozenset({"view", "reshape", "flatten", "contiguous", "squeeze", "float"})
+
+
+class OverlapReversed(SourceRule):
+    """The overlap of prediction and mask is minimised, or is measured of scores that are no probabilities.
+
+    Why: Dice and IoU are one where both agree; as a loss they are subtracted from one. Added as they are, they train the model to
+        miss the mask. Of raw scores, which may be negative and of any size, the ratio is above one or below zero and has no
+        lowest value: the loss falls without end while the masks get worse.
+    Fix: `1 - dice(torch.sigmoid(scores), mask)`.
+    Ignore: never.
+    Reported: https://github.com/milesial/Pytorch-UNet/issues/271, https://github.com/akirasosa/mobile-semantic-segmentation/issues/24,
+        https://github.com/jakeret/tf_unet/issues/15
+    """
+
+    code, severity, certain, topic = "ML466", Severity.ERROR, True, "loss"
+    words = tuple(
+        (word, "sum(")
+        for word in ("dice", "Dice", "intersection", "jaccard", "Jaccard", "iou_loss", "IoULoss", "inter ")
+    )
+    bad = (
+        """
+        def dice(pred, target, eps=1e-6):
+            inter = (pred * target).sum()
+            return (2 * inter + eps) / (pred.sum() + target.sum() + eps)
+
+        for image, mask in loader:
+            out = model(image)
+            loss = F.binary_cross_entropy_with_logits(out, mask) + dice(torch.sigmoid(out), mask)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        for image, mask in loader:
+            out = torch.sigmoid(model(image))
+            intersection = torch.sum(out * mask)
+            iou = intersection / (out.sum() + mask.sum() - intersection)
+            optimizer.zero_grad()
+            iou.backward()
+            optimizer.step()
+        """,
+        """
+        class DiceBCE(nn.Module):
+            def forward(self, logits, target):
+                bce = F.binary_cross_entropy_with_logits(logits, target)
+                flat, target = logits.view(-1), target.view(-1)
+                intersection = (flat * target).sum()
+                return bce + 1 - (2 * intersection + 1) / (flat.sum() + target.sum() + 1)
+        """,
+        """
+        def dice_loss(pred, target):
+            inter = 2 * (pred * target).sum()
+            return 1 - inter / (pred.sum() + target.sum())
+
+        criterion = nn.BCEWithLogitsLoss()
+        for image, mask in loader:
+            out = model(image)
+            loss = criterion(out, mask) + dice_loss(out, mask)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+    )
+    good = (
+        """
+        def dice(pred, target, eps=1e-6):
+            inter = (pred * target).sum()
+            return (2 * inter + eps) / (pred.sum() + target.sum() + eps)
+
+        for image, mask in loader:
+            out = model(image)
+            loss = F.binary_cross_entropy_with_logits(out, mask) + 1 - dice(torch.sigmoid(out), mask)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        def dice(pred, target):
+            inter = (pred * target).sum()
+            return 1 - 2 * inter / (pred.sum() + target.sum())
+
+        criterion = nn.BCEWithLogitsLoss()
+        for image, mask in loader:
+            out = model(image)
+            loss = criterion(out, mask)
+            out = out.sigmoid()
+            loss = loss + dice(out, mask)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        def dice_loss(logits, target):
+            pred = torch.sigmoid(logits)
+            inter = (pred * target).sum()
+            return 1 - 2 * inter / (pred.sum() + target.sum())
+
+        criterion = nn.BCEWithLogitsLoss()
+        for image, mask in loader:
+            out = model(image)
+            loss = criterion(out, mask) + dice_loss(out, mask)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        for x, y, weight in loader:
+            error = (model(x) - y) ** 2
+            loss = (error * weight).sum() / weight.sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        told = set()
+        for loop in script.training_loops:
+            for backward in loop.of("backward"):
+                for part in backward.summands:
+                    place = part.given or part.value
+                    if place.location not in told and part.sign > 0 and _is_overlap(script, part):
+                        told.add(place.location)
+                        yield self.at(
+                            place, "lowers the overlap of prediction and mask: as a loss it is subtracted from one"
+                        )
+                    elif place.location not in told and part.sign < 0 and (scores := _raw(script, part)):
+                        told.add(place.location)
+                        yield self.at(
+                            place, f"measures the overlap of `{scores}`, which are raw scores: they lack a sigmoid"
+                        )
+        yield from self._written(script)
+
+    def _written(self, script: Script) -> Iterator[Diagnostic]:
+        """The ratios that are computed of the very scores of a loss with logits."""
+        for loss in script.losses:
+            function, given = lookup.function(script, loss.location), loss.call.argument(0, "input")
+            if loss.kind not in SCORED or not loss.certain or function is None or given is None:
+                continue
+            name = _root(function, given)
+            for product in _products(function) if name else ():
+                if any(_root(function, side) == name for side in product.arguments) and _is_ratio(function, product):
+                    yield self.at(
+                        product, f"measures the overlap of `{name}`, which are raw scores: they lack a sigmoid"
+                    )
+                    break
+
+
+def _products(function: Function) -> Iterator[Value]:
+    parts = (part for e in function.events if e.value is not None for part in e.value.within())
+    return (part for part in parts if part.kind == "operation" and part.name == "*" and len(part.arguments) == 2)
+
+
+def _root(function: Function, value: Value) -> str:
+    """The name of a tensor that is only arranged: `logits` of `flat`, if `flat = logits.view(-1)`."""
+    for _ in range(4):
+        while value.kind == "call" and value.method in ARRANGES and value.receiver is not None:
+            value = value.receiver
+        bound = [e.value for e in function.events if e.kind == "assign" and e.name == value.name]
+        if value.kind != "name" or len(bound) != 1 or bound[0] is None or bound[0].kind != "call":
+            return value.name if value.kind == "name" and len(bound) < 2 else ""
+        if bound[0].method not in ARRANGES:
+            return value.name
+        value = bound[0]
+    return ""
+
+
+def _is_ratio(function: Function, product: Value) -> bool:
+    """Whether a sum of the product is divided by sums of both of its sides."""
+    names = [side.name for side in product.arguments]
+    for part in (p for e in function.events if e.value is not None for p in e.value.within()):
+        if part.kind == "operation" and part.name == "/":
+            above, below = part.arguments
+            added = {str(_summed(v)) for v in tensors.computed(function, below)}
+            if all(names) and set(names) <= added and any(v is product for v in tensors.origins(function, above)):
+                return True
+    return False
+
+
+def _summed(value: Value) -> Value | None:
+    """What a sum is taken of, but for its square."""
+    if value.kind != "call" or value.method != "sum":
+        return None
+    inner = value.argument(0, "input") if value.name.startswith("torch.") else value.receiver
+    squared = inner is not None and inner.name in ("**", "*") and inner.kind == "operation"
+    return inner.arguments[0] if squared and inner is not None else inner
+
+
+def _is_overlap(script: Script, part: Summand) -> bool:
+    value = part.value
+    if value.kind != "operation" or value.name != "*" or len(value.arguments) != 2 or part.cut is not None:
+        return False
+    if value.location.path != script.path:
+        return part.given is not None and OVERLAP.fullmatch(part.given.method) is not None
+    function = lookup.function(script, value.location)
+    return function is not None and _is_ratio(function, value)
+
+
+def _raw(script: Script, part: Summand) -> str:
+    """The scores that a function which measures overlap is given as they are, where a loss with logits takes the same."""
+    if part.given is None or part.value.location.path != script.path or not _is_overlap(script, part):
+        return ""
+    own, function = lookup.function(script, part.value.location), lookup.function(script, part.given.location)
+    if own is None or function is None or any(call.method in SQUASHES for call in own.calls):
+        return ""
+    scores = {_root(function, given) for given in part.given.arguments}
+    losses = (loss for loss in script.losses if loss.kind in SCORED and loss.certain)
+    inputs = (loss.call.argument(0, "input") for loss in losses if lookup.function(script, loss.location) is function)
+    return next((name for given in inputs if given is not None and (name := _root(function, given)) in scores), "")

@@ -15,13 +15,19 @@ from modellint.source.facts import Loss, Operation
 
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 
+FUNCTIONS = {
+    "CrossEntropyLoss": "", "NLLLoss": "log-softmax", "BCEWithLogitsLoss": "", "BCELoss": "sigmoid",
+}  # fmt: skip
+BINARY = frozenset({"BCEWithLogitsLoss", "BCELoss"})
+POSITIVE = frozenset({"relu", "relu6"})  # a sigmoid before a binary loss with logits is another fault
+
 
 class ActivationIntoCrossEntropy(SourceRule):
-    """The scores of classes pass a sigmoid, tanh or ReLU before cross entropy, which takes all real numbers.
+    """The scores of classes pass a sigmoid, tanh or ReLU before cross entropy, or a ReLU before a sigmoid.
 
     Why: cross entropy reads differences of scores. Behind a sigmoid they are below 1, so that with C classes the loss
         cannot fall below log(1 + (C - 1) / e): 0.31 for two classes, 1.46 for ten. Behind a ReLU no class can be said to
-        be unlikely, and where all scores are negative no gradient is left.
+        be unlikely, and where all scores are negative no gradient is left; the sigmoid of such a score is never below one half.
     Fix: give the loss the output of the last layer.
     Ignore: hardly ever. An activation that is pooled or scaled before the loss is not meant.
     Reported: https://github.com/pytorch/tutorials/pull/1644
@@ -29,8 +35,16 @@ class ActivationIntoCrossEntropy(SourceRule):
 
     code, severity, certain, topic = "ML190", Severity.WARNING, True, "structure"
     twins = ("activation-on-output",)
-    words = ("CrossEntropyLoss", used("cross_entropy"), "NLLLoss", used("nll_loss"))
+    words = (
+        *("CrossEntropyLoss", used("cross_entropy"), "NLLLoss", used("nll_loss")),
+        *((loss, cut) for loss in ("BCE", "binary_cross_entropy") for cut in ("relu", "ReLU")),
+    )
     bad = (
+        "loss = F.binary_cross_entropy(torch.sigmoid(F.relu(model(x))), y)",
+        """
+        net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1), nn.ReLU())
+        loss = nn.BCEWithLogitsLoss()(net(x), y)
+        """,
         "loss = F.cross_entropy(torch.sigmoid(model(x)), y)",
         """
         class Net(nn.Module):
@@ -68,6 +82,10 @@ class ActivationIntoCrossEntropy(SourceRule):
     )
     good = (
         """
+        net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Sigmoid())
+        loss = F.binary_cross_entropy(net(x), y)
+        """,
+        """
         net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
         loss = F.cross_entropy(net(x), y)
         """,
@@ -94,7 +112,8 @@ class ActivationIntoCrossEntropy(SourceRule):
                 seen.add(last)
                 where = outputs.written(last, loss.location)
                 sure = last.certain and loss.certain and len(loss.inputs) == 1
-                yield self.at(loss, f"takes scores of any size and is given what passes the {where}", certain=sure)
+                what = "binary scores" if loss.kind in BINARY else "scores"
+                yield self.at(loss, f"takes {what} of any size and is given what passes the {where}", certain=sure)
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """An activation that is applied for the loss alone goes."""
@@ -109,7 +128,7 @@ class ActivationIntoCrossEntropy(SourceRule):
         low, high = next((r for name, r in RANGES.items() if f"`{name}`" in finding.message.lower()), RANGES["relu"])
         pairs = sides.of_loss(run, finding.location)
         inside = [low <= (pair.input.min or 0.0) and (pair.input.max or 0.0) <= high for pair in pairs]
-        if not inside:
+        if not inside or "binary" in finding.message:
             return None
         share = sum(inside) / len(inside)
         return Evidence(
@@ -120,15 +139,14 @@ class ActivationIntoCrossEntropy(SourceRule):
 def _activation(loss: Loss) -> Operation | None:
     """What every path to the scores of a cross entropy ends in, where that is one of these activations."""
     heads = [outputs.head(path) for path in _scores(loss)]
-    return heads[0] if heads and all(head and head.short.lower() in RANGES for head in heads) else None
+    cut = POSITIVE if loss.kind in BINARY else RANGES
+    return heads[0] if heads and all(head and head.short.lower() in cut for head in heads) else None
 
 
 def _scores(loss: Loss) -> Iterator[Sequence[Operation]]:
-    """The ways to the scores: those to a likelihood lead through the softmax that takes their logarithm."""
-    for path in loss.inputs if loss.kind in ("CrossEntropyLoss", "NLLLoss") else ():
-        if loss.kind == "CrossEntropyLoss":
-            yield path
-        else:
-            softmax = outputs.head(path)
-            taken = softmax is not None and outputs.kind(softmax) == "log-softmax"
-            yield path[path.index(softmax) + 1 :] if taken and softmax is not None else ()
+    """The ways to the scores: those to a likelihood lead through the function that makes it of them."""
+    before = FUNCTIONS.get(loss.kind, "")
+    for path in loss.inputs if loss.kind in FUNCTIONS else ():
+        last = outputs.head(path) if before else None
+        taken = last is not None and outputs.kind(last) == before
+        yield path if not before else path[path.index(last) + 1 :] if taken and last is not None else ()

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source import lookup, parts
-from modellint.source.code import Function, Value
+from modellint.source.code import Event, Function, Value
 
 TESTED = pattern(
     r"(te|tst|test|testing|val|valid|validation|eval)(_?(set|data|dataset|ds))?|\w*(set|data|dataset|ds)_?(test|val|valid)",
     re.IGNORECASE,
 )
+COUNTED = pattern(r"^n$|size|num|len|count|samples|limit|max", re.IGNORECASE)
+SPLITS = ("split", "part", "phase", "mode", "subset", "partition")
 PARTS = frozenset({"random_split", "Subset", "SubsetRandomSampler", "train_test_split", "KFold", "StratifiedKFold"})
 
 
@@ -33,6 +35,8 @@ class OnePartUsedTwice(SourceRule):
         ("train_loader", "len(", "test"),
         ("DataLoader", "random_split"),
         ("torchvision", "train=True"),
+        *(("DataLoader", f'{name}="train"') for name in SPLITS),
+        *(("DataLoader", f"{name}='train'") for name in SPLITS),
     )
     bad = (
         """
@@ -63,8 +67,33 @@ class OnePartUsedTwice(SourceRule):
         train_set = datasets.CIFAR10(root, train=True, transform=augmented)
         test_set = datasets.CIFAR10(root, train=True, transform=plain)
         """,
+        """
+        class Speech(Dataset):
+            def __init__(self, root, split="train", noise=True):
+                self.files, self.noise = sorted(os.listdir(f"{root}/{split}")), noise
+
+        train_loader = DataLoader(Speech(root), batch_size=16, shuffle=True)
+        test_loader = DataLoader(Speech(root, noise=False), batch_size=16)
+        """,
     )
     good = (
+        """
+        class Speech(Dataset):
+            def __init__(self, root, split="train", noise=True):
+                self.files, self.noise = sorted(os.listdir(f"{root}/{split}")), noise
+
+        train_loader = DataLoader(Speech(root), batch_size=16, shuffle=True)
+        test_loader = DataLoader(Speech(root, split="test", noise=False), batch_size=16)
+        other_loader = DataLoader(Speech(test_root, noise=False), batch_size=16)
+        """,
+        """
+        class Speech(Dataset):
+            def __init__(self, root, seed, split="train"):
+                self.files = chosen(root, seed, split)
+
+        train_loader = DataLoader(Speech(root, 0), batch_size=16, shuffle=True)
+        test_loader = DataLoader(Speech(root, 1), batch_size=16)
+        """,
         """
         from torch.utils.data import DataLoader, random_split
 
@@ -100,6 +129,7 @@ class OnePartUsedTwice(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         yield from self._made_twice(script)
+        yield from self._left_at_default(script)
         yield from self._gone_over_twice(script)
         for function in script.functions if "DataLoader" in script.called else ():
             yield from self._half_used(function)
@@ -151,6 +181,61 @@ class OnePartUsedTwice(SourceRule):
                 other.name == value.name and one.name != event.name for one, other in training
             ):
                 yield self.at(value, f"loads the training part of `{value.method}` once more for `{event.name}`")
+
+    def _left_at_default(self, script: Script) -> Iterator[Diagnostic]:
+        """The data set for the tests is of a class of the file, and is not told that it is to be another part."""
+        made = [(e.name, call) for f in script.functions for e in f.events if (call := _made(e)) is not None]
+        for name, call in made:
+            split = _default(script, call.name) if TESTED.fullmatch(_purpose(name)) else None
+            alike = [other for _, other in made if other.name == call.name]
+            if split and not any(other.unpacks or _told(script, other, split) for other in alike):
+                first = next(
+                    (o for one, o in made if parts.trains(one) and o.name == call.name and o is not call), None
+                )
+                if first is not None and _is_alike(script, first, call):
+                    message = (
+                        f'makes the data of `{name}` as that of training: `{split}` is left at its default, "train"'
+                    )
+                    yield self.at(call, message)
+
+
+def _made(event: Event) -> Value | None:
+    """The data set that a name is bound to, or a loader of it."""
+    value = event.value if event.kind == "assign" else None
+    if value is not None and value.kind == "call" and value.method == "DataLoader":
+        value = value.argument(0, "dataset")
+    return value if value is not None and value.kind == "call" else None
+
+
+def _purpose(name: str) -> str:
+    """`test` of `self.test_loader`."""
+    return re.sub(r"_?(loader|dl|dataloader|iter)$", "", name.rpartition(".")[2], flags=re.IGNORECASE)
+
+
+def _default(script: Script, class_: str) -> str:
+    """The parameter of a class's constructor that is "train" by default."""
+    made = next((f for f in script.functions if f.name == f"{class_}.__init__"), None)
+    found = (p.name for p in (made.parameters if made is not None else ()) if p.name in SPLITS)
+    default = {p.name: p.default for p in made.parameters} if made is not None else {}
+    return next((name for name in found if (d := default[name]) is not None and d.constant == "train"), "")
+
+
+def _told(script: Script, call: Value, split: str) -> bool:
+    made = next(f for f in script.functions if f.name == f"{call.name}.__init__")
+    names = [parameter.name for parameter in made.parameters]
+    return call.argument(names.index(split) - 1, split) is not None
+
+
+def _is_alike(script: Script, one: Value, other: Value) -> bool:
+    """Whether both are given the same, but for a number that is no seed."""
+    made = next(f for f in script.functions if f.name == f"{one.name}.__init__")
+    names = [parameter.name for parameter in made.parameters[1:]]
+    sizes = len(one.arguments) == len(other.arguments) <= len(names)
+    pairs = zip(names, one.arguments, other.arguments, strict=False)
+    return sizes and all(
+        str(a) == str(b) or (a.kind == b.kind == "constant" and COUNTED.search(name) is not None)
+        for name, a, b in pairs
+    )
 
 
 def _bare(value: Value) -> str:

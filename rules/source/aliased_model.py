@@ -39,6 +39,7 @@ class AliasedModel(SourceRule):
     words = (
         *((name, "torch") for name in ("best_model", "best_net", "model_best", "net_best", "saved_model")),
         *((".parameters(), ", "zip(", PAIRED), ("load_state_dict(", ".state_dict())")),
+        *(("online", "target", "torch"), ("student", "teacher", "torch")),
         *((word, call) for word in ("target", "ema", "teacher") for call in ("state_dict(", ".parameters()")),
     )  # fmt: skip
     bad = (

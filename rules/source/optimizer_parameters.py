@@ -16,7 +16,7 @@ from modellint.source.facts import Act, TrainingLoop
 # Models that are called for their judgement, not to be trained.
 FIXED = pattern(
     r"teacher|target|ema|average|vgg|lpips|percep|pretrained|frozen|fixed|clip|inception|reference|ref_|reward|expert"
-    r"|feature|extractor|old|loss|crit|eval|val",
+    r"|feature|extractor|old|loss|crit|eval|val|activation|act_f|disparity|distance",
     re.IGNORECASE,
 )
 

@@ -153,10 +153,16 @@ class TrainEvalMode(SourceRule):
                 F.cross_entropy(model(x), y).backward()
                 optimizer.step()
 
+        def validate(loader, model):
+            model.eval()
+            with torch.no_grad():
+                return sum((model(x).argmax(1) == y).sum() for x, y in loader)
+
         model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(800, 2))
         optimizer = torch.optim.SGD(model[4].parameters(), lr=30.0)
         for epoch in range(100):
             train(train_loader, model, optimizer)
+            validate(val_loader, model)
         """,
         """
         class Mlp(nn.Module):
@@ -368,7 +374,8 @@ class TrainEvalMode(SourceRule):
             yield self.at(found, message, severity=Severity.NOTE, certain=False)
 
     def _trained(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
-        left = [act for act in _switched(loop) if not _is_meant(script, loop, act)]
+        switched = list(_switched(loop))
+        left = [] if any(_is_meant(script, loop, act) for act in switched) else switched
         for step in {step.subjects: step for step in loop.steps}.values() if left else ():
             called = [a for a in loop.of("model") if a.modal is not False and a.shares(step.parameters)]
             switched = next((a for a in left if a.shares(step.parameters)), None)

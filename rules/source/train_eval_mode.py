@@ -374,8 +374,8 @@ class TrainEvalMode(SourceRule):
             yield self.at(found, message, severity=Severity.NOTE, certain=False)
 
     def _trained(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
-        switched = list(_switched(loop))
-        left = [] if any(_is_meant(script, loop, act) for act in switched) else switched
+        left = list(_switched(loop))
+        left = [] if any(_is_meant(script, loop, act) for act in left) else left
         for step in {step.subjects: step for step in loop.steps}.values() if left else ():
             called = [a for a in loop.of("model") if a.modal is not False and a.shares(step.parameters)]
             switched = next((a for a in left if a.shares(step.parameters)), None)

@@ -216,9 +216,13 @@ def _term(script: Script, loop: TrainingLoop, part: Summand) -> Term | None:
 def _factors(function: Function, value: Value, sign: int) -> tuple[int, list[Value]]:
     """What a product is made of, through names, choices among alike products and reductions, and its sign."""
     found: list[Value] = []
-    waiting = [value]
+    waiting, seen = [value], set[int]()
     while waiting and len(found) < 10:
         part = _read(function, waiting.pop())
+        if id(part) in seen:  # `loss = loss.mean()`: what it was before is not told
+            found.append(part)
+            continue
+        seen.add(id(part))
         if part.kind == "operation" and part.name == "-" and len(part.arguments) == 1:
             sign, waiting = -sign, [*waiting, part.arguments[0]]
         elif part.kind == "operation" and part.name == "*":

@@ -104,6 +104,18 @@ class PolicySign(SourceRule):
     )
     good = (
         """
+        def train(model, loader, optimizer, beta):
+            for x, y in loader:
+                mean, logvar = model(x)
+                kl = torch.pow(mean, 2).sum(1) - Normal(mean, 1.0).log_prob(y)
+                kl *= 0.5
+                kl = kl.mean() * 1  # of itself
+                loss = F.mse_loss(mean, y) + beta * kl
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        """,
+        """
         for states, actions, returns in episodes:
             dist = torch.distributions.Categorical(logits=policy(states))
             loss = -(dist.log_prob(actions) * returns).mean() - 0.01 * dist.entropy().mean()

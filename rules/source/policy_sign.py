@@ -104,13 +104,18 @@ class PolicySign(SourceRule):
     )
     good = (
         """
-        def train(model, loader, optimizer, beta):
+        def train(model, loader, optimizer, config):
             for x, y in loader:
-                mean, logvar = model(x)
-                kl = torch.pow(mean, 2).sum(1) - Normal(mean, 1.0).log_prob(y)
-                kl *= 0.5
-                kl = kl.mean() * 1  # of itself
-                loss = F.mse_loss(mean, y) + beta * kl
+                mean, logvar, entropy = model(x)
+                KL = torch.pow(mean, 2).sum(axis=1) * entropy.entropy()
+                KL -= logvar.sum(axis=1)
+                KL *= 0.5
+                KL = KL.mean()
+                align = F.binary_cross_entropy(mean, y, reduction="none").sum(axis=1).mean()
+                MI = 0.
+                MI = MI.mean() * 1  # of itself
+                loss = align + config["beta"] * KL
+                loss += config["gamma"] * MI
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -12,7 +12,6 @@ from modellint.source.code import Function, Value
 from modellint.source.facts import Loss
 
 WEIGHTED = pattern(rb"\* *[(\w.]*(?:mask|weight|valid)|(?:mask|weight|valid)\w*(?:\.\w+\([^()\n]*\))? *\*")
-OLD = frozenset({"size_average", "reduce"})  # arguments that say how it is reduced as well
 ONES = frozenset({1})
 SHAPED = frozenset({"unsqueeze", "view", "view_as", "reshape", "expand", "expand_as", "float"})
 TESTS = frozenset({"==", "!=", "<", "<=", ">", ">=", "~"})
@@ -61,7 +60,7 @@ class ReducedTooEarly(SourceRule):
             return alpha * (1 - torch.exp(-bce)).pow(gamma) * bce
         """,
         """
-        criterion = nn.CrossEntropyLoss(ignore_index=255)
+        criterion = nn.CrossEntropyLoss(ignore_index=255, size_average=average)
         for image, target in loader:
             logpt = -criterion(model(image), target)
             pt = torch.exp(logpt)
@@ -203,7 +202,7 @@ def _is_reduced(loss: Loss) -> bool:
     """Whether it surely gives one number."""
     settings = loss.settings
     given = settings.argument(None, "reduction")
-    plain = not settings.unpacks and OLD.isdisjoint(name for name, _ in settings.keywords)
+    plain = not settings.unpacks and all(name != "reduce" for name, _ in settings.keywords)
     most = 1 if loss.made is not None else 3
     return plain and len(settings.arguments) <= most and (given is None or given.constant in ("mean", "sum"))
 

@@ -12,6 +12,7 @@ from .scope import Source
 
 INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf")
 DEEPEST = 20  # computations within computations
+LONGEST = 200  # values looked at for one number: a rate that is computed from itself doubles them with each step back
 LARGEST = 20  # parts of a computation
 ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
 
@@ -20,10 +21,12 @@ class Numbers:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self._depth = 0
+        self._left = LONGEST
 
     def of(self, source: Source) -> list[Setting]:
         """The numbers that the value may be, as far as they are written in the files; none where one cannot be read."""
-        if self._depth > DEEPEST:  # a number that is computed from itself, in a loop
+        self._left = LONGEST if self._depth == 0 else self._left - 1
+        if self._depth > DEEPEST or self._left < 0:  # a number that is computed from itself, in a loop
             return []
         self._depth += 1
         try:

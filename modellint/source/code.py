@@ -82,9 +82,12 @@ class Value:
         while waiting:
             value = waiting.pop()
             yield value
-            waiting += [part for _, part in reversed(value.keywords)]
-            waiting += reversed(value.arguments)
-            waiting += [value.base] if value.base is not None else []
+            if value.keywords:
+                waiting += [part for _, part in reversed(value.keywords)]
+            if value.arguments:
+                waiting += reversed(value.arguments)
+            if value.base is not None:
+                waiting.append(value.base)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def reaching(function: Function, indices: list[int], at: int | None) -> list[int
 
     If there is none before it, those of an earlier pass of a loop around it.
     """
-    if at is None or at >= len(function.events):
+    if not indices or at is None or at >= len(function.events):
         return indices
     found: list[int] = []
     closed, passed = set[int](), set[int]()
@@ -103,7 +103,7 @@ def reaching(function: Function, indices: list[int], at: int | None) -> list[int
 
 def always(function: Function, indices: list[int], at: int | None) -> bool:
     """Whether one of the assignments is made on every way to event `at`."""
-    if at is None or at >= len(function.events):
+    if not indices or at is None or at >= len(function.events):
         return bool(indices)
     around = set(function.enclosing(function.events[at].block))
     return any(i < at and function.events[i].block in around for i in indices)

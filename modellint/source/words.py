@@ -33,7 +33,7 @@ Parts = tuple[Part, ...]
 
 class Words:
     def __init__(self, words: Iterable[Word]) -> None:
-        split = dict.fromkeys(tuple(map(_part, word if isinstance(word, tuple) else (word,))) for word in words)
+        split = dict.fromkeys(map(in_parts, words))
         plain_first = sorted(split, key=lambda parts: sum(not isinstance(part, bytes) for part in parts))
         self._bits: dict[bytes, int] = {}  # of the names in the words, and pieces of names
         self._words = [(self._needed(parts), parts) for parts in plain_first]
@@ -44,11 +44,14 @@ class Words:
 
     def within(self, data: bytes, *, plain: bool = True) -> bool:
         """Whether one of them is there, and if it is `plain` Python, not only in comments and docstrings."""
-        if OURS in data or data[:2] in UTF_16:
-            return True
+        return OURS in data or data[:2] in UTF_16 or any(True for _ in self.held(data, plain=plain))
+
+    def held(self, data: bytes, *, plain: bool = True) -> Iterator[Parts]:
+        """Those that are there, in parts."""
         written, bare = cache(partial(_is_in, data)), cache(lambda: code(data))
-        held = (parts for parts in self._possible(data) if all(map(written, parts)))
-        return any(not plain or all(_is_in(bare(), part) for part in parts) for parts in held)
+        for parts in self._possible(data):
+            if all(map(written, parts)) and (not plain or all(_is_in(bare(), part) for part in parts)):
+                yield parts
 
     def _possible(self, data: bytes) -> Iterator[Parts]:
         """The words of which all names are there."""
@@ -87,6 +90,10 @@ def code(data: bytes) -> bytes:
 def _short(text: re.Match[bytes]) -> bytes:
     found = text[0]
     return b"" if found.startswith((b"#", b'"""', b"'''")) else found
+
+
+def in_parts(word: Word) -> Parts:
+    return tuple(map(_part, word if isinstance(word, tuple) else (word,)))
 
 
 def _part(written: str | re.Pattern[bytes]) -> Part:

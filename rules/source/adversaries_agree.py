@@ -13,7 +13,7 @@ from modellint.source import lookup, tensors
 from modellint.source.code import Function, Value
 from modellint.source.facts import Act, Summand, TrainingLoop
 
-CRITICS = pattern(rb"[dD]isc|[cC]ritic|\b(?:net|model|self\.)?_?D(?:_\w+)?\(")
+CRITICS = pattern(rb"[dD]isc(?!ard|onn|ount|over)|[cC]ritic|\b(?:net|model|self\.)?_?D(?:_\w+)?\(")
 CRITIC = pattern(r"(\w*_)?(net_?)?d(is[ck]?)?(_\w+)?|\w*(discrim|critic)\w*", re.IGNORECASE)
 GENERATOR = pattern(r"(\w*_)?(net_?)?g(en)?(_\w+)?|\w*generator\w*|self", re.IGNORECASE)
 MONOTONE = frozenset(
@@ -47,7 +47,7 @@ class AdversariesAgree(SourceRule):
     """
 
     code, severity, certain, topic = "ML461", Severity.ERROR, True, "loss"
-    words = (("backward(", CRITICS),)
+    words = ((".backward(", CRITICS), ("manual_backward(", CRITICS))
     bad = (
         """
         for real in loader:

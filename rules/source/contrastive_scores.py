@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
-from modellint.core.pattern import pattern
+from modellint.core.pattern import pattern, used
 from modellint.source import tensors
 from modellint.source.code import Function, Value
 from modellint.source.facts import Loss
@@ -21,6 +21,7 @@ HIDES = frozenset(
     "eye fill_diagonal_ masked_fill masked_fill_ masked_select diag diagonal scatter scatter_ tril triu where diag_embed".split()
 )
 HIDING = pattern(r"mask|diag|eye|self_sim|inf", re.IGNORECASE)
+HEAT = pattern(rb"temp(?!late|file|ora|dir)")
 
 
 class ContrastiveScores(SourceRule):
@@ -36,7 +37,9 @@ class ContrastiveScores(SourceRule):
 
     code, severity, certain, topic = "ML463", Severity.WARNING, True, "loss"
     words = tuple(
-        (loss, word) for loss in ("cross_entropy", "CrossEntropy") for word in ("temp", "normalize(", "osine", "tau")
+        (*loss, *word)
+        for loss in (used("cross_entropy"), ("CrossEntropy",))
+        for word in (("temp", HEAT), ("normalize(",), ("osine",), ("tau",))
     )
     bad = (
         """

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
 
 NAMED = frozenset({"name", "constant"})
+
+# of the same first argument
+TWICE = pattern(rb"(?<!def )\b(\w*(?:oss|ntropy|riterion))\(\s*(?!self\b)([\w.]+),(?s:.){0,800}?\1\(\s*\2,")
 
 
 class TermAddedTwice(SourceRule):
@@ -20,7 +24,7 @@ class TermAddedTwice(SourceRule):
     """
 
     code, severity, certain, topic = "ML464", Severity.WARNING, True, "loss"
-    words = (("oss(", " + "), ("cross_entropy(", " + "), ("criterion(", " + "))
+    words = tuple((name, TWICE) for name in ("oss(", "cross_entropy(", "criterion("))
     bad = (
         """
         def clip_loss(logits, labels):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
+import torch
 
-from modellint.source.words import Words, code
+from modellint import pipeline
+from modellint.core.config import Settings
+from modellint.source.words import Words, code, in_parts
 
+MOST_ALONE = 700_000  # bytes of 46 million
 WORDS = Words(["backward(", ("no_grad", re.compile(rb"\beval\b")), ("no_grad", "test")])
 
 
@@ -46,3 +52,19 @@ def test_what_no_python_reads_is_told_whatever_it_holds() -> None:
 
 def test_notebooks_are_searched_as_they_are() -> None:
     assert WORDS.within(b'{"source": ["# loss.backward()"]}', plain=False)
+
+
+def test_no_rule_alone_has_much_of_a_library_parsed() -> None:
+    """Each megabyte that is parsed for one rule alone takes a second: its words are to be rarer."""
+    rules = pipeline.reading(Settings())
+    asking = {
+        word: {rule.name for rule in rules if word in map(in_parts, rule.words)}
+        for rule in rules
+        for word in map(in_parts, rule.words)
+    }
+    words, alone = Words(word for rule in rules for word in rule.words), Counter[str]()
+    for path in Path(torch.__file__).parent.rglob("*.py"):
+        names = set[str]().union(*(asking[word] for word in words.held(path.read_bytes())))
+        if len(names) == 1:
+            alone[names.pop()] += path.stat().st_size
+    assert {name: size for name, size in alone.items() if size > MOST_ALONE} == {}

@@ -20,6 +20,7 @@ FUNCTIONS = {
 }  # fmt: skip
 BINARY = frozenset({"BCEWithLogitsLoss", "BCELoss"})
 POSITIVE = frozenset({"relu", "relu6"})  # a sigmoid before a binary loss with logits is another fault
+WRITTEN = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
 class ActivationIntoCrossEntropy(SourceRule):
@@ -37,7 +38,7 @@ class ActivationIntoCrossEntropy(SourceRule):
     twins = ("activation-on-output",)
     words = (
         *("CrossEntropyLoss", used("cross_entropy"), "NLLLoss", used("nll_loss")),
-        *((loss, cut) for loss in ("BCE", "binary_cross_entropy") for cut in ("relu", "ReLU")),
+        *((*loss, cut) for loss in (("BCE",), *map(used, WRITTEN)) for cut in ("relu", "ReLU")),
     )
     bad = (
         "loss = F.binary_cross_entropy(torch.sigmoid(F.relu(model(x))), y)",

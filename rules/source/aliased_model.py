@@ -12,6 +12,10 @@ from modellint.source.code import Event, Function, Value
 
 BEST = pattern(r"(best|saved|kept)_?\w*(model|net|network|weights)|(model|net|network)_?(best|saved)", re.IGNORECASE)
 MODEL = pattern(r"\w*(model|net|network|classifier)", re.IGNORECASE)
+RENAMED = pattern(
+    rb"(?:target|(?<![a-z])ema|teacher)[\w., ]* = *[\w.]*"
+    rb"(?:net|network|model|online|query|student|policy|actor|critic|local|main|encoder)\w*(?:\.\w+\([\w.]*\))* *(?:[\n#,=]|$)"
+)
 PAIRED = pattern(rb"zip\((?:[^()]|\(\))*\.parameters\(\), ")
 SECOND = pattern(
     r"(.*_)?(target|ema|teacher|momentum|shadow|averaged?|avg|old|key)(_?(net(work)?|model|encoder|critic|actor|q|policy|params?)\w*)?",
@@ -39,8 +43,8 @@ class AliasedModel(SourceRule):
     words = (
         *((name, "torch") for name in ("best_model", "best_net", "model_best", "net_best", "saved_model")),
         *((".parameters(), ", "zip(", PAIRED), ("load_state_dict(", ".state_dict())")),
-        *(("online", "target", "torch"), ("student", "teacher", "torch")),
-        *((word, call) for word in ("target", "ema", "teacher") for call in ("state_dict(", ".parameters()")),
+        *(("online", "target", "torch", RENAMED), ("student", "teacher", "torch", RENAMED)),
+        *((word, call, RENAMED) for word in ("target", "ema", "teacher") for call in ("state_dict(", ".parameters()")),
     )  # fmt: skip
     bad = (
         """

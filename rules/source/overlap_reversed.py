@@ -19,6 +19,7 @@ SQUASHES = frozenset(
 )
 SCORED = frozenset({"BCEWithLogitsLoss", "CrossEntropyLoss"})
 ARRANGES = frozenset({"view", "reshape", "flatten", "contiguous", "squeeze", "float"})
+OVERLAPS = pattern(rb"(?<![a-zA-Z])dice|(?<![.\w])inter(?:section)?\b")  # no indices, no sets
 
 
 class OverlapReversed(SourceRule):
@@ -34,9 +35,9 @@ class OverlapReversed(SourceRule):
     """
 
     code, severity, certain, topic = "ML466", Severity.ERROR, True, "loss"
-    words = tuple(
-        (word, "sum(")
-        for word in ("dice", "Dice", "intersection", "jaccard", "Jaccard", "iou_loss", "IoULoss", "inter ")
+    words = (
+        *((word, "sum(") for word in ("Dice", "jaccard", "Jaccard", "iou_loss", "IoULoss")),
+        *((word, "sum(", OVERLAPS) for word in ("dice", "intersection", "inter")),
     )
     bad = (
         """

@@ -15,6 +15,7 @@ GOES_ON = pattern(r"mask|not_?done|non_?(?:final|terminal)|continu", re.IGNORECA
 TERMINAL = pattern(r"terminal|(^|_)done|dones?$", re.IGNORECASE)
 REWARD = pattern(r"(?:\w+_)?(?:r|rs|rew|rews|rewards?)(?:_\w+)?", re.IGNORECASE)
 DISCOUNT = pattern(r"gamma|discount", re.IGNORECASE)
+ADVANTAGE = pattern(rb"delta[^\n]*\+[^\n]*(?:gae|GAE|lam)|(?:gae|GAE|lam)[^\n]*\+ *\w*delta")
 
 
 class TerminalIgnored(SourceRule):
@@ -36,7 +37,7 @@ class TerminalIgnored(SourceRule):
             for done in ("done", "termina")
             for gamma in ("gamma", "GAMMA", "discount")
         ),
-        (pattern(rb"gae|GAE|lam"), "delta"),
+        ("delta", ADVANTAGE),
     )
     bad = (
         """

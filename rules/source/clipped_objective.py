@@ -26,6 +26,7 @@ class ClippedObjective(SourceRule):
 
     code, severity, certain, topic = "ML436", Severity.ERROR, True, "loss"
     explains = ("loss-not-falling", "zero-gradients")
+    calls = ("clamp", "clip")
     words = (("clamp", "advantage"), ("clamp", "_adv"), ("clip(", "advantage", "torch"))
     bad = (
         """

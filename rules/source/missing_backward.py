@@ -131,6 +131,8 @@ class MissingBackward(SourceRule):
     not_confirmed_by = Run((Step(0), Step(1)))
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        if not script.called >= {"zero_grad", "step"}:
+            return
         losses = {id(loss.call) for loss in script.losses if loss.kind}
         for function in script.functions:
             if function.kind in ("function", "module") and not _differentiates(function):

@@ -185,6 +185,16 @@ class AdversariesAgree(SourceRule):
             opt_d.step()
         """,
         """
+        one = torch.tensor(1.0)
+        for real in loader:  # the sign is given to backward()
+            fake = netG(torch.randn(len(real), 64))
+            netD(real).mean().backward(one)
+            netD(fake.detach()).mean().backward(-one)
+            optimizerD.step()
+            netD(fake).mean().backward(one)
+            optimizerG.step()
+        """,
+        """
         for a, b in loader:  # two generators against one discriminator
             first = bce(D(G(a)), torch.ones(len(a), 1))
             opt_first.zero_grad()
@@ -232,13 +242,19 @@ def _steps(script: Script, loop: TrainingLoop) -> Iterator[tuple[Wish, ...]]:
         if act.kind == "backward":
             pending.append(act)
         elif act.kind == "step":
-            parts = (part for backward in pending for part in backward.summands)
+            parts = (part for backward in pending for part in backward.summands if not _is_weighted(backward))
             wishes = [wish for part in parts if (wish := _wish(script, part, models)) is not None]
             both = {w.critic for w in wishes if w.generated and w.up > 0} & {
                 w.critic for w in wishes if w.generated and w.up < 0
             }
             yield tuple(wish for wish in wishes if wish.critic not in both)  # of which an option decides
             pending = []
+
+
+def _is_weighted(backward: Act) -> bool:
+    """Whether it is given a gradient to start from, which may be a minus: `score.backward(minus_one)`."""
+    call = backward.call
+    return not backward.owner and call.method == "backward" and call.argument(0, "gradient") is not None
 
 
 def _wish(script: Script, part: Summand, models: set[int]) -> Wish | None:

@@ -185,6 +185,8 @@ class PolicySign(SourceRule):
         told = set()
         for loop in script.training_loops:
             for backward in loop.of("backward"):
+                if backward.call.method == "backward" and backward.call.arguments and not backward.owner:
+                    continue  # from a gradient that may be a minus
                 terms = [term for part in backward.summands if (term := _term(script, loop, part)) is not None]
                 for term in terms:
                     place = backward.call if term.kind == "entropy" else term.value

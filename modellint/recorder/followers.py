@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from . import models
-from .tensors import evenly, is_plain, local
+from .tensors import is_plain, local
 
 TENSORS, SAMPLED = 4, 1 << 14  # the largest of a network, and the elements of each that are read
 EXACT = 0.05  # what may be left of a move that leads straight to the trained network
@@ -74,7 +74,12 @@ def _sample(tensors: Sequence[Optional[Tensor]]) -> Optional[Tensor]:
     parts = [local(tensor).reshape(-1) for tensor in tensors if tensor is not None]
     if len(parts) < len(tensors):
         return None
-    return torch.cat([part[evenly(len(part), SAMPLED)].double().cpu() for part in parts])
+    return torch.cat([_evenly(part).double().cpu() for part in parts])
+
+
+def _evenly(part: Tensor) -> Tensor:
+    count = len(part)
+    return part if count <= SAMPLED else part[torch.arange(SAMPLED, device=part.device) * count // SAMPLED]
 
 
 def _pairs(held: Any) -> Iterator[Pair]:

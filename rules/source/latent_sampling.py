@@ -238,8 +238,9 @@ def _sums(function: Function) -> Iterator[tuple[Value, list[str], list[str]]]:
     """The sums that calls are given, with what they add and what they take off."""
     for value in (part for call in function.calls for part in (*call.arguments, call.base) if part is not None):
         if value.kind == "operation":
-            signs = list(_terms(value, 1))
-            yield value, [str(term) for sign, term in signs if sign > 0], [str(t) for sign, t in signs if sign < 0]
+            plus, minus = ([term for sign, term in _terms(value, 1) if sign == kept] for kept in (1, -1))
+            if plus and minus:
+                yield value, [str(term) for term in plus], [str(term) for term in minus]
 
 
 def _terms(value: Value, sign: int) -> Iterator[tuple[int, Value]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -128,11 +129,12 @@ class OnePartUsedTwice(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        yield from self._made_twice(script)
-        yield from self._left_at_default(script)
+        if any(full.startswith("torchvision") for full in script.imports.values()):
+            yield from self._made_twice(script)
         yield from self._gone_over_twice(script)
-        for function in script.functions if "DataLoader" in script.called else ():
-            yield from self._half_used(function)
+        if "DataLoader" in script.called:
+            yield from self._left_at_default(script)
+            yield from chain.from_iterable(map(self._half_used, script.functions))
 
     def _gone_over_twice(self, script: Script) -> Iterator[Diagnostic]:
         """An evaluation goes over the training loader, and one for the evaluation is only asked how long it is."""

@@ -19,7 +19,8 @@ SQUASHES = frozenset(
 )
 SCORED = frozenset({"BCEWithLogitsLoss", "CrossEntropyLoss"})
 ARRANGES = frozenset({"view", "reshape", "flatten", "contiguous", "squeeze", "float"})
-OVERLAPS = pattern(rb"(?<![a-zA-Z])dice|(?<![.\w])inter(?:section)?\b")  # no indices, no sets
+DICE = pattern(rb"dice(?<![a-zA-Z]dice)")  # no indices
+SHARED = pattern(rb"inter(?<![.\w]inter)(?:section)?\b")  # no sets
 
 
 class OverlapReversed(SourceRule):
@@ -37,7 +38,9 @@ class OverlapReversed(SourceRule):
     code, severity, certain, topic = "ML466", Severity.ERROR, True, "loss"
     words = (
         *((word, "sum(") for word in ("Dice", "jaccard", "Jaccard", "iou_loss", "IoULoss")),
-        *((word, "sum(", OVERLAPS) for word in ("dice", "intersection", "inter")),
+        ("dice", "sum(", DICE),
+        ("intersection", "sum(", SHARED),
+        ("inter = ", "sum(", SHARED),
     )
     bad = (
         """

@@ -12,6 +12,7 @@ from modellint.source.facts import Layer, Loss, Model
 from modellint.source.pretrained import causal
 
 TARGETS = pattern(r"y|yb|targets?|labels?|y_batch|tgt")
+SLICED = pattern(rb"\n[ \t]+(?:y|yb|targets?|labels?|y_batch|tgt) = [^\n]*\[\w+ ?: ?\w+ ?\+ ?\w+\]")
 MASKS = frozenset({"generate_square_subsequent_mask", "triu", "tril"})
 MASKING = frozenset({"masked_fill", "masked_fill_"})
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
@@ -39,7 +40,7 @@ class UnshiftedTargets(SourceRule):
         ),
         *((name, "_entropy", "logits") for name in ("ForCausalLM", "LMHead")),
         (".backward(", pattern(rb"\w\((\w+), *(?:\w+=)?\1\)")),
-        pattern(rb"\n[ \t]+(?:y|yb|targets?|labels?|y_batch|tgt) = [^\n]*\[\w+ ?: ?\w+ ?\+ ?\w+\]"),
+        *((f"{name} = ", SLICED) for name in ("y", "yb", "target", "targets", "label", "labels", "y_batch", "tgt")),
     )
     bad = (
         """

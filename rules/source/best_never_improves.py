@@ -143,6 +143,13 @@ class BestNeverImproves(SourceRule):
     good = (
         """
         for epoch in range(20):
+            loss = train(net)
+            if lowest < loss < best_loss:
+                best_loss = loss
+                torch.save(net.state_dict(), "best.pt")
+        """,
+        """
+        for epoch in range(20):
             train_loss = train(net)
             val_loss = validate(net)
             current = round(val_loss, 4)
@@ -253,9 +260,12 @@ def _mixed(script: Script, function: Function, index: int, block: Block) -> Iter
     tests = block.value.arguments if block.value is not None and block.value.kind == "choice" else (block.value,)
     held_out = not script.attributes.isdisjoint(PHASES)
     for test in tests if block.kind == "if" else ():
-        if test is None or test.name not in ("<", "<=", ">", ">=") or any(a.kind != "name" for a in test.arguments):
+        if test is None or test.name not in ("<", "<=", ">", ">="):
             continue
-        for best, value in (test.arguments, test.arguments[::-1]):
+        sides = test.arguments
+        if len(sides) != 2 or any(side.kind != "name" for side in sides):
+            continue
+        for best, value in (sides, sides[::-1]):
             kept = [e.value for e in function.events if (e.kind, e.block, e.name) == ("assign", index, best.name)]
             if "best" not in best.name or len(kept) != 1 or kept[0] is None:
                 continue

@@ -90,6 +90,9 @@ class TerminalIgnored(SourceRule):
     )
     good = (
         """
+        gae = +delta
+        """,
+        """
         def advantages(rewards, values, dones, last, gamma=0.99, lam=0.95):
             gae, found = 0, []
             for t in reversed(range(len(rewards))):
@@ -183,7 +186,7 @@ def _recursions(function: Function) -> Iterator[tuple[Value, str]]:
     """The sums `gae = delta + gamma * lam * gae` that lack the mask by which delta itself ends at the end of an episode."""
     for event in function.events:
         total = event.value
-        if event.kind != "assign" or total is None or total.kind != "operation" or total.name != "+":
+        if event.kind != "assign" or total is None or total.name != "+" or len(total.arguments) != 2:
             continue
         delta, later = total.arguments
         names = {part.name for part in later.within() if part.kind == "name"}

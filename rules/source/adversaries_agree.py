@@ -10,12 +10,14 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
 from modellint.source import lookup, tensors
+from modellint.source.ascent import ascends
 from modellint.source.code import Function, Value
 from modellint.source.facts import Act, Summand, TrainingLoop
 
 CRITICS = pattern(rb"[dD]isc(?!ard|onn|ount|over)|[cC]ritic|\b(?:net|model|self\.)?_?D(?:_\w+)?\(")
 CRITIC = pattern(r"(\w*_)?(net_?)?d(is[ck]?)?(_\w+)?|\w*(discrim|critic)\w*", re.IGNORECASE)
 GENERATOR = pattern(r"(\w*_)?(net_?)?g(en)?(_\w+)?|\w*generator\w*|self", re.IGNORECASE)
+REVERSES = pattern(r"revers|grl", re.IGNORECASE)
 MONOTONE = frozenset(
     "mean sum relu softplus log logsigmoid sigmoid squeeze view flatten reshape clamp exp".split()
 )  # that grow with what they are given
@@ -33,6 +35,7 @@ class Wish:
     place: Value
     generated: bool  # the score is that of something that another model made
     cut: bool  # and no gradient reaches that
+    label: float | None  # that the score is compared with
 
 
 class AdversariesAgree(SourceRule):
@@ -104,6 +107,60 @@ class AdversariesAgree(SourceRule):
         """,
     )
     good = (
+        """
+        for real in loader:
+            fake = G(torch.randn(len(real), 64))
+            d_loss = D(fake.detach()).mean() - D(real).mean()
+            opt_d.zero_grad()
+            d_loss.backward()
+            opt_d.step()
+            g_loss = D(fake).mean()
+            opt_g.zero_grad()
+            g_loss.backward()
+            for p in G.parameters():
+                p.grad.neg_()
+            opt_g.step()
+        """,
+        """
+        for a, b in loader:
+            f = generator(b)
+            d_loss = bce(discriminator(f.detach()), torch.zeros(len(b), 1)) + bce(discriminator(a), torch.ones(len(a), 1))
+            opt_d.zero_grad()
+            d_loss.backward()
+            opt_d.step()
+            g_loss = bce(discriminator(GradReverse.apply(generator(b))), torch.zeros(len(b), 1))
+            opt_g.zero_grad()
+            g_loss.backward()
+            opt_g.step()
+        """,
+        """
+        mse = nn.MSELoss()
+        for real in loader:
+            fake = G(torch.randn(len(real), 64))
+            n = len(real)
+            loss_d = mse(D(real), torch.ones(n, 1)) + mse(D(fake.detach()), torch.full((n, 1), -1.0))
+            opt_d.zero_grad()
+            loss_d.backward()
+            opt_d.step()
+            loss_g = mse(D(fake), torch.zeros(n, 1))
+            opt_g.zero_grad()
+            loss_g.backward()
+            opt_g.step()
+        """,
+        """
+        for x, y in loader:
+            fake = G(x)
+            d = D(fake.detach())
+            loss_d = bce(d, torch.zeros_like(d)) + bce(D(y), torch.ones(len(y), 1))
+            opt_d.zero_grad()
+            loss_d.backward()
+            opt_d.step()
+            g = D(fake)
+            loss_g = bce(g, torch.full_like(g, 0.5))
+            opt_g.zero_grad()
+            loss_g.backward()
+            opt_g.step()
+        """,
         """
         valid, fake = torch.ones(8, 1), torch.zeros(8, 1)
         for step, real in enumerate(loader):
@@ -209,7 +266,7 @@ class AdversariesAgree(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         told = set()
-        for loop in script.training_loops:
+        for loop in script.training_loops if not ascends(script) else ():
             steps = list(_steps(script, loop))
             for against, wants in ((one, other) for one in steps for other in steps if one is not other):
                 for wish in _shared(against, wants):
@@ -225,7 +282,8 @@ def _shared(against: tuple[Wish, ...], wants: tuple[Wish, ...]) -> Iterator[Wish
     for first in against:
         for second in wants:
             same = first.critic == second.critic and first.generated and second.generated and first.up == second.up
-            if same and _judges(against, first) and not _judges(wants, second):
+            nearer = first.label is None or second.label is None or (second.label - first.label) * first.up >= 0
+            if same and nearer and _judges(against, first) and not _judges(wants, second):
                 yield second
 
 
@@ -271,7 +329,11 @@ def _wish(script: Script, part: Summand, models: set[int]) -> Wish | None:
             made = [v for given in score.arguments[:1] for v in tensors.origins(function, given)]
             generated = any(_calls(v, GENERATOR, models) and v.method != score.method for v in made)
             cut = any(v.kind == "call" and v.method == "detach" for v in made)
-            return Wish(score.method, -part.sign * direction, value, generated, cut)
+            if any(v.kind == "call" and REVERSES.search(v.name) for v in made):
+                return None
+            labelled = value.kind == "call" and len(value.arguments) == 2
+            label = _label(function, value.arguments[1], tensors.place(function, value)) if labelled else None
+            return Wish(score.method, -part.sign * direction, value, generated, cut, label)
     return None
 
 

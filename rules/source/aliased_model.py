@@ -115,6 +115,30 @@ class AliasedModel(SourceRule):
     )
     good = (
         """
+        import torch
+        def save(ema, model, path):
+            target_model = model
+            torch.save({"weights": target_model.state_dict()}, path)
+        """,
+        """
+        import torch
+        query_encoder = Encoder()
+        target_encoder = query_encoder  # shared weights
+        model = TwoTower(query_encoder, target_encoder)
+        optimizer = torch.optim.Adam(model.parameters())
+        """,
+        """
+        import torch
+        def test(model, path):
+            ema_model = model
+            state = torch.load(path, weights_only=True)
+            ema_model.load_state_dict(state["ema"])
+            ema_model.eval()
+            with torch.no_grad():
+                for x, y in loader:
+                    print(ema_model(x))
+        """,
+        """
         import copy
         import torch
 
@@ -242,11 +266,16 @@ def _follows(script: Script, second: str, first: str) -> bool:
     alike = (e.name for f in script.functions for e in f.events if e.kind == "assign" and str(e.value) == first)
     firsts = {first, *alike} - {second}
     for call in script.calls:
-        if call.method in ("load_state_dict", "state_dict", "named_parameters") and str(call.receiver) == second:
-            return True
+        if call.method[:1].isupper():  # `TwoTower(encoder, encoder)` shares it
+            continue
+        if call.method in ("state_dict", "named_parameters") and str(call.receiver) == second:
+            read = (other for other in script.calls if other.method == call.method and other is not call)
+            if any(str(other.receiver) in firsts for other in read):
+                return True
+        sides = {second} if call.method == "load_state_dict" and str(call.receiver) == second else set()
         given = [str(part) for part in call.arguments]
         given += [str(part.receiver) for part in call.arguments if part.kind == "call" and part.method in OWN]
-        if second in given and not firsts.isdisjoint(given):
+        if second in (*given, *sides) and not firsts.isdisjoint(given):
             return True
     return False
 

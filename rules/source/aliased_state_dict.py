@@ -81,6 +81,18 @@ class AliasedStateDict(SourceRule):
     )
     good = (
         """
+        best = 0
+        best_state = copy.deepcopy(model.state_dict())
+        for epoch in range(10):
+            model = Net()
+            train(model)
+            acc = evaluate(model)
+            if acc > best:
+                best = acc
+                best_state = model.state_dict()
+        model.load_state_dict(best_state)
+        """,
+        """
         def compare(model, ratios):
             with on_cpu(model):  # and then back, which copies
                 start = model.state_dict()
@@ -187,7 +199,12 @@ class AliasedStateDict(SourceRule):
             return "best" in kept.name and bool(loads) and not any(_changes(f, kept) for f in scope)
         loads = [call for call in function.calls if _loads(call, kept.name) and str(call.receiver) == model]
         rebound = [e for e in function.events if e.kind == "assign" and e.name == model]
-        late = [e for e in rebound if (e.location.line or 0) >= (kept.location.line or 0)]
+        loops = {b for b in function.enclosing(kept.block) if function.blocks[b].is_loop}  # another model each time
+        late = [
+            e
+            for e in rebound
+            if (e.location.line or 0) >= (kept.location.line or 0) or loops & set(function.enclosing(e.block))
+        ]
         return _trains_between(function, kept, loads, model) and not late and not _changes(function, kept)
 
 

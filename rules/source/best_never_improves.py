@@ -142,6 +142,28 @@ class BestNeverImproves(SourceRule):
     )
     good = (
         """
+        def run(model):
+            best_loss = 1e9
+            for epoch in range(10):
+                loss_meter = evaluate(model)
+                val_loss = loss_meter.avg
+                final_loss = loss_meter.avg
+                if val_loss < best_loss:
+                    best_loss = final_loss
+                    torch.save(model.state_dict(), "best.pt")
+        """,
+        """
+        def run(model, loader):
+            best_f1 = 0.0
+            for epoch in range(10):
+                results = evaluate(model, loader)
+                monitor = results["f1"]
+                f1 = results["f1"]
+                if monitor > best_f1:
+                    best_f1 = f1
+                    torch.save(model.state_dict(), "best.pt")
+        """,
+        """
         for epoch in range(20):
             loss = train(net)
             if lowest < loss < best_loss:
@@ -288,7 +310,14 @@ def _apart(function: Function, one: Value, other: Value) -> bool:
     """Whether both are measured, and neither is made of the other or of what the other is made of."""
     first, second = ({part.name for part in tensors.computed(function, v) if part.kind == "name"} for v in (one, other))
     known = [any(e.kind == "assign" and e.name == v.name for e in function.events) for v in (one, other)]
-    return all(known) and one.name not in second and other.name not in first and one.method != other.method
+    made = {str(tensors.followed(function, v)) for v in (one, other)}  # `loss = meter.avg` twice
+    return (
+        all(known)
+        and len(made) == 2
+        and one.name not in second
+        and other.name not in first
+        and one.method != other.method
+    )
 
 
 def _measured(function: Function, value: Value) -> str:

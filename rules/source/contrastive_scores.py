@@ -84,6 +84,24 @@ class ContrastiveScores(SourceRule):
     )
     good = (
         """
+        class Head(nn.Module):
+            def __init__(self, temperature=0.1):
+                super().__init__()
+                self.weight = nn.Parameter(torch.randn(2, 64))
+                self.temperature = temperature
+            def forward(self, x):
+                x = F.normalize(x, dim=1)
+                logits = x @ F.normalize(self.weight, dim=1).t() / self.temperature
+                return F.cross_entropy(logits, torch.zeros(len(x), dtype=torch.long))  # the domain of the source
+        """,
+        """
+        def rank(query, docs, temperature=0.05):
+            q = F.normalize(query, dim=-1)
+            d = F.normalize(docs, dim=-1)
+            scores = q @ d.t() / temperature
+            return F.cross_entropy(scores, torch.zeros(1, dtype=torch.long))  # the first document is the right one
+        """,
+        """
         def info_nce(q, k, temperature=0.07):
             q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
             return F.cross_entropy(q @ k.t() / temperature, torch.arange(len(q)))
@@ -157,6 +175,7 @@ class ContrastiveScores(SourceRule):
             and made.name in ("torch.zeros", "torch.zeros_like")
             and _is_turned(sides[1])
             and _unturned(sides[0]) != _unturned(sides[1])
+            and _is_of_batch(made, sides[1])
         ):
             yield self.at(
                 loss, "takes the first of the batch for the partner of all: that of a sample is on the diagonal"
@@ -242,6 +261,12 @@ def _hides(function: Function) -> bool:
         or any(part.kind == "call" and part.method in HIDES for part in parts)
         or any("[" in e.name for e in function.events)
     )
+
+
+def _is_of_batch(target: Value, second: Value) -> bool:
+    """Whether it is a target for each row, and what they are compared with is no weight of a class and no query's list."""
+    single = any(part.constant == 1 for part in target.arguments)
+    return not single and "(" not in _unturned(second) and not _unturned(second).startswith("self.")
 
 
 def _number(script: Script, function: Function, value: Value) -> float | None:

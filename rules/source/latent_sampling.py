@@ -15,6 +15,7 @@ NOISE = pattern(r"(.*_)?(eps|epsilon|noise)(_.*)?")
 DEVIATION = pattern(r"std|std_?dev|sigma|stddev", re.IGNORECASE)
 LOG_VARIANCE = pattern(r"(.*[._])?(z_?)?log_?var(iance)?(_?[z\d])?", re.IGNORECASE)
 MODELS = pattern(r"log_?var|alphas?_?(cumprod|bars?|hats?)|one_minus_alpha|q_sample|add_noise", re.IGNORECASE)
+POSITIVE = pattern(r"exp|softplus|sqrt|square")
 SPREAD = pattern(r"std|sig|var|dev|exp|sqrt|alpha|beta|scale", re.IGNORECASE)
 NOISES = frozenset({"q_sample", "add_noise"})  # that are given the noise
 
@@ -90,6 +91,21 @@ class LatentSampling(SourceRule):
     )
     good = (
         """
+        class V(nn.Module):
+            def sample(self, mu, log_var):
+                std = log_var
+                std = torch.exp(0.5 * std)
+                return mu + torch.randn_like(std) * std
+        """,
+        """
+        class V(nn.Module):
+            def encode(self, h):
+                mu = self.mu(h)
+                logvar = F.softplus(self.lv(h))
+                std = logvar
+                return mu + torch.randn_like(std) * std
+        """,
+        """
         def sample(mu, logvar):
             std = torch.exp(0.5 * logvar)
             noise = torch.randn_like(std)
@@ -141,7 +157,7 @@ class LatentSampling(SourceRule):
                     yield self.at(
                         event.value, f"`{event.name}` is uniform between 0 and 1, where a Gaussian is sampled"
                     )
-                elif event.kind == "assign" and DEVIATION.fullmatch(event.name) and _is_log(event.value):
+                elif event.kind == "assign" and DEVIATION.fullmatch(event.name) and _is_log(function, event):
                     yield self.at(
                         event.value, f"`{event.value}` is the logarithm of a variance, and is taken for the deviation"
                     )
@@ -204,8 +220,14 @@ def _exponent(value: Value) -> str:
     return given.name if given is not None and given.kind == "name" and LOG_VARIANCE.fullmatch(given.name) else ""
 
 
-def _is_log(value: Value) -> bool:
-    return value.kind == "name" and LOG_VARIANCE.fullmatch(value.name) is not None and "." not in value.name
+def _is_log(function: Function, event: Event) -> bool:
+    """Whether a name is bound to a logarithm once and for all, and that is made by nothing that makes it positive."""
+    value = event.value
+    if value is None or value.kind != "name" or LOG_VARIANCE.fullmatch(value.name) is None or "." in value.name:
+        return False
+    others = [e for e in function.events if e.kind in ("assign", "augment") and e is not event]
+    positive = any(e.name == value.name and POSITIVE.search(str(e.value)) for e in others)
+    return not positive and all(e.name != event.name for e in others)
 
 
 def _cut(function: Function, event: Event) -> Value | None:

@@ -16,6 +16,7 @@ TESTED = pattern(
     re.IGNORECASE,
 )
 COUNTED = pattern(r"^n$|size|num|len|count|samples|limit|max", re.IGNORECASE)
+CHOSEN = frozenset({"Subset", "SubsetRandomSampler", "random_split"})  # by index, of two data sets that are alike
 SPLITS = ("split", "part", "phase", "mode", "subset", "partition")
 PARTS = frozenset({"random_split", "Subset", "SubsetRandomSampler", "train_test_split", "KFold", "StratifiedKFold"})
 
@@ -78,6 +79,25 @@ class OnePartUsedTwice(SourceRule):
         """,
     )
     good = (
+        """
+        from torch.utils.data import SubsetRandomSampler
+        class Speech(Dataset):
+            def __init__(self, root, split="train", noise=True):
+                self.files, self.noise = sorted(os.listdir(f"{root}/{split}")), noise
+        train_data = Speech(root)
+        val_data = Speech(root, noise=False)
+        train_loader = DataLoader(train_data, batch_size=16, sampler=SubsetRandomSampler(idx[:800]))
+        val_loader = DataLoader(val_data, batch_size=16, sampler=SubsetRandomSampler(idx[800:]))
+        """,
+        """
+        class Speech(Dataset):
+            def __init__(self, root, split="train", noise=True):
+                self.files, self.noise = sorted(os.listdir(f"{root}/{split}")), noise
+        train_data = Speech(root)
+        val_data = Speech(root, noise=False)
+        train_loader = DataLoader(Subset(train_data, idx[:800]), batch_size=16, shuffle=True)
+        val_loader = DataLoader(Subset(val_data, idx[800:]), batch_size=16)
+        """,
         """
         class Speech(Dataset):
             def __init__(self, root, split="train", noise=True):
@@ -190,7 +210,11 @@ class OnePartUsedTwice(SourceRule):
         for name, call in made:
             split = _default(script, call.name) if TESTED.fullmatch(_purpose(name)) else None
             alike = [other for _, other in made if other.name == call.name]
-            if split and not any(other.unpacks or _told(script, other, split) for other in alike):
+            if (
+                split
+                and not CHOSEN & set(script.called)
+                and not any(other.unpacks or _told(script, other, split) for other in alike)
+            ):
                 first = next(
                     (o for one, o in made if parts.trains(one) and o.name == call.name and o is not call), None
                 )

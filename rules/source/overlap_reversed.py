@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source import lookup, tensors
+from modellint.source.ascent import ascends
 from modellint.source.code import Function, Value
-from modellint.source.facts import Summand
+from modellint.source.facts import Summand, TrainingLoop
 
 OVERLAP = pattern(
     r"(\w+_)?(dice|iou|jaccard|tversky|f1|overlap)(_?(coeff?|coefficient|score|index|metric))?", re.IGNORECASE
@@ -30,7 +31,7 @@ class OverlapReversed(SourceRule):
         miss the mask. Of raw scores, which may be negative and of any size, the ratio is above one or below zero and has no
         lowest value: the loss falls without end while the masks get worse.
     Fix: `1 - dice(torch.sigmoid(scores), mask)`.
-    Ignore: never.
+    Ignore: where the masks are to be missed, by an attack.
     Reported: https://github.com/milesial/Pytorch-UNet/issues/271, https://github.com/akirasosa/mobile-semantic-segmentation/issues/24,
         https://github.com/jakeret/tf_unet/issues/15
     """
@@ -88,6 +89,49 @@ class OverlapReversed(SourceRule):
     )
     good = (
         """
+        def loss_of(logits, target):
+            bce = F.binary_cross_entropy_with_logits(logits, target)
+            logits.sigmoid_()
+            intersection = (logits * target).sum()
+            return bce + 1 - 2 * intersection / (logits.sum() + target.sum())
+        """,
+        """
+        def dice(p, t):
+            intersection = (p * t).sum()
+            return 2 * intersection / (p.sum() + t.sum() + 1)
+        for x, y in loader:
+            p = torch.sigmoid(model(x))
+            loss = 1 - dice(p, y) + dice(p, 1 - y)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        """,
+        """
+        def overlap(a, b, eps=1e-6):
+            intersection = (a * b).sum()
+            return intersection / (a.sum() + b.sum() - intersection + eps)
+        for x, y in loader:
+            out = model(x)
+            first, second = torch.sigmoid(out[:, 0]), torch.sigmoid(out[:, 1])
+            loss = F.binary_cross_entropy(first, y) + 0.1 * overlap(first, second)  # heads are to differ
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        """,
+        """
+        def calc_loss(pred, target):
+            bce = F.binary_cross_entropy_with_logits(pred, target)
+            pred = torch.sigmoid(pred)
+            inter = (pred * target).sum()
+            dice = 1 - (2 * inter + 1) / (pred.sum() + target.sum() + 1)
+            return bce + dice
+        for x, y in loader:
+            loss = calc_loss(model(x), y)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        """,
+        """
         def dice(pred, target, eps=1e-6):
             inter = (pred * target).sum()
             return (2 * inter + eps) / (pred.sum() + target.sum() + eps)
@@ -140,12 +184,15 @@ class OverlapReversed(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         told = set()
-        for loop in script.training_loops:
+        for loop in script.training_loops if not ascends(script) else ():
             for backward in loop.of("backward"):
+                raised = {part.given.name for part in backward.summands if part.given is not None and part.sign < 0}
                 for part in backward.summands:
                     place = part.given or part.value
                     if place.location not in told and part.sign > 0 and _is_overlap(script, part):
                         told.add(place.location)
+                        if place.name in raised or _is_of_parts(script, part, loop):
+                            continue
                         yield self.at(
                             place, "lowers the overlap of prediction and mask: as a loss it is subtracted from one"
                         )
@@ -182,12 +229,20 @@ def _root(function: Function, value: Value) -> str:
         while value.kind == "call" and value.method in ARRANGES and value.receiver is not None:
             value = value.receiver
         bound = [e.value for e in function.events if e.kind == "assign" and e.name == value.name]
+        if any(_squashes(call, value.name) for call in function.calls):
+            return ""
         if value.kind != "name" or len(bound) != 1 or bound[0] is None or bound[0].kind != "call":
             return value.name if value.kind == "name" and len(bound) < 2 else ""
         if bound[0].method not in ARRANGES:
             return value.name
         value = bound[0]
     return ""
+
+
+def _squashes(call: Value, name: str) -> bool:
+    """Whether what a name is bound to becomes probabilities: `logits = logits.sigmoid()` keeps the name."""
+    given = call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
+    return call.method in SQUASHES and given is not None and given.kind == "name" and given.name == name
 
 
 def _is_ratio(function: Function, product: Value) -> bool:
@@ -219,6 +274,15 @@ def _is_overlap(script: Script, part: Summand) -> bool:
         return part.given is not None and OVERLAP.fullmatch(part.given.method) is not None
     function = lookup.function(script, value.location)
     return function is not None and _is_ratio(function, value)
+
+
+def _is_of_parts(script: Script, part: Summand, loop: TrainingLoop) -> bool:
+    """Whether it is that of two predictions, which may be meant to have nothing in common."""
+    sides = part.given.arguments if part.given is not None else part.value.arguments
+    function = lookup.function(script, (part.given or part.value).location)
+    models = {id(act.call) for act in loop.of("model")}
+    made = [any(id(v) in models for v in tensors.origins(function, side)) for side in sides] if function else []
+    return len(made) > 1 and all(made)
 
 
 def _raw(script: Script, part: Summand) -> str:

@@ -9,11 +9,12 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source import lookup, tensors
 from modellint.source.code import Function, Value
+from modellint.source.facts import Loss
 
 EQUAL = frozenset({"eq", "equal"})
 UNEQUAL = frozenset({"!=", ">", ">=", "<", "<="})
 CHOOSES = frozenset({"ne", "gt", "ge", "lt", "masked_select", "logical_and", "logical_not", "nonzero", "where", "isin"})
-HINTS = pattern(r"mask|valid|active|keep|not_?pad|non_?pad|ignor", re.IGNORECASE)
+HINTS = pattern(r"mask|valid|active|keep|not_?pad|non_?pad|ignor|lengths|n_?tok|num_?tok", re.IGNORECASE)
 COUNTS = frozenset({"numel", "nelement", "size"})
 
 
@@ -70,6 +71,29 @@ class PaddingInMetric(SourceRule):
     )
     good = (
         """
+        criterion = nn.CrossEntropyLoss(ignore_index=0)
+        def evaluate(model, loader):
+            correct, total, running = 0, 0, 0.0
+            for tokens, labels, lengths in loader:
+                logits = model(tokens)
+                running += criterion(logits.transpose(1, 2), labels).item()
+                correct += (logits[..., 1:].argmax(-1) + 1 == labels).sum().item()
+                total += lengths.sum().item()
+            return correct / total, running / len(loader)
+        """,
+        """
+        criterion = nn.CrossEntropyLoss(ignore_index=-100)
+        def evaluate(model, loader):
+            correct, total, running = 0, 0, 0.0
+            for batch in loader:
+                labels = batch["labels"]
+                logits = model(batch["ids"])
+                running += criterion(logits.view(-1, logits.size(-1)), labels.view(-1)).item()
+                correct += (logits.argmax(-1) == labels).sum().item()
+                total += batch["n_tokens"].sum().item()
+            return correct / total
+        """,
+        """
         criterion = nn.CrossEntropyLoss(ignore_index=PAD)
 
         def evaluate(model, loader):
@@ -124,6 +148,7 @@ class PaddingInMetric(SourceRule):
         ignoring = [loss for loss in kinds if loss.settings.argument(None, "ignore_index") is not None]
         if not ignoring or len(ignoring) != len(kinds):
             return
+        usual = all(_is_usual(loss) for loss in ignoring)
         names, judged = set[str](), list[Function]()
         for loss in ignoring:
             function, target = lookup.function(script, loss.location), loss.call.argument(1, "target")
@@ -136,9 +161,15 @@ class PaddingInMetric(SourceRule):
                 compared = _comparison(function, call)
                 sides = compared if compared is not None else ()
                 if any(_label(function, side) in names - {""} for side in sides) and not _chooses(function, names):
-                    sure = function in judged  # elsewhere other data may be called so
+                    sure = function in judged and not usual  # elsewhere other data may be called so
                     yield self.at(call, "counts the places that the loss is told to ignore", certain=sure)
                     break
+
+
+def _is_usual(loss: Loss) -> bool:
+    """Whether what is ignored is the default, which is often written where no label is -100."""
+    given = loss.settings.argument(None, "ignore_index")
+    return given is not None and str(given) == "-100"
 
 
 def _parts(function: Function) -> Iterator[Value]:
@@ -198,6 +229,7 @@ def _chooses(function: Function, names: set[str]) -> bool:
             asked = part.method in CHOOSES if part.kind == "call" else part.name in UNEQUAL
             if asked and any(side is not None and _label(function, side) in names for side in sides):
                 return True
-            if part.kind == "name" and HINTS.search(part.method):
+            told = part.constant if part.kind == "constant" else part.method if part.kind == "name" else ""
+            if isinstance(told, str) and HINTS.search(told):
                 return True
     return any(HINTS.search(e.name) for e in function.events if e.kind == "assign")

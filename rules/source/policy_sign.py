@@ -9,12 +9,18 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
 from modellint.source import lookup, tensors
+from modellint.source.ascent import ascends
 from modellint.source.code import Function, Value
 from modellint.source.facts import Summand, TrainingLoop
 
 GAIN = pattern(r"(\w+_)?(adv|advantages?|returns?|gaes?|rewards?|rews?|td_errors?|R|G|Gt|rtgs?|reward_to_go)(_\w+)?")
 LIKELY = pattern(r"\w*log_?p(rob(s|abilit(y|ies))?)?(_\w+)?", re.IGNORECASE)
-MEANT = pattern(r"unlearn|forget|negative_entropy|neg_entropy|cost", re.IGNORECASE)
+MEANT = pattern(
+    r"unlearn|forget|negative_entropy|neg_entropy|cost|penalt|regret|adversar|antagonist|opponent"
+    r"|(^|_)(tour|route|tsp|vrp|makespan)",
+    re.IGNORECASE,
+)
+WEIGHT = pattern(r"ent|beta|coef|weight|alpha|lam", re.IGNORECASE)
 DEEPEST = 5  # names that one value is followed through
 CHOICES = frozenset({"min", "minimum", "max", "maximum", "mean", "sum", "squeeze", "view", "flatten"})
 
@@ -104,6 +110,86 @@ class PolicySign(SourceRule):
     )
     good = (
         """
+        def act(state):
+            m = torch.distributions.Categorical(policy(state))
+            action = m.sample()
+            saved.append(-m.log_prob(action))
+            return action.item()
+        def finish(saved, returns):
+            losses = []
+            for log_prob, R in zip(saved, returns):
+                losses.append(log_prob * R)
+            optimizer.zero_grad()
+            torch.stack(losses).sum().backward()
+            optimizer.step()
+        for episode in range(100):
+            saved, rewards = [], []
+            for t in range(200):
+                state, reward, done = env.step(act(state))
+                rewards.append(reward)
+            finish(saved, discounted(rewards))
+        """,
+        """
+        for expert, states, actions in loader:
+            m = torch.distributions.Normal(policy(states), 1.0)
+            log_prob = m.log_prob(actions)
+            rewards = reward_net(states, actions)
+            reward_loss = -reward_net(expert).mean() + (torch.exp(log_prob.detach()) * rewards).mean()
+            opt.zero_grad()
+            reward_loss.backward()
+            opt.step()
+        """,
+        """
+        ENT = -0.01
+        for obs, actions, advantages in batches:
+            m = torch.distributions.Categorical(logits=policy(obs))
+            loss = -(m.log_prob(actions) * advantages).mean() + ENT * m.entropy().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        def negated(rewards):
+            out, g = [], 0
+            for r in reversed(rewards):
+                g = -r + 0.99 * g
+                out.insert(0, g)
+            return torch.tensor(out)
+        for states, actions, rewards in episodes:
+            m = torch.distributions.Categorical(policy(states))
+            returns = negated(rewards)
+            loss = (m.log_prob(actions) * returns).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
+        class Agent:
+            def act(self, state):
+                m = torch.distributions.Categorical(self.policy(state))
+                action = m.sample()
+                return action, -m.log_prob(action)
+            def learn(self, episodes):
+                for states, returns in episodes:
+                    action, log_prob = self.act(states)
+                    loss = (log_prob * returns).mean()
+                    self.optimizer.zero_grad()
+                    loss.backward()
+                    self.optimizer.step()
+        """,
+        """
+        for static, dynamic in loader:
+            m = torch.distributions.Categorical(actor(static, dynamic))
+            tour_logp = m.log_prob(m.sample())
+            reward = reward_fn(static, m)
+            critic_est = critic(static).view(-1)
+            advantage = (reward - critic_est)
+            actor_loss = torch.mean(advantage.detach() * tour_logp)
+            actor_optim.zero_grad()
+            actor_loss.backward()
+            actor_optim.step()
+        """,
+        """
         def train(model, loader, optimizer, config):
             for x, y in loader:
                 mean, logvar, entropy = model(x)
@@ -180,7 +266,7 @@ class PolicySign(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if not script.training_loops or any(MEANT.search(name) for name in script.attributes) or _maximises(script):
+        if not script.training_loops or any(map(MEANT.search, _names(script))) or ascends(script):
             return
         told = set()
         for loop in script.training_loops:
@@ -206,9 +292,11 @@ def _judge(terms: list[Term], term: Term) -> str:
     return ""
 
 
-def _maximises(script: Script) -> bool:
-    given = (optimizer.call.argument(None, "maximize") for optimizer in script.trainers)
-    return any(value is not None and value.constant is not False for value in given)
+def _names(script: Script) -> Iterator[str]:
+    """All that is called by a name, in which a cost or an adversary may be told."""
+    yield from (*script.attributes, *script.called)
+    yield from (event.name for function in script.functions for event in function.events if event.kind != "call")
+    yield from (parameter.name for function in script.functions for parameter in function.parameters)
 
 
 def _term(script: Script, loop: TrainingLoop, part: Summand) -> Term | None:
@@ -222,10 +310,10 @@ def _term(script: Script, loop: TrainingLoop, part: Summand) -> Term | None:
         return None
     sign, factors = _factors(function, value, part.written)
     if any(f.kind == "call" and f.method == "entropy" and not f.arguments for f in factors):
-        return Term("entropy", sign, part.value)
+        return Term("entropy", 0 if _is_weighed_down(script) else sign, part.value)
     likely = [f for f in factors if _is_likelihood(script, function, f)]
     gains = [f for f in factors if _is_gain(function, f)]
-    if len(likely) == 1 and gains and part.sign:
+    if len(likely) == 1 and gains and part.sign and not _is_negated(script):
         return Term("policy", sign, part.value)
     if len(factors) == 1 and _values_policy(script, function, factors[0], loop) and part.sign:
         return Term("value", sign, part.value)
@@ -277,6 +365,8 @@ def _read(function: Function, value: Value) -> Value:
 
 def _is_likelihood(script: Script, function: Function, value: Value) -> bool:
     """A log-probability, or the ratio that is made of two."""
+    if any(part.method == "detach" for part in value.within()) and value.kind == "call":
+        return False  # a weight of what else is learned
     while value.kind == "call" and value.method in ("exp", "unsqueeze", "reshape", "clamp", "clip"):
         inner = value.argument(0) if value.name.startswith("torch.") else value.receiver
         if inner is None:
@@ -287,19 +377,37 @@ def _is_likelihood(script: Script, function: Function, value: Value) -> bool:
     if value.kind == "call":
         return value.method == "log_prob"
     named = value.kind in ("name", "item") and LIKELY.fullmatch(_name(value)) is not None
-    return named and "log_prob" in script.called and not _negated(script)
+    return named and "log_prob" in script.called and not _turned(script, "log_prob")
 
 
 def _name(value: Value) -> str:
     return value.method if value.kind == "name" else str(value.base).rpartition(".")[2]
 
 
-def _negated(script: Script) -> bool:
-    """Whether some name of a log-probability holds its negative."""
-    bound = (
-        e for f in script.functions for e in f.events if e.kind in ("assign", "augment") and LIKELY.fullmatch(e.name)
-    )
-    return any(e.value is not None and e.value.name == "-" and len(e.value.arguments) == 1 for e in bound)
+def _turned(script: Script, method: str) -> bool:
+    """Whether some name of a log-probability may hold its negative, as it is kept or returned so."""
+    for value in (e.value for f in script.functions for e in f.events if e.value is not None):
+        for part in value.within():
+            if part.name == "-" and len(part.arguments) == 1:
+                inner = tensors.bare(part.arguments[0])
+                if (inner.kind == "call" and inner.method == method) or LIKELY.fullmatch(inner.method):
+                    return True
+    return False
+
+
+def _is_negated(script: Script) -> bool:
+    """Whether rewards are turned into costs: `-reward`."""
+    values = (e.value for f in script.functions for e in f.events if e.value is not None)
+    parts = (part for value in values for part in value.within() if part.name == "-" and len(part.arguments) == 1)
+    inner = (tensors.bare(part.arguments[0]) for part in parts)
+    return any(v.kind == "name" and (v.method == "r" or GAIN.fullmatch(v.method)) for v in inner)
+
+
+def _is_weighed_down(script: Script) -> bool:
+    """Whether a coefficient is written as a negative number: its name tells nothing of the sign."""
+    bound = (e.value for f in script.functions for e in f.events if e.kind == "assign" and WEIGHT.search(e.name))
+    default = (p.default for f in script.functions for p in f.parameters if WEIGHT.search(p.name))
+    return any(value is not None and str(value).startswith("-") for value in (*bound, *default))
 
 
 def _is_gain(function: Function, value: Value, follow: bool = True) -> bool:

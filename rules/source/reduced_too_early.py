@@ -124,6 +124,38 @@ class ReducedTooEarly(SourceRule):
     )
     good = (
         """
+        for x, y, valid in loader:
+            has_valid = valid.any()
+            loss = F.mse_loss(model(x)[valid], y[valid])
+            total = (loss * has_valid.float()).sum()
+            total.backward()
+        """,
+        """
+        for epoch in range(10):
+            for x, y in loader:
+                aux_weight = float(epoch)
+                aux = F.mse_loss(model(x), y)
+                total = (aux * (epoch >= 3)).mean()
+                total.backward()
+        """,
+        """
+        for epoch in range(10):
+            for x, y in loader:
+                loss = F.mse_loss(model(x), y)
+                (loss * weights[epoch]).mean().backward()
+                opt.step()
+        """,
+        """
+        criterion = nn.CrossEntropyLoss()
+        for x, targets in loader:
+            outs = model(x)
+            total = 0
+            for i, y in enumerate(targets):
+                loss = criterion(outs[i], y)
+                total = total + (loss * task_weights[i]).mean()
+            total.backward()
+        """,
+        """
         class FocalLoss(nn.Module):
             def __init__(self, gamma=2):
                 super().__init__()
@@ -276,16 +308,22 @@ def _differs(function: Function, weight: Value, loss: Value) -> bool:
     for value in (weight, made):
         if value is None:
             continue
-        if (
-            value.name in TESTS
-            or value.method in TESTED
-            or (value.kind == "call" and value.method in SHAPED and value.receiver is not None)
-        ):
-            return True
-        if value.kind == "item" and value.arguments[0].kind == "name":
+        tested = value.name in TESTS or value.method in TESTED
+        shaped = value.kind == "call" and value.method in SHAPED and value.receiver is not None
+        picked = value.kind == "item" and value.arguments[0].kind == "name"
+        if (tested or shaped or picked) and _tells_apart(function, value, loss):
             return True
     summed = any(str(_reduced(part)) == str(weight) for part in _parts(function))
     return summed or _follows(function, weight, loss) or (made is not None and _of_batch(function, weight.name))
+
+
+def _tells_apart(function: Function, value: Value, loss: Value) -> bool:
+    """Whether what the loss compares, or a part of the batch, is in it: `epoch > 3` and `weights[task]` are one number."""
+    given = (value.receiver if value.receiver is not None else value for value in loss.arguments[:2])
+    names = {value.name for value in given if value.kind == "name"}
+    parts = [part for part in value.within() if part.kind == "name"]
+    parts += [value.receiver] if value.kind == "call" and value.receiver is not None else []
+    return any(part.name in names or _of_batch(function, part.name) for part in parts)
 
 
 def _follows(function: Function, weight: Value, loss: Value) -> bool:
@@ -300,7 +338,9 @@ def _of_batch(function: Function, name: str) -> bool:
     """Whether the name is one of those that a loop over batches binds to their parts, or that part on another device."""
     bound = [e.value for e in function.events if e.kind == "assign" and e.name == name and e.value is not None]
     first = [value for value in bound if not _holds(value, name)]
-    return bool(first) and all(v.kind == "item" and v.base is not None and v.base.kind == "element" for v in first)
+    counted = any("enumerate(" in str(value) for value in first)
+    parts = all(v.kind == "item" and v.base is not None and v.base.kind == "element" for v in first)
+    return bool(first) and parts and not counted
 
 
 def _parts(function: Function) -> Iterator[Value]:

@@ -44,6 +44,37 @@ class TeacherForcingInEvaluation(SourceRule):
     """
     good = (
         """
+        import random
+        class Seq2Seq(nn.Module):
+            def forward(self, src, trg, teacher_forcing_ratio=0.5):
+                if not torch.is_grad_enabled():
+                    teacher_forcing_ratio = 0.0
+                return self.decode(self.encoder(src), trg, teacher_forcing_ratio)
+        def evaluate(model, loader, criterion):
+            model.eval()
+            with torch.no_grad():
+                for src, trg in loader:
+                    total = criterion(model(src, trg).flatten(0, 1), trg[1:].flatten())
+        """,
+        """
+        import random
+        class Decoder(nn.Module):
+            def forward(self, state, trg, teacher_forcing_ratio):
+                outs = []
+                for t in range(trg.size(1)):
+                    force = self.training and random.random() < teacher_forcing_ratio
+                    outs.append(state)
+                return torch.stack(outs)
+        class Seq2Seq(nn.Module):
+            def forward(self, src, trg, teacher_forcing_ratio=0.5):
+                return self.decoder(self.encoder(src), trg, teacher_forcing_ratio)
+        def evaluate(model, loader, criterion):
+            model.eval()
+            with torch.no_grad():
+                for src, trg in loader:
+                    total = criterion(model(src, trg).flatten(0, 1), trg[1:].flatten())
+        """,
+        """
         class Seq2Seq(nn.Module):
             def forward(self, src, trg, teacher_forcing_ratio=0.5):
                 return self.decode(self.encoder(src), trg, teacher_forcing_ratio)
@@ -84,6 +115,8 @@ class TeacherForcingInEvaluation(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        if "is_grad_enabled" in script.called or any(map(_asks, script.functions)):
+            return  # the decoder itself, or a helper
         forced = [found for f in script.functions if f.name.endswith(".forward") and (found := _forced(f)) is not None]
         for place, name, ratio in forced if len(forced) == 1 else ():
             for call in (evaluation.call for evaluation in script.evaluations):
@@ -93,12 +126,16 @@ class TeacherForcingInEvaluation(SourceRule):
                     yield self.at(call, f"leaves `{name}` at {ratio:g}: the decoder is shown what it is to say")
 
 
+def _asks(function: Function) -> bool:
+    """Whether the mode is asked for."""
+    values = (*(e.value for e in function.events), *(block.value for block in function.blocks))
+    return any(part.name == "self.training" for value in values if value is not None for part in value.within())
+
+
 def _forced(forward: Function) -> tuple[int, str, float] | None:
-    """The place, the name and the default of the share of forced steps, where `forward` does not ask for the mode."""
-    values = (*(e.value for e in forward.events), *(block.value for block in forward.blocks))
-    asks = any(part.name == "self.training" for value in values if value is not None for part in value.within())
+    """The place, the name and the default of the share of forced steps."""
     for place, parameter in enumerate(forward.parameters[1:]):
         ratio = parameter.default.constant if parameter.default is not None else None
-        if RATIO.fullmatch(parameter.name) and isinstance(ratio, float) and 0 < ratio < 1 and place and not asks:
+        if RATIO.fullmatch(parameter.name) and isinstance(ratio, float) and 0 < ratio < 1 and place:
             return place, parameter.name, ratio
     return None

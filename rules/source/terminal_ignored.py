@@ -14,6 +14,7 @@ DONE = pattern(r"(?:\w+_)?(?:dones?|terminals?|terminated|terminations?)(?:_\w+)
 GOES_ON = pattern(r"mask|not_?done|non_?(?:final|terminal)|continu", re.IGNORECASE)
 TERMINAL = pattern(r"terminal|(^|_)done|dones?$", re.IGNORECASE)
 REWARD = pattern(r"(?:\w+_)?(?:r|rs|rew|rews|rewards?)(?:_\w+)?", re.IGNORECASE)
+ONE = pattern(r"episode|traj|path", re.IGNORECASE)  # that ends where the recursion begins
 DISCOUNT = pattern(r"gamma|discount", re.IGNORECASE)
 ADVANTAGE = pattern(rb"delta[^\n]*\+[^\n]*(?:gae|GAE|lam)|(?:gae|GAE|lam)[^\n]*\+ *\w*delta")
 
@@ -93,6 +94,28 @@ class TerminalIgnored(SourceRule):
         gae = +delta
         """,
         """
+        def advantages(rewards, values, dones, gamma=0.99, lam=0.95):
+            gae, found = torch.zeros(8), []
+            for t in reversed(range(len(rewards))):
+                mask = 1.0 - dones[t]
+                delta = rewards[t] + gamma * values[t + 1] * mask - values[t]
+                gae *= mask
+                gae = delta + gamma * lam * gae
+                found.insert(0, gae)
+            return found
+        """,
+        """
+        def advantages(rewards, values, dones, gamma=0.99, lam=0.95):
+            gae, found = 0, []
+            for t in reversed(range(len(rewards))):
+                nonterminal = 1.0 - dones[t]
+                discount = gamma * nonterminal
+                delta = rewards[t] + gamma * values[t + 1] * nonterminal - values[t]
+                gae = delta + discount * lam * gae
+                found.insert(0, gae)
+            return found
+        """,
+        """
         def advantages(rewards, values, dones, last, gamma=0.99, lam=0.95):
             gae, found = 0, []
             for t in reversed(range(len(rewards))):
@@ -165,7 +188,8 @@ class TerminalIgnored(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
-            yield from (self.at(total, message, certain=True) for total, message in _recursions(function))
+            several = not ONE.search(function.name) and not any(ONE.search(p.name) for p in function.parameters)
+            yield from (self.at(total, message, certain=several) for total, message in _recursions(function))
             loaded = {e.name: e.value for e in function.events if e.kind == "assign" and e.value and _tells(e)}
             if loaded:
                 goal = next(_bootstraps(function), None)
@@ -194,10 +218,22 @@ def _recursions(function: Function) -> Iterator[tuple[Value, str]]:
         own = made is not None and event.name in names and any(DISCOUNT.search(name) for name in names)
         masks = {str(part) for part in made.within() if _ends(part)} if own and made is not None else set()
         loop = next((b for b in function.enclosing(event.block) if function.blocks[b].is_loop), -1)
-        again = (e for e in function.events if e.kind == "assign" and e.name == event.name and e.value is not total)
+        again = (
+            e
+            for e in function.events
+            if e.kind in ("assign", "augment") and e.name == event.name and e.value is not total
+        )
         reset = any(loop in function.enclosing(e.block) for e in again)
-        if masks and not reset and not any(_ends(part) for part in later.within()):
+        if masks and not reset and not any(map(_ends, _told(function, later, event.name))):
             yield total, f"`{delta}` ends with the episode, and `{event.name}` goes on into the next"
+
+
+def _told(function: Function, later: Value, total: str) -> Iterator[Value]:
+    """What a product is made of, but for the sum that it goes on with."""
+    for part in later.within():
+        yield part
+        made = tensors.bound(function, part.name) if part.kind == "name" and part.name != total else None
+        yield from made.within() if made is not None else ()
 
 
 def _ends(value: Value) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
 from modellint.measure.run import Parameter
+from modellint.source.facts import Layer
 from modellint.source.registration import DROPOUT
 
 
@@ -121,6 +122,33 @@ class UnregisteredModules(SourceRule):
         """,
     )
     good = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linears = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+                self.drops = [nn.Dropout(0.0), nn.Dropout(p=0)]
+            def forward(self, x):
+                for l, d in zip(self.linears, self.drops):
+                    x = d(l(x))
+                return x
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linears = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+                self.drops = [nn.Dropout(0.1) for _ in range(3)]
+            def train(self, mode=True):
+                super().train(mode)
+                for d in self.drops:
+                    d.train(mode)
+                return self
+            def forward(self, x):
+                for l, d in zip(self.linears, self.drops):
+                    x = d(l(x))
+                return x
+        """,
         """
         class Stack(nn.Module):
             def __init__(self, width):
@@ -276,6 +304,8 @@ class UnregisteredModules(SourceRule):
             for layer in model.hidden:
                 name, kind = layer.path.removesuffix("[]"), layer.short
                 what = "parameters" if kind == "Parameter" else f"`{kind}` layers"
+                if DROPOUT.fullmatch(layer.name) and _is_harmless(script, model.name, layer):
+                    continue
                 finds = "`eval()`" if DROPOUT.fullmatch(layer.name) else "`parameters()`"
                 message = f"keeps {what} of `{model.name}` in a plain collection: {finds} does not find them"
                 message = message.replace("collection", f"collection, `self.{name}`")
@@ -286,6 +316,14 @@ class UnregisteredModules(SourceRule):
             return None
         loose = sum(parameter.loose for parameter in run.parameters)
         return Evidence("parameters with a gradient that no optimizer holds", loose, 0, holds=loose > 0)
+
+
+def _is_harmless(script: Script, model: str, layer: Layer) -> bool:
+    """Whether a dropout drops nothing, or the model hands its mode on by itself."""
+    made = layer.made
+    share = made.argument(0, "p") if made is not None else None
+    own = any(function.name == f"{model}.train" for function in script.functions)
+    return own or (share is not None and share.constant == 0 and share.kind == "constant")
 
 
 def _is_written(script: Script, model: str, attribute: str) -> bool:

@@ -143,6 +143,18 @@ class BestNeverImproves(SourceRule):
     good = (
         """
         def run(model):
+            best_loss = float("inf")
+            for phase in ["train", "val"] if has_val else ["train"]:
+                loss = run_epoch(phase)
+                if phase == "train" and not has_val and loss < best_loss:
+                    best_loss = loss
+                    torch.save(model.state_dict(), "best.pt")
+                if phase == "val" and loss < best_loss:
+                    best_loss = loss
+                    torch.save(model.state_dict(), "best.pt")
+        """,
+        """
+        def run(model):
             best_loss = 1e9
             for epoch in range(10):
                 loss_meter = evaluate(model)
@@ -291,7 +303,14 @@ def _mixed(script: Script, function: Function, index: int, block: Block) -> Iter
             kept = [e.value for e in function.events if (e.kind, e.block, e.name) == ("assign", index, best.name)]
             if "best" not in best.name or len(kept) != 1 or kept[0] is None:
                 continue
-            if any(map(_in_training, tests)) and "train" not in best.name and _saves(function, index) and held_out:
+            alone = not any(test is not None and test.name == "not" for test in tests)  # `not has_validation`
+            if (
+                alone
+                and any(map(_in_training, tests))
+                and "train" not in best.name
+                and _saves(function, index)
+                and held_out
+            ):
                 yield test, f"`{best}` is the best of training: what is kept for it has learned that part by heart"
             elif kept[0].kind == "name" and _apart(function, kept[0], value):
                 yield test, f"compares `{value}` with `{best}`, and keeps `{kept[0]}`"

@@ -92,6 +92,13 @@ class LatentSampling(SourceRule):
     good = (
         """
         class V(nn.Module):
+            def sample(self, mu, logvar):
+                logvar = torch.exp(0.5 * logvar)
+                std = logvar
+                return mu + torch.randn_like(std) * std
+        """,
+        """
+        class V(nn.Module):
             def sample(self, mu, log_var):
                 std = log_var
                 std = torch.exp(0.5 * std)

@@ -80,6 +80,16 @@ class OnePartUsedTwice(SourceRule):
     )
     good = (
         """
+        class Speech(Dataset):
+            def __init__(self, root, split="train", noise=True):
+                self.files, self.noise = sorted(os.listdir(f"{root}/{split}")), noise
+        train_data = Speech(root)
+        val_data = Speech(root, noise=False)
+        train_data.files, val_data.files = train_data.files[:800], val_data.files[800:]
+        train_loader = DataLoader(train_data, batch_size=16, shuffle=True)
+        val_loader = DataLoader(val_data, batch_size=16)
+        """,
+        """
         from torch.utils.data import SubsetRandomSampler
         class Speech(Dataset):
             def __init__(self, root, split="train", noise=True):
@@ -218,7 +228,8 @@ class OnePartUsedTwice(SourceRule):
                 first = next(
                     (o for one, o in made if parts.trains(one) and o.name == call.name and o is not call), None
                 )
-                if first is not None and _is_alike(script, first, call):
+                chosen = first is not None and any(_is_changed(script, n) for n, c in made if c in (first, call))
+                if first is not None and not chosen and _is_alike(script, first, call):
                     message = (
                         f'makes the data of `{name}` as that of training: `{split}` is left at its default, "train"'
                     )
@@ -231,6 +242,11 @@ def _made(event: Event) -> Value | None:
     if value is not None and value.kind == "call" and value.method == "DataLoader":
         value = value.argument(0, "dataset")
     return value if value is not None and value.kind == "call" else None
+
+
+def _is_changed(script: Script, name: str) -> bool:
+    """Whether a data set is given other contents after it is made: `data.files = data.files[800:]`."""
+    return any(e.kind != "call" and e.name.startswith(f"{name}.") for f in script.functions for e in f.events)
 
 
 def _purpose(name: str) -> str:

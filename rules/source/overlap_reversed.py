@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -44,6 +44,13 @@ class OverlapReversed(SourceRule):
         ("inter = ", "sum(", SHARED),
     )
     bad = (
+        """
+        def loss_of(logits, target):
+            print(torch.sigmoid(logits).mean())
+            bce = F.binary_cross_entropy_with_logits(logits, target)
+            intersection = (logits * target).sum()
+            return bce + 1 - 2 * intersection / (logits.sum() + target.sum())
+        """,
         """
         def dice(pred, target, eps=1e-6):
             inter = (pred * target).sum()
@@ -229,7 +236,7 @@ def _root(function: Function, value: Value) -> str:
         while value.kind == "call" and value.method in ARRANGES and value.receiver is not None:
             value = value.receiver
         bound = [e.value for e in function.events if e.kind == "assign" and e.name == value.name]
-        if any(_squashes(call, value.name) for call in function.calls):
+        if any(_squashes(call, value.name, bound) for call in function.calls):
             return ""
         if value.kind != "name" or len(bound) != 1 or bound[0] is None or bound[0].kind != "call":
             return value.name if value.kind == "name" and len(bound) < 2 else ""
@@ -239,8 +246,10 @@ def _root(function: Function, value: Value) -> str:
     return ""
 
 
-def _squashes(call: Value, name: str) -> bool:
-    """Whether what a name is bound to becomes probabilities: `logits = logits.sigmoid()` keeps the name."""
+def _squashes(call: Value, name: str, bound: Sequence[Value | None]) -> bool:
+    """Whether what a name is bound to becomes probabilities and keeps it: `logits = logits.sigmoid()`, `logits.sigmoid_()`."""
+    if not call.method.endswith("_") and not any(value is not None and call in value.within() for value in bound):
+        return False
     given = call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
     return call.method in SQUASHES and given is not None and given.kind == "name" and given.name == name
 

@@ -71,6 +71,20 @@ class PaddingInMetric(SourceRule):
     )
     good = (
         """
+        criterion = nn.CrossEntropyLoss(ignore_index=PAD)
+        def evaluate(model, loader):
+            n = good = 0
+            for tokens, labels in loader:
+                out = model(tokens)
+                loss = criterion(out, labels)
+                pads = (labels == PAD).sum().item()
+                pred = out.argmax(1)
+                pred = torch.where(labels == PAD, torch.full_like(pred, -1), pred)
+                good += (pred == labels).sum().item()
+                n += labels.numel() - pads
+            return good / n
+        """,
+        """
         criterion = nn.CrossEntropyLoss(ignore_index=0)
         def evaluate(model, loader):
             correct, total, running = 0, 0, 0.0
@@ -131,7 +145,8 @@ class PaddingInMetric(SourceRule):
                 right = (model(tokens).argmax(-1) == tags).float().mean()
         """,
     )
-    suspected = """
+    suspected = (
+        """
         def loss_of(logits, targets):
             return F.cross_entropy(logits.view(-1, 10), targets.view(-1), ignore_index=-1)
 
@@ -141,13 +156,25 @@ class PaddingInMetric(SourceRule):
                 right += (net(x).argmax(1) == targets).sum().item()
                 n += len(targets)
             return right / n
+        """,
         """
+        criterion = nn.CrossEntropyLoss(weight=None, ignore_index=-100, reduction="mean")
+        for x, y in loader:
+            out = net(x)
+            loss = criterion(out, y)
+            acc = (out.argmax(1) == y).float().mean()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        """,
+    )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         kinds = [loss for loss in script.losses if loss.kind in ("CrossEntropyLoss", "NLLLoss")]
         ignoring = [loss for loss in kinds if loss.settings.argument(None, "ignore_index") is not None]
         if not ignoring or len(ignoring) != len(kinds):
             return
+        ignored = {str(loss.settings.argument(None, "ignore_index")) for loss in ignoring}
         usual = all(_is_usual(loss) for loss in ignoring)
         names, judged = set[str](), list[Function]()
         for loss in ignoring:
@@ -160,7 +187,9 @@ class PaddingInMetric(SourceRule):
             for call in counted:
                 compared = _comparison(function, call)
                 sides = compared if compared is not None else ()
-                if any(_label(function, side) in names - {""} for side in sides) and not _chooses(function, names):
+                if any(_label(function, side) in names - {""} for side in sides) and not _chooses(
+                    function, names, ignored
+                ):
                     sure = function in judged and not usual  # elsewhere other data may be called so
                     yield self.at(call, "counts the places that the loss is told to ignore", certain=sure)
                     break
@@ -221,12 +250,17 @@ def _comparison(function: Function, call: Value) -> tuple[Value, ...] | None:
     return None
 
 
-def _chooses(function: Function, names: set[str]) -> bool:
+def _is_equality(part: Value) -> bool:
+    return part.method in EQUAL if part.kind == "call" else part.name == "=="
+
+
+def _chooses(function: Function, names: set[str], ignored: set[str]) -> bool:
     """Whether the function chooses places by the labels that they hold, or speaks of it."""
     for event in function.events:
         for part in event.value.within() if event.value is not None else ():
             sides = (part.receiver, *part.arguments) if part.kind == "call" else part.arguments
             asked = part.method in CHOOSES if part.kind == "call" else part.name in UNEQUAL
+            asked = asked or (_is_equality(part) and any(str(side) in ignored for side in sides))
             if asked and any(side is not None and _label(function, side) in names for side in sides):
                 return True
             told = part.constant if part.kind == "constant" else part.method if part.kind == "name" else ""

@@ -16,7 +16,7 @@ from modellint.source.facts import Summand, TrainingLoop
 GAIN = pattern(r"(\w+_)?(adv|advantages?|returns?|gaes?|rewards?|rews?|td_errors?|R|G|Gt|rtgs?|reward_to_go)(_\w+)?")
 LIKELY = pattern(r"\w*log_?p(rob(s|abilit(y|ies))?)?(_\w+)?", re.IGNORECASE)
 MEANT = pattern(
-    r"unlearn|forget|negative_entropy|neg_entropy|cost|penalt|regret|adversar|antagonist|opponent"
+    r"unlearn|forget|negative_entropy|neg_entropy|cost|penalt|regret|adversar|antagonist|opponent|zero_?sum|(first|second)_player"
     r"|(^|_)(tour|route|tsp|vrp|makespan)",
     re.IGNORECASE,
 )
@@ -109,6 +109,14 @@ class PolicySign(SourceRule):
         """,
     )
     good = (
+        """
+        for obs, acts, returns in batches:
+            m = torch.distributions.Categorical(second_player(obs))
+            loss = (m.log_prob(acts) * returns).mean()  # a zero-sum game: what the first wins is lost
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+        """,
         """
         def act(state):
             m = torch.distributions.Categorical(policy(state))

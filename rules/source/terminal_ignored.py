@@ -186,6 +186,18 @@ class TerminalIgnored(SourceRule):
         """,
     )
 
+    suspected = (
+        """
+        def advantages_of_episode(rewards, values, dones, gamma=0.99, lam=0.95):
+            gae, found = 0, []
+            for t in reversed(range(len(rewards))):
+                delta = rewards[t] + gamma * values[t + 1] * (1 - dones[t]) - values[t]
+                gae = delta + gamma * lam * gae
+                found.insert(0, gae)
+            return found
+        """,
+    )
+
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
             several = not ONE.search(function.name) and not any(ONE.search(p.name) for p in function.parameters)

@@ -93,6 +93,20 @@ class LatentSampling(SourceRule):
         """
         class V(nn.Module):
             def sample(self, mu, logvar):
+                std = torch.exp(0.5 * logvar)
+                noisy = mu.detach() + torch.randn_like(std) * std.detach()  # for a plot
+                return mu + torch.randn_like(std) * std, noisy
+        """,
+        """
+        class V(nn.Module):
+            def sample(self, mu, logvar):
+                std = torch.exp(0.5 * logvar)
+                with torch.no_grad():
+                    return mu + std.detach() * torch.randn_like(std)
+        """,
+        """
+        class V(nn.Module):
+            def sample(self, mu, logvar):
                 logvar = torch.exp(0.5 * logvar)
                 std = logvar
                 return mu + torch.randn_like(std) * std
@@ -239,7 +253,11 @@ def _is_log(function: Function, event: Event) -> bool:
 
 def _cut(function: Function, event: Event) -> Value | None:
     """A deviation that is cut off its graph where noise is scaled by it and added to the mean."""
-    for part in event.value.within() if event.kind in ("return", "assign") and event.value is not None else ():
+    around = [str(function.blocks[block].value) for block in function.enclosing(event.block)]
+    learned = event.kind in ("return", "assign") and not any("no_grad" in value for value in around)
+    for part in event.value.within() if learned and event.value is not None else ():
+        if any(mean.method in ("data", "detach") for mean in part.arguments[:1]):  # nothing of it is to be learned
+            continue
         product = part.arguments[-1] if part.name == "+" and len(part.arguments) == 2 else None
         for factor in product.arguments if product is not None and product.name == "*" else ():
             owner = factor.receiver if factor.method in ("data", "detach") else None

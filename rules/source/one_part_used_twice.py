@@ -17,6 +17,7 @@ TESTED = pattern(
 )
 COUNTED = pattern(r"^n$|size|num|len|count|samples|limit|max", re.IGNORECASE)
 CHOSEN = frozenset({"Subset", "SubsetRandomSampler", "random_split"})  # by index, of two data sets that are alike
+SETS = ("set", "select", "use", "switch")
 SPLITS = ("split", "part", "phase", "mode", "subset", "partition")
 PARTS = frozenset({"random_split", "Subset", "SubsetRandomSampler", "train_test_split", "KFold", "StratifiedKFold"})
 
@@ -79,6 +80,25 @@ class OnePartUsedTwice(SourceRule):
         """,
     )
     good = (
+        """
+        class Pets(Dataset):
+            def __init__(self, root, split="train"):
+                self.files = sorted(os.listdir(f"{root}/{split}"))
+        train_ds = Pets("data")
+        val_ds = Pets("data")
+        val_ds.set_split("val")
+        train_loader = DataLoader(train_ds, batch_size=16, shuffle=True)
+        val_loader = DataLoader(val_ds)
+        """,
+        """
+        class Pets(Dataset):
+            def __init__(self, root, fold, split="train"):
+                self.files = sorted(os.listdir(f"{root}/{fold}"))
+        train_ds = Pets("data", fold=0)
+        val_ds = Pets("data", fold=1)
+        train_loader = DataLoader(train_ds, batch_size=16, shuffle=True)
+        val_loader = DataLoader(val_ds)
+        """,
         """
         class Speech(Dataset):
             def __init__(self, root, split="train", noise=True):
@@ -244,9 +264,14 @@ def _made(event: Event) -> Value | None:
     return value if value is not None and value.kind == "call" else None
 
 
+def _is_flag(value: Value | None) -> bool:
+    return value is not None and isinstance(value.constant, bool)
+
+
 def _is_changed(script: Script, name: str) -> bool:
     """Whether a data set is given other contents after it is made: `data.files = data.files[800:]`."""
-    return any(e.kind != "call" and e.name.startswith(f"{name}.") for f in script.functions for e in f.events)
+    written = any(e.kind != "call" and e.name.startswith(f"{name}.") for f in script.functions for e in f.events)
+    return written or any(call.method.startswith(SETS) and str(call.receiver) == name for call in script.calls)
 
 
 def _purpose(name: str) -> str:
@@ -274,9 +299,16 @@ def _is_alike(script: Script, one: Value, other: Value) -> bool:
     names = [parameter.name for parameter in made.parameters[1:]]
     sizes = len(one.arguments) == len(other.arguments) <= len(names)
     pairs = zip(names, one.arguments, other.arguments, strict=False)
-    return sizes and all(
-        str(a) == str(b) or (a.kind == b.kind == "constant" and COUNTED.search(name) is not None)
-        for name, a, b in pairs
+    told = [dict(one.keywords), dict(other.keywords)]
+    named = (name for name in {*told[0], *told[1]} if str(told[0].get(name)) != str(told[1].get(name)))
+    tuned = all(COUNTED.search(name) or any(_is_flag(given.get(name)) for given in told) for name in named)
+    return (
+        sizes
+        and tuned
+        and all(
+            str(a) == str(b) or (a.kind == b.kind == "constant" and COUNTED.search(name) is not None)
+            for name, a, b in pairs
+        )
     )
 
 

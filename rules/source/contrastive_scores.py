@@ -185,15 +185,21 @@ class ContrastiveScores(SourceRule):
 def _scores(function: Function, value: Value) -> tuple[Value | None, list[Value]]:
     """The similarities that scores are made of, and what they are multiplied by on the way."""
     scales: list[Value] = []
-    for at, event in [*reversed([*enumerate(function.events)]), (0, None)]:
-        while value.kind in ("operation", "call") and (inner := _inner(function, value, at)) is not None:
-            value, scale = inner
-            scales += [scale] if scale is not None else []
-        if event is not None and event.kind == "assign" and event.name == value.name and value.kind == "name":
-            value = event.value or value
+    value = _peeled(function, value, len(function.events), scales)
+    for at in range(len(function.events) - 1, -1, -1):
+        event = function.events[at]
+        if value.kind == "name" and event.kind == "assign" and event.name == value.name and event.value is not None:
+            value = _peeled(function, event.value, at, scales)
     if value.name == "@" and value.arguments[0].name == "*":  # `scale * a @ b.t()`
         scales.append(value.arguments[0].arguments[0])
     return (value, scales) if _compared(value) is not None else (None, scales)
+
+
+def _peeled(function: Function, value: Value, at: int, scales: list[Value]) -> Value:
+    while value.kind in ("operation", "call") and (inner := _inner(function, value, at)) is not None:
+        value, scale = inner
+        scales += [scale] if scale is not None else []
+    return value
 
 
 def _inner(function: Function, value: Value, at: int) -> tuple[Value, Value | None] | None:

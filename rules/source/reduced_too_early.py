@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
@@ -259,17 +260,24 @@ def _is(value: Value, call: Value) -> bool:
 
 def _focal(function: Function, name: str) -> bool:
     """Whether `(1 - exp(-name)) ** gamma` is taken, written at once or in steps."""
+    rests = _rests(function)
     likely = {
-        e.name for e in function.events if e.kind == "assign" and e.value is not None and _exponential(e.value, name)
+        e.name for e in function.events if rests and e.kind == "assign" and e.value and _exponential(e.value, name)
     }
+    return any(rest.name in likely or _exponential(rest, name) for rest in rests)
+
+
+@lru_cache(maxsize=1)
+def _rests(function: Function) -> Sequence[Value]:
+    """What is taken off one before a power is taken."""
+    found = []
     for part in _parts(function):
         base = part.arguments[0] if part.name == "**" and part.arguments else None
         if part.kind == "call" and part.method == "pow":
             base = part.argument(0) if part.name.startswith("torch.") else part.receiver
         sides = base.arguments if base is not None and base.kind == "operation" and base.name == "-" else ()
-        if len(sides) == 2 and sides[0].constant in ONES and (sides[1].name in likely or _exponential(sides[1], name)):
-            return True
-    return False
+        found += [sides[1]] if len(sides) == 2 and sides[0].constant in ONES else []
+    return found
 
 
 def _exponential(value: Value, name: str) -> bool:
@@ -281,18 +289,20 @@ def _exponential(value: Value, name: str) -> bool:
 
 def _weight(function: Function, call: Value, name: str) -> Value | None:
     """What the reduced loss is multiplied by, before it is reduced once more, if that surely differs from sample to sample."""
-    products = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
-    for part in _parts(function):
-        given = _reduced(part)
-        product = products.get(given.name, given) if given is not None and given.kind == "name" else given
-        if product is not None and product.kind == "operation" and product.name == "*":
-            sides = product.arguments
-            for one, other in (sides, sides[::-1]):
-                if (one is call or (name and one.name == name and one.kind == "name")) and _differs(
-                    function, other, call
-                ):
-                    return other
+    for sides in _products(function):
+        for one, other in (sides, sides[::-1]):
+            if (one is call or (name and one.name == name and one.kind == "name")) and _differs(function, other, call):
+                return other
     return None
+
+
+@lru_cache(maxsize=1)  # each loss of a function is held against all of them
+def _products(function: Function) -> Sequence[tuple[Value, ...]]:
+    """The sides of the products that are reduced."""
+    named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+    taken = [given for part in _parts(function) if (given := _reduced(part)) is not None]
+    made = [named.get(given.name, given) if given.kind == "name" else given for given in taken]
+    return [product.arguments for product in made if product.kind == "operation" and product.name == "*"]
 
 
 def _reduced(value: Value) -> Value | None:

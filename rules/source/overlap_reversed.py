@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Set
+from functools import lru_cache
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -236,7 +237,7 @@ def _root(function: Function, value: Value) -> str:
         while value.kind == "call" and value.method in ARRANGES and value.receiver is not None:
             value = value.receiver
         bound = [e.value for e in function.events if e.kind == "assign" and e.name == value.name]
-        if any(_squashes(call, value.name, bound) for call in function.calls):
+        if value.name in _squashed(function):
             return ""
         if value.kind != "name" or len(bound) != 1 or bound[0] is None or bound[0].kind != "call":
             return value.name if value.kind == "name" and len(bound) < 2 else ""
@@ -246,12 +247,18 @@ def _root(function: Function, value: Value) -> str:
     return ""
 
 
-def _squashes(call: Value, name: str, bound: Sequence[Value | None]) -> bool:
-    """Whether what a name is bound to becomes probabilities and keeps it: `logits = logits.sigmoid()`, `logits.sigmoid_()`."""
-    if not call.method.endswith("_") and not any(value is not None and call in value.within() for value in bound):
-        return False
+@lru_cache(maxsize=1)  # it is asked of each loss of a function
+def _squashed(function: Function) -> Set[str]:
+    """The names that are kept by what becomes probabilities: `logits = logits.sigmoid()`, `logits.sigmoid_()`."""
+    bound = [(e.name, part) for e in function.events if e.kind == "assign" and e.value for part in e.value.within()]
+    kept = [part for name, part in bound if part.method in SQUASHES and _given(part) == name]
+    changed = [call for call in function.calls if call.method in SQUASHES and call.method.endswith("_")]
+    return set(map(_given, (*kept, *changed)))
+
+
+def _given(call: Value) -> str:
     given = call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
-    return call.method in SQUASHES and given is not None and given.kind == "name" and given.name == name
+    return given.name if given is not None and given.kind == "name" else ""
 
 
 def _is_ratio(function: Function, product: Value) -> bool:

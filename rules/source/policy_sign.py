@@ -54,6 +54,15 @@ class PolicySign(SourceRule):
     )
     bad = (
         """
+        for obs, actions, old, adv in batches:
+            dist = agent(obs)
+            ratio = (dist.log_prob(actions) - old).exp()
+            loss = torch.max(-adv * ratio, -adv * ratio.clamp(0.8, 1.2)).mean() + args.ent_coef * dist.entropy().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
         for states, actions, returns in episodes:
             dist = torch.distributions.Categorical(logits=policy(states))
             loss = (dist.log_prob(actions) * returns).mean()
@@ -321,7 +330,7 @@ def _term(script: Script, loop: TrainingLoop, part: Summand) -> Term | None:
         return Term("entropy", 0 if _is_weighed_down(script) else sign, part.value)
     likely = [f for f in factors if _is_likelihood(script, function, f)]
     gains = [f for f in factors if _is_gain(function, f)]
-    if len(likely) == 1 and gains and part.sign and not _is_negated(script):
+    if len(likely) == 1 and gains and part.sign and (sign < 0 or not _is_negated(script)):
         return Term("policy", sign, part.value)
     if len(factors) == 1 and _values_policy(script, function, factors[0], loop) and part.sign:
         return Term("value", sign, part.value)

@@ -49,7 +49,7 @@ class AdversariesAgree(SourceRule):
     Reported: https://github.com/ptran1203/pytorch-animeGAN/issues/17, https://github.com/yunjey/pytorch-tutorial/issues/45
     """
 
-    code, severity, certain, topic = "ML461", Severity.ERROR, True, "loss"
+    code, severity, certain, topic = "ML461", Severity.ERROR, False, "loss"
     words = ((".backward(", CRITICS), ("manual_backward(", CRITICS))
     bad = (
         """

@@ -123,7 +123,8 @@ class CrossEntropyOfOneClass(SourceRule):
                 yield self.at(loss, f"takes the softmax over the one output of the `Linear` of line {head.made.line}")
             elif loss.kind in PROBABLE and loss.certain and (softmax := _softmax(loss)) is not None:
                 where = outputs.written(softmax, loss.location)
-                yield self.at(loss, f"is given the {where}, over the one output of a layer: that is always 1")
+                message = f"is given the {where}, over the one output of a layer: that is always 1"
+                yield self.at(loss, message, certain=False)  # where the rank is not known it may be over candidates
 
 
 def _softmax(loss: Loss) -> Operation | None:

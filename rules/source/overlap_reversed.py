@@ -37,7 +37,7 @@ class OverlapReversed(SourceRule):
         https://github.com/jakeret/tf_unet/issues/15
     """
 
-    code, severity, certain, topic = "ML466", Severity.ERROR, True, "loss"
+    code, severity, certain, topic = "ML466", Severity.ERROR, False, "loss"
     words = (
         *((word, "sum(") for word in ("Dice", "jaccard", "Jaccard", "iou_loss", "IoULoss")),
         ("dice", "sum(", DICE),

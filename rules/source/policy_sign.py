@@ -46,7 +46,7 @@ class PolicySign(SourceRule):
         https://github.com/MrSyee/pg-is-all-you-need/issues/37
     """
 
-    code, severity, certain, topic = "ML462", Severity.ERROR, True, "loss"
+    code, severity, certain, topic = "ML462", Severity.ERROR, False, "loss"
     words = (
         ("log_prob", "backward("),
         ("entropy()", "backward("),

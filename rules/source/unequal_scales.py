@@ -49,6 +49,9 @@ class UnequalScales(SourceRule):
     )
     good = (
         """
+        loss = +F.mse_loss(model(x), y)
+        """,
+        """
         def loss_function(output, x, mu, logvar):
             recon = F.mse_loss(output, x, reduction="sum")
             kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
@@ -81,7 +84,7 @@ class UnequalScales(SourceRule):
             for event in function.events:
                 value = event.value if event.kind in ("assign", "return") else None
                 for total in value.within() if value is not None else ():
-                    if total.kind == "operation" and total.name == "+":
+                    if total.kind == "operation" and total.name == "+" and len(total.arguments) == 2:
                         yield from self._judge(function, total, losses)
 
     def _judge(self, function: Function, total: Value, losses: dict[int, Loss]) -> Iterator[Diagnostic]:

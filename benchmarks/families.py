@@ -423,7 +423,10 @@ def averaged(part: Callable[[int], float]) -> Training:
     """Its teacher is a moving average of the student, moved by `part` of the way after each step."""
     student = dropping(32, 64, 10)
     model = Taught(copy.deepcopy(student), student)
-    move = lambda step: follow(model.asked[0], model.student, part(step))  # noqa: E731
+
+    def move(step: int) -> None:
+        follow(model.asked[0], model.student, part(step))
+
     return Training(model, labelled(10, 64, 32), agreement, after=move)
 
 

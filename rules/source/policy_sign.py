@@ -217,7 +217,8 @@ class PolicySign(SourceRule):
                 align = F.binary_cross_entropy(mean, y, reduction="none").sum(axis=1).mean()
                 MI = 0.
                 MI = MI.mean() * 1  # of itself
-                loss = align + config["beta"] * KL
+                ratio = ratio.clamp(0.8, 1.2)  # the same
+                loss = align + config["beta"] * KL + ratio * advantages
                 loss += config["gamma"] * MI
                 optimizer.zero_grad()
                 loss.backward()
@@ -384,7 +385,9 @@ def _is_likelihood(script: Script, function: Function, value: Value) -> bool:
     """A log-probability, or the ratio that is made of two."""
     if any(part.method == "detach" for part in value.within()) and value.kind == "call":
         return False  # a weight of what else is learned
-    while value.kind == "call" and value.method in ("exp", "unsqueeze", "reshape", "clamp", "clip"):
+    for _ in range(DEEPEST):
+        if value.kind != "call" or value.method not in ("exp", "unsqueeze", "reshape", "clamp", "clip"):
+            break
         inner = value.argument(0) if value.name.startswith("torch.") else value.receiver
         if inner is None:
             return False

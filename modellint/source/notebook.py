@@ -14,6 +14,7 @@ from modellint.core.pattern import pattern
 from modellint.core.record import dataclass, replace
 
 SUFFIX = ".ipynb"
+LINE = pattern(r"\bline (\d+)\b")
 # `%magic`, `!command`, `?help` and `help?`, `x = !command`; of `%time statement` the statement is kept. A line that starts with
 # `%(` or `!=` goes on with the one before.
 TIMED = pattern(r"(\s*)%(?:time|timeit|prun|memit)\s+(?:-\w+(?:\s+\d+)?\s+)*(?=[^\s-])")
@@ -83,7 +84,18 @@ def placed(findings: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
         path = finding.location.path or ""
         if path.endswith(SUFFIX) and path not in known:
             known[path] = list(read(path))
-        yield replace(finding, location=_in_cell(finding.location, known[path])) if known.get(path) else finding
+        yield _placed(finding, known[path]) if known.get(path) else finding
+
+
+def _placed(finding: Diagnostic, known: list[Cell]) -> Diagnostic:
+    """With the lines that its message names too, and their cells where they are others."""
+    location = _in_cell(finding.location, known)
+
+    def named(found: re.Match[str]) -> str:
+        place = _in_cell(replace(finding.location, line=int(found[1])), known)
+        return f"line {place.line}" + (f" of {place.module}" if place.module != location.module else "")
+
+    return replace(finding, location=location, message=LINE.sub(named, finding.message))
 
 
 def read(path: str) -> Iterator[Cell]:

@@ -74,6 +74,14 @@ def test_a_finding_is_placed_and_quoted_in_its_cell(tmp_path: Path) -> None:
     assert "  5 |     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # here" in checked(tmp_path)
 
 
+def test_the_lines_that_a_message_names_are_those_of_their_cells(tmp_path: Path) -> None:
+    head = "\n\nimport torch.nn as nn\nmodel = nn.Sequential(\n    nn.Linear(4, 2),\n    nn.Softmax(dim=1),\n)"
+    loop = "for x, y in loader:\n    nn.CrossEntropyLoss()(model(x), y).backward()"
+    for cells, place in ((head, loop), "line 6 of cell 2 ("), ((f"{head}\n{loop}",), "line 6 ("):
+        (tmp_path / "train.ipynb").write_bytes(written("\n" * 9, *cells))
+        assert place in checked(tmp_path, "--select", "ML111", "--output-format", "concise")
+
+
 def test_a_broken_cell_is_named_and_the_others_are_checked(tmp_path: Path) -> None:
     (tmp_path / "train.ipynb").write_bytes(written(TRAINING[0], "x = 1\nfor x in:\n  pass", TRAINING[1]))
     found = checked(tmp_path, "--output-format", "concise").splitlines()

@@ -74,6 +74,22 @@ class FrozenModeUndone(SourceRule):
     )
     good = (
         """
+        net = torchvision.models.resnet50(weights="DEFAULT")
+        head = nn.Sequential(nn.BatchNorm1d(net.features), nn.Linear(net.features, 10))
+        head[1].weight.requires_grad = False
+        optimizer = torch.optim.SGD([*net.parameters(), *head[0].parameters()], lr=0.01)
+        for x in loader:
+            net.eval()
+            head.eval()
+            with torch.no_grad():
+                pseudo = head(net(x)).argmax(1)
+            net.train()
+            head.train()  # for the labels alone it was still
+            optimizer.zero_grad()
+            F.cross_entropy(head(net(x)), pseudo).backward()
+            optimizer.step()
+        """,
+        """
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -157,9 +173,20 @@ def _undone(loop: TrainingLoop) -> Iterator[tuple[Act, Act]]:
         undone = next(later, None)
         if undone is None or undone.kind != "train" or not _covers(undone, still):
             continue
-        after = next((act for act in later if act.kind != "train"), None)
-        if after is not None and after.kind == "model":
+        back, after = _until_used(later)
+        meant = any(str(act.call.receiver) == str(still.call.receiver) for act in back)
+        if after is not None and after.kind == "model" and not meant:
             yield still, undone
+
+
+def _until_used(later: Iterator[Act]) -> tuple[list[Act], Act | None]:
+    """The further calls of train(), and what comes after them."""
+    back: list[Act] = []
+    for act in later:
+        if act.kind != "train":
+            return back, act
+        back.append(act)
+    return back, None
 
 
 def _covers(whole: Act, part: Act) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
-from modellint.source.code import Function, Value
+from modellint.source.code import Event, Function, Value
 from modellint.source.schedules import TORCH
 from modellint.source.vocabulary import is_schedule
 
@@ -75,6 +75,29 @@ class SchedulerNeverStepped(SourceRule):
                     self.optimizer.zero_grad()
                     F.cross_entropy(self.model(x), y).backward()
                     self.optimizer.step()
+        """,
+    )
+    suspected = (
+        """
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [10, 20])
+        for epoch in range(30):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            scheduler.step()
+        """,
+        """
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        another = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(another, T_max=300)
+        for epoch in range(30):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
         """,
     )
     good = (
@@ -194,12 +217,29 @@ class SchedulerNeverStepped(SourceRule):
                     own = event.name.startswith("self.")
                     known = _is_alone(script, function) if own else "." not in event.name and "[]" not in event.name
                     if known and not _is_used(script, function, event.name):
-                        yield self.at(event.value, f"makes `{event.name}`, and nothing ever steps it", certain=not own)
+                        sure = not own and not _is_left_over(script, function, event)
+                        yield self.at(event.value, f"makes `{event.name}`, and nothing ever steps it", certain=sure)
 
 
 def _is_scheduler(made: Value) -> bool:
     known = made.name.startswith(TORCH) or (made.name.startswith("transformers.") and is_schedule(made.method))
     return made.kind == "call" and bool(known) and made.method != "get_constant_schedule"  # which is no loss
+
+
+def _is_left_over(script: Script, function: Function, made: Event) -> bool:
+    """Whether another scheduler is at work beside it, or its optimizer is as idle: what was tried, and stayed."""
+    others = {e.name for e in function.events if e.kind == "assign" and e.value is not None and _is_scheduler(e.value)}
+    optimizer = made.value.argument(0, "optimizer") if made.value is not None else None
+    idle = optimizer is not None and optimizer.kind == "name" and not _is_stepped(script, optimizer.name)
+    return idle or any(_is_used(script, function, name) for name in others - {made.name})
+
+
+def _is_stepped(script: Script, optimizer: str) -> bool:
+    """Whether anything is done with an optimizer but to make schedulers for it."""
+    made = {id(part) for f in script.functions for call in f.calls if _is_scheduler(call) for part in call.within()}
+    values = (event.value for function in script.functions for event in function.events if event.value is not None)
+    parts = (part for value in values for part in value.within() if id(part) not in made)
+    return any(f"{part.name}.".startswith(f"{optimizer}.") for part in parts)
 
 
 def _is_alone(script: Script, function: Function) -> bool:

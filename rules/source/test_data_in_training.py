@@ -9,6 +9,7 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source import parts, tensors
 from modellint.source.code import Event, Function, Value
+from modellint.source.facts import Loader
 from modellint.source.spans import spans
 
 JOINS = frozenset({"cat", "concat", "concatenate", "vstack", "hstack", "append"})
@@ -170,6 +171,25 @@ class TestDataInTraining(SourceRule):
         correct = sum((model(x).argmax(1) == y).sum() for x, y in test)
         """,
         """
+        from torch.utils.data import DataLoader
+        from torchvision import datasets
+
+        def get_dataset(name, split):
+            return _cifar10(split) if name == "cifar10" else _imagenet(split)
+
+        def _cifar10(split):
+            if split == "train":
+                return datasets.CIFAR10("data", train=True, transform=augment)
+            elif split == "test":
+                return datasets.CIFAR10("data", train=False)
+
+        loader = DataLoader(get_dataset(args.dataset, "train"), batch_size=64, shuffle=True)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
         from torch.utils.data import Dataset
 
         class Images(Dataset):
@@ -291,7 +311,7 @@ class TestDataInTraining(SourceRule):
     def _loaded(self, script: Script) -> Iterator[Diagnostic]:
         for loader in script.loaders:
             for made in loader.data if loader.loop is not None and not _is_part(script, loader.call) else ():
-                if _is_test_split(made):
+                if _is_test_split(made) and not _is_one_of(loader, made):
                     yield self.at(loader, f"gives training the test split of `{made.method}`")
                     break
 
@@ -303,6 +323,12 @@ def _is_part(script: Script, loader: Value) -> bool:
     values = [given, *(e.value for e in bound if given is not None and e.name == given.name)]
     owners = {value.name.rpartition(".")[0] for value in values if value is not None and value.kind == "call"}
     return any(e.name in owners for e in bound)
+
+
+def _is_one_of(loader: Loader, made: Value) -> bool:
+    """Whether another split may be meant instead: a function gives back the one that its argument says."""
+    others = any(other.method == made.method and not _is_test_split(other) for other in loader.data)
+    return others and not all(name.endswith("ConcatDataset") or not name for name in loader.datasets)
 
 
 def _last(value: Value) -> str:

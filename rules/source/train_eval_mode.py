@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
 from modellint.measure.run import Batch
-from modellint.source import lookup
+from modellint.source import lookup, tensors
 from modellint.source.facts import Act, Evaluation, TrainingLoop, made_in
 
 EVALUATES = pattern(
@@ -144,7 +144,25 @@ class TrainEvalMode(SourceRule):
             print(accuracy(net, test_loader))
         """,
     )
+    suspected = """
+    def test_attention():
+        for shape in shapes:
+            x = torch.randn(1, 32, 8)
+            block = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1))
+            with torch.no_grad():
+                assert block(x).shape == x.shape
+
+    test_attention()
+    """
     good = (
+        """
+        from easydl import TrainingModeManager
+
+        net, head = torchvision.models.resnet18(), nn.Sequential(nn.Dropout(0.5), nn.Linear(1000, 10))
+        with TrainingModeManager([net, head], train=False), torch.no_grad():
+            for x, y in test_loader:
+                print((head.forward(net.forward(x)).argmax(1) == y).sum())
+        """,
         """
         def train(loader, model, optimizer):
             model.eval()  # the statistics of the pretraining are to stay: only the head learns
@@ -358,17 +376,19 @@ class TrainEvalMode(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for found in script.evaluations:
-            yield from self._evaluated(found)
+            yield from self._evaluated(script, found)
         for loop in script.training_loops:
             yield from self._trained(script, loop)
 
-    def _evaluated(self, found: Evaluation) -> Iterator[Diagnostic]:
+    def _evaluated(self, script: Script, found: Evaluation) -> Iterator[Diagnostic]:
         refreshed = not found.used and "train" in found.modes  # the running statistics are what it is for
+        if _is_managed(script, found):
+            return
         if found.modal and not refreshed and set(found.modes) <= {"", "train"} and _is_evaluation(found):
-            name = found.call.name
+            name = found.call.name.removesuffix(".forward")
             message = f"evaluates `{name}` in training mode: its dropout or batch norm is at work, and `{name}.eval()` missing"
             sure = found.recorded == (False,) * len(found.recorded) or _is_named(found)
-            yield self.at(found, message, certain=found.whole and sure)
+            yield self.at(found, message, certain=found.whole and sure and not _is_made_up(script, found))
         elif found.modal is None and set(found.modes) in ({"train"}, {"", "train"}) and _is_named(found):
             message = f"evaluates `{found.call.name}` as `train()` has left it, and `eval()` is never called"
             yield self.at(found, message, severity=Severity.NOTE, certain=False)
@@ -416,6 +436,29 @@ def _is_evaluation(found: Evaluation) -> bool:
         return False
     names = [found.function.rpartition(".")[2], *(part.name for part in found.over.within())] if found.over else []
     return any(EVALUATES.fullmatch(name) for name in names) and not any(MEANT.search(name) for name in names)
+
+
+def _is_managed(script: Script, found: Evaluation) -> bool:
+    """Whether a `with` that cannot be read is given the model, alone or with others: it may set the mode."""
+    model = found.call.name.removesuffix(".forward")
+    for function in script.functions:
+        block = next((event.block for event in function.events if event.value is found.call), None)
+        around = function.enclosing(block) if block is not None else ()
+        managers = (function.blocks[i].value for i in around if function.blocks[i].kind == "with")
+        if any(part.name == model for manager in managers if manager is not None for part in manager.within()):
+            return True
+    return False
+
+
+def _is_made_up(script: Script, found: Evaluation) -> bool:
+    """Whether what the model is given is drawn there: its shapes are tried, or it generates."""
+    function = lookup.function(script, found.location) if found.location.path == script.path else None
+    given = found.call.argument(0)
+    return (
+        function is not None
+        and given is not None
+        and tensors.made(function, given).name in ("torch.randn", "torch.rand")
+    )
 
 
 def _is_named(found: Evaluation) -> bool:

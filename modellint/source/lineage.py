@@ -10,6 +10,7 @@ from .code import Function, Value
 from .gradient import recorded
 from .resolve import Resolver
 from .scope import Frame, Source, reaching
+from .script import Script
 
 LONGEST = 400  # values of one lineage
 # Where gradients end: methods and functions that give numbers, positions or a copy without a graph.
@@ -23,6 +24,7 @@ CUTS = frozenset(
 SOFT = frozenset({"detach", "detach_", "item", "numpy", "tolist", "tensor", "as_tensor"})  # the same values, cut off
 TYPES = frozenset({"float"})  # a number as a function; as a method of a tensor it only changes its type
 PLAIN = frozenset({"data", "shape", "device", "dtype", "grad"})  # attributes without a graph
+PACKS = ("pack_padded_sequence", "pack_sequence")
 SUMS = ("+", "-", "*", "/")
 GATHERS = ("sum", "mean", "stack", "cat")
 KEEPS = frozenset(
@@ -38,7 +40,6 @@ class Lineage:
     def __init__(self, resolver: Resolver, beyond: bool = False) -> None:
         self.resolver = resolver
         self.beyond = beyond
-        self._ends = PLAIN - {"data"} if beyond else PLAIN
 
     def of(self, source: Source) -> tuple[Source, ...]:
         """The calls and operations that the value was computed from, each once, those nearest to it first."""
@@ -117,7 +118,7 @@ class Lineage:
             yield from self._name(made)
         elif value.kind == "call":
             yield from self._call(made) if not self._cuts(value) else ()
-        elif value.kind == "attribute" and value.name in self._ends:
+        elif value.kind == "attribute" and self._ends(made, value.name):
             return
         elif value.kind == "item" and (picked := self._picked(made)):
             yield from picked
@@ -125,6 +126,11 @@ class Lineage:
             cut = value.kind == "comprehension" and all(map(self._cuts, value.arguments))  # `[x.detach() for x in xs]`
             parts = (value.base, *value.arguments, *(item for _, item in value.keywords)) if not cut else ()
             yield from (made.of(part) for part in parts if part is not None)
+
+    def _ends(self, made: Source, attribute: str) -> bool:
+        """Whether an attribute has no graph."""
+        data = attribute == "data" and (self.beyond or packs(made.frame.script))
+        return attribute in PLAIN and not data
 
     def _picked(self, made: Source) -> list[Source]:
         """One of several values that a function of the project returns together; none if that cannot be told."""
@@ -158,7 +164,7 @@ class Lineage:
         name = made.value.name
         bound = list(self.bound(name, made))
         head, _, attribute = name.rpartition(".")
-        if not bound and head not in ("", "self") and attribute not in self._ends:
+        if not bound and head not in ("", "self") and not self._ends(made, attribute):
             yield made.of(Value("name", head, location=made.value.location))
         yield from bound
 
@@ -197,6 +203,11 @@ class Lineage:
     def _results(self, frame: Frame) -> Iterator[Source]:
         returns = [at for at, event in enumerate(frame.function.events) if event.kind == "return"]
         yield from self._assigned(frame, returns)
+
+
+def packs(script: Script) -> bool:
+    """Whether sequences are packed in a file: their `data` is what they hold, with its graph."""
+    return not script.called.isdisjoint(PACKS)
 
 
 def _holds(value: Value, index: int) -> bool:

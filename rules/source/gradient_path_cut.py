@@ -195,6 +195,16 @@ class GradientPathCut(SourceRule):
     )
     good = (
         """
+        decoder = nn.Sequential(nn.Linear(16, 4))
+        optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-3)
+        for x, y, lengths in loader:
+            scores = nn.utils.rnn.pack_padded_sequence(decoder(x), lengths, batch_first=True).data
+            loss = F.cross_entropy(scores, nn.utils.rnn.pack_padded_sequence(y, lengths, batch_first=True).data)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
         def probe(net, classifier, optimizer, loader):
             for x, y in loader:
                 with torch.no_grad():

@@ -58,6 +58,17 @@ class Pair:
     input: Distribution = Distribution()
     target: Distribution = Distribution()
     positives: int | None = None  # targets that are 1, where all others are 0
+    kurtosis: float | None = None  # of the targets
+
+
+@dataclass(frozen=True, slots=True)
+class Transcripts:
+    """The targets of a CTC loss."""
+
+    samples: int = 0
+    labels: int = 0
+    blanks: int = 0  # of the labels, those that are the blank; not at the end of a sample, where they are padding
+    too_long: int = 0  # samples with more labels than their inputs can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,17 @@ class Batch:
     shape: tuple[int, ...] = ()  # of the first tensor
     values: Distribution = Distribution()  # of the largest float tensor
     idle: tuple[str, ...] = ()  # trained batch norms and dropouts of a model that is called in evaluation mode
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The time steps that a model is given, one for each sample, as in diffusion."""
+
+    samples: int = 0
+    low: float = 0.0
+    high: float = 0.0
+    whole: bool = False  # integers
+    echoes: bool = False  # the target of the loss is what the model was given with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +147,9 @@ class Step:
     # of the elements of parameters in half precision that have a gradient, the part that the step left as they were
     stuck: float | None = None
     norms_at_backward: tuple[float, ...] = ()  # of the optimizer's parameters at EVERY backward() entry of this step
+    # For each of them, how far the weights had been moved straight up the gradients that it found, which it adds to; None
+    # where they had not.
+    climbs: tuple[float | None, ...] = ()
     backwards: int = 1
     class_losses: int = 0  # losses over classes that the last backward() came from
     window: int = 0  # the part of the run that it belongs to
@@ -138,7 +163,9 @@ class Step:
     regression: Pair | None = (
         None  # of all losses over single numbers, such as mean squares, the one with the largest targets
     )
+    transcripts: Transcripts | None = None
     batch: Batch | None = None
+    times: Times | None = None
     zero_units: Mapping[str, float] = field(
         default_factory=dict
     )  # share of a ReLU's units that are 0 in all rows, by the weight before it
@@ -227,10 +254,11 @@ class Follower:
 
 @dataclass(frozen=True, slots=True)
 class Bystander:
-    """A network that is asked in steps and that no optimizer trains, with dropouts in training mode."""
+    """A network that is asked in steps and that no optimizer trains, with dropouts or batch norms in training mode."""
 
     name: str  # class name
     dropouts: tuple[str, ...] = ()
+    norms: tuple[str, ...] = ()  # batch norms that keep statistics
     steps: int = 0
     shapes: tuple[tuple[int, ...], ...] = ()  # of its inputs
     location: Location = Location()  # the user's line that calls it

@@ -127,9 +127,10 @@ def facts(call: Optional[marks.LossCall], readout: Optional[walk.Readout], loss:
     found = call.rows.facts() if call is not None and call.rows is not None else {}
     if call is not None and call.value is not None:
         found["objective"] = number(call.value)
-
     if call is not None and call.pair is not None:
         found["pair"] = call.pair
+    if call is not None and call.transcripts is not None:
+        found["transcripts"] = call.transcripts
     if readout is not None and readout.features is not None:
         found["features"] = features.facts(readout.features)
     bad = [name for name in ("logits", "features") if not _is_finite(found.get(name) or {})]

@@ -1,4 +1,4 @@
-"""Networks that are asked while another is trained, such as a teacher: which of their dropouts are at work."""
+"""Networks that are asked while another is trained, such as a teacher: which of their dropouts and batch norms are at work."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import weakref
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import torch
-from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from . import frames, inputs
+from . import evaluation, frames, inputs
 from .patches import Watch
 
 
 class Bystander(NamedTuple):
-    """A network that nothing trains; `steps` are those that asked it with these dropouts at work, of inputs of these shapes."""
+    """A network that nothing trains; `steps` are those that asked it with these parts at work, of inputs of these shapes."""
 
     network: Any
     name: str
     dropouts: List[str]
+    norms: List[str]
     location: Dict[str, Any]
     steps: Set[int]
     shapes: Set[Tuple[int, ...]]
@@ -36,7 +37,7 @@ class BystanderWatch(Watch):
             self._look_at(network)
         found = self._found.get(id(network))
         if found is not None and found.network() is network:
-            found.steps.add(max((track.done for track in self.recorder.tracks), default=0))
+            found.steps.add(sum(track.done for track in self.recorder.tracks))
             found.shapes.update(inputs.shapes(args))
 
     def describe(self, trained: Sequence[torch.nn.Module]) -> Iterator[Dict[str, Any]]:
@@ -45,8 +46,9 @@ class BystanderWatch(Watch):
             parts = [part for model in trained for part in model.modules()]
             self._apart = {key: found for key, found in self._found.items() if _is_apart(found.network(), parts)}
         for found in self._apart.values():
-            told = {"dropouts": found.dropouts, "steps": len(found.steps), "location": found.location}
-            yield {"name": found.name, "shapes": sorted(map(list, found.shapes)), **told}
+            active = {"dropouts": found.dropouts, "norms": found.norms}
+            told = {"steps": len(found.steps), "location": found.location, "shapes": sorted(map(list, found.shapes))}
+            yield {"name": found.name, **active, **told}
 
     def _is_known(self, network: torch.nn.Module) -> bool:
         held = self._seen.get(id(network))
@@ -58,17 +60,15 @@ class BystanderWatch(Watch):
         frozen = not torch.is_grad_enabled() or not any(parameter.requires_grad for parameter in parameters)
         if not parameters or not frozen or any(track.shares(parameters) for track in self.recorder.tracks):
             return
-        dropouts = [name for name, part in network.named_modules() if _acts(part)]
-        if dropouts:
+        active = evaluation.active(network)
+        norms = [name for name in active if isinstance(network.get_submodule(name), _BatchNorm)]
+        if active:
+            dropouts = [name for name in active if name not in norms]
             self._found[id(network)] = Bystander(
-                weakref.ref(network), type(network).__name__, dropouts, frames.place(), set(), set()
+                weakref.ref(network), type(network).__name__, dropouts, norms, frames.place(), set(), set()
             )
         for part in network.modules():
             self._seen[id(part)] = weakref.ref(part)
-
-
-def _acts(module: torch.nn.Module) -> bool:
-    return isinstance(module, _DropoutNd) and module.training and module.p > 0
 
 
 def _is_apart(network: Optional[torch.nn.Module], parts: Sequence[torch.nn.Module]) -> bool:

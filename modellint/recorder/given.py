@@ -57,9 +57,15 @@ class GivenWatch(Watch):
             self.labels = call.rows.every_label()
 
     def _around(self, original: Any, args: Any, kwargs: Any) -> Any:
-        if args[0] is self._model() and torch.is_grad_enabled():
-            self._keep(*args, kwargs=kwargs)
+        if torch.is_grad_enabled():
+            self._times(*args, kwargs=kwargs)
+            if args[0] is self._model():
+                self._keep(*args, kwargs=kwargs)
         return original(*args, **kwargs)
+
+    @guarded
+    def _times(self, module: torch.nn.Module, *args: Any, kwargs: Any) -> None:
+        self.recorder.times.note(module, args, kwargs)
 
     @guarded
     def _keep(self, model: torch.nn.Module, *args: Any, kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, List, Optional
 from torch import Tensor
 from torch.nn import functional
 
-from . import frames, marks, pairs
+from . import frames, marks, pairs, transcripts
 from .objective import objective
 from .patches import Patches, Watch, guarded
 from .rows import Rows, flat
@@ -80,6 +80,7 @@ def call(function: Any, args: Any, kwargs: Any, result: Tensor) -> marks.LossCal
         value,
         pair,
         class_weights=_weights(given) if rows or name == "binary_cross_entropy_with_logits" else (),
+        transcripts=transcripts.facts(given) if name == "ctc_loss" else None,
     )
 
 

@@ -14,7 +14,7 @@ LOSS, MODULE, PRESENCE = "modellint loss", "modellint module", "modellint presen
 
 
 class LossCall(NamedTuple):
-    """One call of a loss function: `rows` only for a loss over classes, `pair` for one over single numbers.
+    """One call of a loss function: `rows` only for a loss over classes, `pair` for one over single numbers, `transcripts` for CTC.
 
     `weights` fills during backward(): the derivative of what it started from by the value of this call.
     """
@@ -30,6 +30,7 @@ class LossCall(NamedTuple):
     pair: Optional[Dict[str, Any]] = None
     weights: Sequence[Tensor] = ()
     class_weights: Sequence[float] = ()
+    transcripts: Optional[Dict[str, int]] = None
 
     def describe(self) -> Dict[str, Any]:
         return {

@@ -7,8 +7,10 @@ from typing import Any, Dict, Iterable, Optional
 
 from torch import Tensor
 
-from .tensors import distribution, is_plain
+from . import inputs
+from .tensors import distribution, evenly, is_plain
 
+SAMPLED = 1 << 14  # elements
 NAMES = (
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -32,6 +34,8 @@ def facts(given: Any) -> Optional[Dict[str, Any]]:
         "shape": list(entered.shape),
         "target_shape": list(target.shape),
         "positives": _positives(target),
+        "kurtosis": _kurtosis(target),
+        "fingerprint": inputs.fingerprint([target]),
     }
 
 
@@ -47,3 +51,11 @@ def _size(pair: Dict[str, Any]) -> float:
 def _positives(target: Tensor) -> Optional[int]:
     """How many targets are 1, where all others are 0."""
     return int((target == 1).sum().item()) if bool(((target == 0) | (target == 1)).all()) else None
+
+
+def _kurtosis(target: Tensor) -> Optional[float]:
+    """3 for normal numbers; of an even sample."""
+    flat = target.detach().reshape(-1)
+    values = flat[evenly(len(flat), SAMPLED)].double()
+    spread = (values - values.mean()).square()
+    return float(spread.square().mean() / spread.mean().square()) if float(spread.sum()) else None

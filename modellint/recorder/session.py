@@ -26,6 +26,7 @@ from .roster import Roster
 from .scalers import ScalerWatch
 from .steps import StepWatch
 from .tensors import is_plain, quiet
+from .times import Times
 from .track import Bare, Track
 
 Write = Callable[[Dict[str, Any]], None]
@@ -66,6 +67,7 @@ class Recorder:
         self._loss: Optional[marks.LossCall] = None
         self.losses: List[marks.LossCall] = []  # since the last backward()
         self.batch: Optional[Dict[str, Any]] = None  # of the step that is being made
+        self.times = Times()  # of the same step
         self.called: Any = None  # its model, held weakly
         self.is_sampling = self.is_examining = False
         self.backwards.count = 0
@@ -185,6 +187,7 @@ class Recorder:
             if call.location:
                 self.place("loss", call.location)
         self._given.note_labels(call)
+        self.times.note_target(call.pair if call is not None else None)
         if is_plain(root):
             self.roster.note_readout(readout)
             self._graph.finish(root)

@@ -11,6 +11,7 @@ from torch.optim import optimizer as optimizers
 from . import frames
 from .patches import Patches, Watch, argument, guarded
 from .tensors import quiet
+from .times import Times
 from .track import Track
 
 
@@ -92,11 +93,13 @@ class StepWatch(Watch):
             measured = track.end_step(skipped, recorder.roster.number)
             told = {
                 "batch": recorder.batch,
+                "times": recorder.times.facts(),
                 "graphs_alive": recorder.backwards.alive(),
                 "window": recorder.phases.index,
             }
             recorder.write({**measured, **told})
         recorder.batch = recorder.called = None
+        recorder.times = Times()
 
 
 def _index(stack: List[Any], optimizer: Any) -> int:

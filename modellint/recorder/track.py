@@ -95,7 +95,7 @@ class Track:
         self.fresh = self.applied = False
 
     def enter_backward(self) -> None:
-        self._window.enter_backward(self.gradients())
+        self._window.enter_backward(self.parameters(), self.gradients())
 
     def leave_backward(self, observation: Observation) -> None:
         self._window.leave_backward(observation, self.gradients())

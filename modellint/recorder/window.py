@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import ranks
+from .climbs import Climbs
 from .tensors import Norms, Numbers, local, number, total
 
 HALF = (torch.bfloat16, torch.float16)
@@ -40,11 +41,13 @@ class Window:
         self._seen: List[Any] = []
         self._answers: List[Tuple[Observation, Norms]] = []
         self._entry: Optional[Norms] = None
+        self._climbs = Climbs()
         self._applied: Optional[Norms] = None
         self._old: List[Tensor] = []
         self._sizes: List[float] = []  # the norm of a parameter / that of its sample
 
-    def enter_backward(self, gradients: Norms) -> None:
+    def enter_backward(self, parameters: Sequence[Tensor], gradients: Norms) -> None:
+        self._climbs.enter_backward(parameters)
         self._entry = gradients
 
     def leave_backward(self, observation: Observation, gradients: Norms) -> None:
@@ -114,6 +117,7 @@ class Window:
             "gradient_norm_at_step": total(applied),
             "norms_at_backward": [total(backward.before) for backward in backwards],
             "backwards": len(reaching),
+            "climbs": self._climbs.radii([total(before.values()) for _, before, _ in self._seen]),
         }
 
     def _backwards(self) -> List[Backward]:

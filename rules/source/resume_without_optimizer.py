@@ -10,8 +10,13 @@ from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
 from modellint.source.vocabulary import is_scheduler, sounds_like_optimizer
 
-PARTS: dict[str, Callable[[str], object]] = {"optimizer": sounds_like_optimizer, "scheduler": is_scheduler}
+SCHEDULE = pattern(r"(.*[._])?(lr_?)?sched(ule)?s?(_\w+)?", re.IGNORECASE)
+PARTS: dict[str, Callable[[str], object]] = {
+    "optimizer": sounds_like_optimizer,
+    "scheduler": lambda name: is_scheduler(name) or SCHEDULE.fullmatch(name),
+}
 MODEL = pattern(r"model|net|encoder|decoder|module|backbone|head", re.IGNORECASE)
+BRINGS = pattern(r"load|restore|resume", re.IGNORECASE)
 SAVES = pattern(r"save(_?(checkpoint|ckpt|model|states?|snapshot))?", re.IGNORECASE)
 EPOCH = pattern(r"\w*(epoch|step|iter|itr)\w*", re.IGNORECASE)
 
@@ -30,6 +35,26 @@ class ResumeWithoutOptimizer(SourceRule):
     calls = ("load_state_dict",)
     words = (("torch.load(", "load_state_dict(", "torch.save(", "epoch"),)
     bad = (
+        """
+        import torch
+
+        class Trainer:
+            def restore(self, path):
+                snap = torch.load(path)
+                self.net.load_state_dict(snap["weights"])
+                self.optim.load_state_dict(snap["optim"])
+                self.first = snap["epoch"] + 1
+
+            def keep(self, epoch):
+                state = {"weights": self.net.state_dict(), "optim": self.optim.state_dict(), "epoch": epoch}
+                torch.save({**state, "sched": self.sched.state_dict()}, "last.pt")
+
+            def fit(self):
+                for epoch in range(self.first, 100):
+                    self.train_epoch()
+                    self.sched.step()
+                    self.keep(epoch)
+        """,
         """
         import torch
 
@@ -111,6 +136,55 @@ class ResumeWithoutOptimizer(SourceRule):
         """
         import torch
 
+        def main(args, model, optimizer, again):
+            checkpoint = torch.load(args.resume)
+            model.load_state_dict(checkpoint["model"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+            start = checkpoint["epoch"] + 1
+            sched = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs, last_epoch=start - 1)
+            for epoch in range(start, args.epochs):
+                train(model, optimizer)
+                sched.step()
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "sched": sched.state_dict()}
+                torch.save({**state, "epoch": epoch, "sched": sched.state_dict()}, "last.pt")
+        """,
+        """
+        import torch
+
+        def main(args, model, optimizer, scheduler):
+            checkpoint = torch.load(args.resume)
+            model.load_state_dict(checkpoint["model"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+            for _ in range(checkpoint["epoch"]):
+                scheduler.step()
+            for epoch in range(checkpoint["epoch"], args.epochs):
+                train(model, optimizer)
+                scheduler.step()
+                torch.save({"model": model.state_dict(), "scheduler": scheduler.state_dict(), "epoch": epoch}, "last.pt")
+        """,
+        """
+        import torch
+
+        class Trainer:
+            def restore(self, path):
+                snap = torch.load(path)
+                self.net.load_state_dict(snap["weights"])
+                self.rate.load_state_dict(snap["sched"])
+                self.first = snap["epoch"] + 1
+
+            def keep(self, epoch):
+                state = {"weights": self.net.state_dict(), "sched": self.rate.state_dict(), "epoch": epoch}
+                torch.save({**state, "optim": self.optim.state_dict() if self.exact else None}, "last.pt")
+
+            def fit(self):
+                self.optim = torch.optim.SGD(self.net.parameters(), 0.1)  # without momentum it has no state
+                for epoch in range(self.first, 100):
+                    self.train_epoch()
+                    self.keep(epoch)
+        """,
+        """
+        import torch
+
         def load_checkpoint(path, model, optimizer=None):
             checkpoint = torch.load(path)
             model.load_state_dict(checkpoint["state_dict"])
@@ -187,7 +261,8 @@ class ResumeWithoutOptimizer(SourceRule):
         for what, sounds in PARTS.items():
             saves = [call for call in script.calls if SAVES.fullmatch(call.method)]
             keys = {key for call in saves for key in _keys(script, call, sounds)}
-            if keys and not any(_may_be(call, what) for call in loads) and not _are_read(script, keys):
+            loaded = any(_may_be(call, what, keys) for call in loads) or _are_read(script, keys)
+            if keys and not loaded and not (what == "scheduler" and _is_wound_on(script)):
                 yield from self._resumed(script, loads, min(keys))
                 return
         for function in script.functions:
@@ -202,6 +277,26 @@ class ResumeWithoutOptimizer(SourceRule):
                 alone = restored and not _is_handed_on(function, checkpoint)
                 if alone and _goes_on(script, function, checkpoint, load):
                     yield self.at(restored[0], f"goes on from the epoch of `{checkpoint}`, without its `{key}`")
+
+
+def _is_wound_on(script: Script) -> bool:
+    """Whether a schedule may be brought to its place without its state: told the epoch, stepped in vain, or by a helper."""
+    sounds, own = PARTS["scheduler"], {function.name.rpartition(".")[2] for function in script.functions}
+    for function in script.functions:
+        for event in function.events:
+            call = event.value if event.kind == "call" else None
+            if event.kind == "assign" and event.name.endswith(".last_epoch"):
+                return True
+            if call is None:
+                continue
+            told = call.argument(None, "last_epoch") is not None
+            step = call.method == "step" and call.receiver is not None and bool(sounds(str(call.receiver)))
+            alone = step and all(e.value is call for _, e in function.inside(event.block) if e.kind == "call")
+            helps = BRINGS.search(call.name) and call.method not in own
+            given = helps and any(sounds(str(a)) for a in call.arguments if a.kind == "name")
+            if told or given or (step and call.arguments) or (alone and function.blocks[event.block].is_loop):
+                return True
+    return False
 
 
 def _left(function: Function) -> Iterator[str]:
@@ -225,9 +320,11 @@ def _keys(script: Script, save: Value, sounds: Callable[[str], object]) -> Itera
                 yield key
 
 
-def _may_be(load: Value, what: str) -> bool:
-    """Whether it restores such an object, or something that cannot be told by its name."""
-    name = str(load.receiver)
+def _may_be(load: Value, what: str, keys: set[str]) -> bool:
+    """Whether it restores such an object, or something that cannot be told by its name or the key of its state."""
+    name, given = str(load.receiver), load.argument(0, "state_dict")
+    if given is not None and given.kind == "item" and isinstance(given.arguments[0].constant, str):
+        return bool(PARTS[what](name)) or given.arguments[0].constant in keys
     others = (sounds for part, sounds in PARTS.items() if part != what)
     return bool(PARTS[what](name)) or not (MODEL.search(name) or any(sounds(name) for sounds in others))
 

@@ -22,6 +22,17 @@ class CallWatch(Watch):
     def apply(self, patches: Patches) -> None:
         patches.hook(modules.register_module_forward_pre_hook(self._entered))
         patches.hook(modules.register_module_forward_hook(self._left, always_call=True))
+        patches.around(torch.nn.Module, "train", self._switched)
+
+    def _switched(self, original: Any, args: Any, kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        self._resumes(args[0])
+        return result
+
+    @guarded
+    def _resumes(self, module: torch.nn.Module) -> None:
+        if module.training and self._is_trained(module):
+            self.recorder.evaluations.resumes()
 
     @guarded
     def _entered(self, module: torch.nn.Module, args: Any) -> None:

@@ -1,7 +1,8 @@
-"""Evaluations: calls of the trained model, one after the other, that no backward() follows."""
+"""Evaluations: calls of the trained model that no backward() follows, with one batch after the other or with the whole data."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Dict, Hashable, List, Tuple
 
 import torch
@@ -13,6 +14,8 @@ from .patches import Watch
 
 BETWEEN = 2  # steps; an evaluation comes more rarely
 CALLS = 3  # with as many different batches it is no forward pass of a training step, nor one batch many times
+WITHOUT_NUMBER = -1  # is never taken back
+WHOLE = 3  # times that the batch of the training, such as one graph, was evaluated after a step; more calls each time are draws
 
 
 class EvaluationWatch(Watch):
@@ -23,10 +26,24 @@ class EvaluationWatch(Watch):
         self._known: Dict[Hashable, Tuple[int, int]] = {}  # number of the evaluation, steps at its last call
         self._place: Hashable = None
         self._batches: List[Hashable] = []
+        self._trained = ""  # the fingerprint of the batch of the last backward()
+        self._calls: Counter[Hashable] = Counter()  # with that batch since then, at each line
+        self._modes: Dict[Hashable, Tuple[Any, List[str]]] = {}
+        self._whole: Counter[Hashable] = Counter()
 
     def trained(self) -> None:
         """A backward() came: what was called before it was no evaluation."""
         self._batches = []
+        self._calls.clear()
+        self._trained = (self.recorder.batch or {}).get("fingerprint", self._trained)
+
+    def resumes(self) -> None:
+        """The model is put into training mode: what was called since the last backward() belongs to no training step."""
+        for place, calls in self._calls.items():
+            self._whole[place] += calls <= CALLS
+            if self._whole[place] == WHOLE:
+                self._write(WITHOUT_NUMBER, *self._modes[place])
+        self._calls.clear()
 
     def called(self, module: torch.nn.Module, args: Any) -> None:
         """The trained model is called without gradients, or in evaluation mode."""
@@ -36,10 +53,14 @@ class EvaluationWatch(Watch):
             return
         if place != self._place:
             self._place, self._batches = place, []
-        self._batches.append(inputs.fingerprint(args) or len(self._batches))
+        found = inputs.fingerprint(args)
+        if found and found == self._trained and not torch.is_grad_enabled():
+            self._calls[place] += 1
+            self._modes.setdefault(place, (frames.place(), active(module)))
+        self._batches.append(found or len(self._batches))
         if len(set(self._batches)) >= CALLS:
             self._known[place] = len(self._known), self._steps()
-            self._write(module)
+            self._write(len(self._known) - 1, frames.place(), active(module), self._builds_graphs(module))
             self.recorder.phases.evaluates(place)
 
     def _again(self, place: Hashable) -> None:
@@ -53,14 +74,12 @@ class EvaluationWatch(Watch):
     def _steps(self) -> int:
         return max((track.done for track in self.recorder.tracks), default=0)
 
-    def _write(self, module: torch.nn.Module) -> None:
-        found = {
-            "step": self._steps(),
-            "graphs": torch.is_grad_enabled() and any(parameter.requires_grad for parameter in module.parameters()),
-            "active": active(module),
-            "location": frames.place(),
-        }
-        self.recorder.write({"kind": "evaluation", "number": len(self._known) - 1, "evaluation": found})
+    def _builds_graphs(self, module: torch.nn.Module) -> bool:
+        return torch.is_grad_enabled() and any(parameter.requires_grad for parameter in module.parameters())
+
+    def _write(self, number: int, location: Dict[str, Any], active: List[str], graphs: bool = False) -> None:
+        found = {"step": self._steps(), "graphs": graphs, "active": active, "location": location}
+        self.recorder.write({"kind": "evaluation", "number": number, "evaluation": found})
 
 
 def active(model: torch.nn.Module) -> List[str]:

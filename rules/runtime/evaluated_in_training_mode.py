@@ -22,8 +22,9 @@ class EvaluatedInTrainingMode(RuntimeRule):
     Ignore: Monte Carlo dropout and an estimate of batch statistics are left out as far as they show: the same batch many
         times, and norms without momentum.
     Thresholds: at least three calls of the trained model with different batches and without gradients, one after the
-        other and in one line, that no backward() followed.
-    Reported: https://github.com/pytorch/tutorials/issues/1624
+        other and in one line, that no backward() followed. Or, where all data is one batch such as a graph: in at least three
+        steps up to three calls without gradients of what was trained on, between the step and the next `train()`.
+    Reported: https://github.com/pytorch/tutorials/issues/1624, https://github.com/dmlc/dgl/issues/731
     """
 
     code, severity, topic = "ML330", Severity.WARNING, "evaluation"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
+from modellint.core.record import replace
 from modellint.measure.run import Parameter
 from modellint.measure.trajectory import each_optimizer, no_better_than_guessing
 
@@ -20,6 +21,12 @@ def _run(first: Sequence[float], last: float, losses: Sequence[float]) -> Run:
     ]
     steps = tuple(Step(index, loss=loss, gradients=gradients) for index, loss in enumerate(losses))
     return Run(steps=steps, parameters=tuple(parameters))
+
+
+def _adapter() -> Run:
+    run = _run([1e-5], 0.2, _FLAT)
+    begins = replace(run.steps[0], gradients={**run.steps[0].gradients, "layers.0.weight": 0.0})
+    return replace(run, steps=(begins, *run.steps[1:]))
 
 
 _FLAT, _FALLING = (2.3, 2.31, 2.3, 2.3, 2.32, 2.3), (2.3, 2.2, 2.1, 2.0, 1.9, 1.8)
@@ -37,7 +44,8 @@ class VanishingGradients(RuntimeRule):
     Thresholds: `ratio` = from the third step on, in every step, the root mean square gradient of each weight matrix in
         the first quarter of the model is below 1/1000 of that of the readout (0 of 198 healthy runs; the nearest, a
         PPO, 0.013). The strongest of them counts: the queries and keys of a fresh transformer read 1e-5, while its
-        embeddings and values read 0.1. Gradients that are exactly zero are another fault (zero-gradients).
+        embeddings and values read 0.1. Gradients that are exactly zero are another fault (zero-gradients); one that is
+        exactly zero in the first step only grows with a factor that began at zero, as of an adapter.
     Reported: https://github.com/ryanaleksander/kernel-convolution/issues/2
     """
 
@@ -52,6 +60,7 @@ class VanishingGradients(RuntimeRule):
         _run([1e-6, 1e-6, 0.02], 0.2, _FLAT),  # queries, keys and values
         _run([0.0], 0.2, _FLAT),  # cut off, not vanishing
         _run([1e-5], 0.2, _FLAT[:4]),
+        _adapter(),
     )
 
     def check(self, run: Run) -> Iterator[Diagnostic | Passed]:
@@ -59,7 +68,7 @@ class VanishingGradients(RuntimeRule):
             first, readout = _ends(run, steps)
             series = tuple(_ratio(step, first, readout) for step in steps) if readout else ()
             late = [ratio for ratio in series[2:] if ratio is not None]
-            if len(late) < 3 or not all(late):
+            if len(late) < 3 or not all(late) or series[0] == 0:  # behind a factor that began at zero, as in LoRA
                 continue
             if max(late) < self.ratio:
                 yield self._finding(run, steps, first, series)

@@ -205,3 +205,40 @@ def test_a_model_is_known_inside_its_wrapper():
         training.score()
 
     assert len(watch(train, windows=3)[0].evaluations) == 1
+
+
+def whole(training, *, calls=1, trains_after=True, score=None):
+    """Epochs of one step with all data, each followed by an evaluation of it."""
+    x, y = training.loader.dataset.tensors
+
+    def evaluate():
+        with torch.no_grad():
+            for _ in range(calls):
+                training.model(x)
+
+    for _ in range(6):
+        if not trains_after:
+            evaluate()
+        training.optimizer.zero_grad()
+        F.cross_entropy(training.model(x), y).backward()
+        training.optimizer.step()
+        if trains_after:
+            (score or training.model.train)()
+            evaluate()
+            training.model.train()
+
+
+def test_the_whole_data_evaluated_in_training_mode():
+    run, _ = watch(whole, windows=1, steps=5)
+    assert [found.active for found in run.evaluations] == [("2",)]
+
+
+def test_the_whole_data_evaluated_in_evaluation_mode():
+    run, _ = watch(lambda training: whole(training, score=training.model.eval), windows=1, steps=5)
+    assert [found.active for found in run.evaluations] == [()]
+
+
+@pytest.mark.parametrize("options", [{"calls": 8}, {"trains_after": False}], ids=str)
+def test_targets_and_draws_are_no_evaluation(options):
+    run, _ = watch(lambda training: whole(training, **options), windows=1, steps=5)
+    assert run.evaluations == ()

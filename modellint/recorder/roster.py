@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from . import models, walk
 from .fresh import is_fresh
 from .models import Models, Parameters
-from .tensors import Norms, is_there
+from .tensors import Norms, is_plain, is_there
 from .track import Track
 
 
@@ -34,7 +34,10 @@ class Roster:
 
     def note_zeros(self, track: Track) -> None:
         """Which parameters are all zero before their first step."""
-        listed = [parameter for parameter in track.parameters() if self.number(parameter) not in self._parameters.zero]
+        self._note_zeros(track.parameters())
+
+    def _note_zeros(self, parameters: Iterable[Tensor]) -> None:
+        listed = [parameter for parameter in parameters if self.number(parameter) not in self._parameters.zero]
         for parameter, norm in zip(listed, Norms(listed).values()):
             self._parameters.zero[self.number(parameter)] = norm == 0
 
@@ -82,6 +85,7 @@ class Roster:
         for number, parameter in self._parameters.alive():
             if parameter.dim() > 1:
                 self._known[number]["fresh"] = self._stays(number, parameter) and self._is_fresh(number, parameter)
+        self._note_zeros(p for _, p in self._parameters.alive() if not p.requires_grad and is_plain(p) and is_there(p))
         for number in self._loose:
             self._known.get(number, {})["loose"] = "optimizer" not in self._known.get(number, {})
         for number, zero in self._parameters.zero.items():

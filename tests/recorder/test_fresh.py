@@ -65,3 +65,12 @@ def test_a_body_that_was_trained_or_loaded_before():
         classify(model, torch.optim.SGD(model.head.parameters(), lr=0.1), batches(3))
 
     assert not any(parameter.fresh for parameter in record(loaded).parameters)
+
+
+def test_what_is_frozen_at_zero():
+    model = Net()
+    nn.init.zeros_(model.body[2].weight)
+    model.requires_grad_(False)
+    model.head.requires_grad_(True)
+    run = record(lambda: classify(model, torch.optim.SGD(model.head.parameters(), lr=0.1), batches(3)))
+    assert [parameter.name for parameter in run.parameters if parameter.zero_initialised] == ["body.2.weight"]

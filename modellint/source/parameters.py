@@ -20,6 +20,10 @@ UNKNOWN = ""
 Seen = set[tuple[Value, Frame]]
 # Classes whose objects modules are made with, and that hold no parameters.
 PLAIN = pattern(r"config|args|option|hparam|namespace|token|vocab|space|data|env|path|device|size", re.IGNORECASE)
+NUMBERS = pattern(
+    r".+\.(?:(?:in|out|num|n)_\w+|(?:\w+_)?(?:dims?|sizes?|channels|width|classes|units)|\w+_(?:features|planes))"
+)
+READY = pattern(r"torchvision\.models\..+|timm\..*create_model|torch\.hub\.load|.+Model\w*\.from_pretrained")
 
 
 class Parameters:
@@ -160,8 +164,11 @@ def _is_one_of_several(made: Source, given: Value) -> bool:
 
 
 def _may_be_module(value: Value) -> bool:
-    """A name that nothing binds, or an object of a class that is not called as options and data are."""
-    return value.kind == "name" or (value.method[:1].isupper() and PLAIN.search(value.method) is None)
+    """A name that nothing binds, a library's model, or an object of a class that is not called as options and data are."""
+    if value.kind == "name":
+        return NUMBERS.fullmatch(value.name) is None  # `net.in_features`
+    ready = value.kind == "call" and READY.fullmatch(value.name) is not None
+    return ready or (value.method[:1].isupper() and PLAIN.search(value.method) is None)
 
 
 def _known(found: Iterable[str]) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
 from modellint.measure.run import Batch
 from modellint.source import lookup, tensors
+from modellint.source.code import Value
 from modellint.source.facts import Act, Evaluation, TrainingLoop, made_in
 
 EVALUATES = pattern(
@@ -18,6 +19,7 @@ NAMED = pattern(  # a function, or what is looped over
     rb"\b(?:def\s+\w*?|for\s[^:\n]*?\sin\s[^:\n]*?)(?<![a-z])(?:test|val|valid(?:ation|ate)?|evaluat(?:e|ion)|dev|accuracy|perplexity|(?<!\.)eval)(?![a-z])",
     re.IGNORECASE,
 )
+SETS = pattern(r"mode|eval|infer|^map$", re.I)
 MEANT = pattern(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|adapt", re.I)
 
 
@@ -155,6 +157,28 @@ class TrainEvalMode(SourceRule):
     test_attention()
     """
     good = (
+        """
+        net, head = build(args), nn.Sequential(nn.Dropout(0.5), nn.Linear(10, 10))
+        nets = nn.ModuleList()
+        nets.append(net)
+        nets.append(head)
+        nets.eval()
+        with torch.no_grad():
+            for x, y in test_loader:
+                print((head(net(x)).argmax(1) == y).sum())
+        """,
+        """
+        from mylib import set_mode
+
+        net, head = torchvision.models.resnet18(), nn.Sequential(nn.Dropout(0.5), nn.Linear(1000, 10))
+
+        def evaluate(loader):
+            set_mode([net, head], training=False)
+            with torch.no_grad():
+                return sum((head(net(x)).argmax(1) == y).sum() for x, y in loader)
+
+        print(evaluate(test_loader))
+        """,
         """
         from easydl import TrainingModeManager
 
@@ -439,15 +463,32 @@ def _is_evaluation(found: Evaluation) -> bool:
 
 
 def _is_managed(script: Script, found: Evaluation) -> bool:
-    """Whether a `with` that cannot be read is given the model, alone or with others: it may set the mode."""
+    """Whether something else may set the mode: a `with` or a helper that is given the model, or what holds it."""
     model = found.call.name.removesuffix(".forward")
     for function in script.functions:
         block = next((event.block for event in function.events if event.value is found.call), None)
-        around = function.enclosing(block) if block is not None else ()
-        managers = (function.blocks[i].value for i in around if function.blocks[i].kind == "with")
-        if any(part.name == model for manager in managers if manager is not None for part in manager.within()):
-            return True
+        if block is not None:
+            around = (function.blocks[i] for i in function.enclosing(block))
+            helpers = [call for call in function.calls if SETS.search(call.name)]
+            given = (value for call in helpers for value in (*call.arguments, *(value for _, value in call.keywords)))
+            managers = (block.value for block in around if block.kind == "with")
+            wholes = {str(call.receiver) for call in function.calls if call.method in ("eval", "train")} - {model}
+            return any(_names(value, model) for value in (*managers, *given)) or _holds(script, wholes, model)
     return False
+
+
+def _holds(script: Script, wholes: Collection[str], model: str) -> bool:
+    """Whether one of some objects is made with a model, or is given it: `nets.append(model)`, `nets.model = model`."""
+    for event in (event for function in script.functions for event in function.events if wholes):
+        if event.kind in ("assign", "call") and event.value is not None and _names(event.value, model):
+            whole = event.name if event.kind == "assign" else str(event.value.receiver)
+            if whole in wholes or (event.value.name == model and whole.rpartition(".")[0] in wholes):
+                return True
+    return False
+
+
+def _names(value: Value | None, name: str) -> bool:
+    return value is not None and any(part.name == name for part in value.within())
 
 
 def _is_made_up(script: Script, found: Evaluation) -> bool:

@@ -13,6 +13,7 @@ from .relations import Relations
 from .script import Script
 from .vocabulary import HARMLESS, is_optimizer, is_scheduler
 
+DEEPEST = 30  # functions of a script that call one another, each followed into the next
 PREPARED = ("prepare", "prepare_optimizer")  # an optimizer in, the same optimizer out: it is still to be stepped
 # Gradients that are read may be applied by hand, or be all that is asked for.
 GRADIENT = pattern(r"grads?|(get|apply|collect|flatten|compute)_\w*grad(ient)?s?")
@@ -63,6 +64,7 @@ class _Own:
         around = {function.parent for function in script.functions}
         self.functions = {f.name: f for f in script.functions if f.parameters and f.name not in around}
         self._used: dict[str, set[str]] = {}
+        self._left = DEEPEST
 
     def idle(self, call: Value) -> list[Value]:
         """What a call of one of them is given that it does not step and hands to nobody who may."""
@@ -77,9 +79,12 @@ class _Own:
     def _uses(self, function: Function) -> set[str]:
         known = self._used.get(function.name)
         if known is None:
-            self._used[function.name] = {parameter.name for parameter in function.parameters}  # where it calls itself
-            values = (event.value for event in function.events if event.value is not None)
-            known = self._used[function.name] = {name for value in values for name in _stepped(value, self)}
+            known = self._used[function.name] = {p.name for p in function.parameters}  # where it calls itself
+            if self._left > 0:
+                self._left -= 1
+                values = (event.value for event in function.events if event.value is not None)
+                known = self._used[function.name] = {name for value in values for name in _stepped(value, self)}
+                self._left += 1
         return known
 
 

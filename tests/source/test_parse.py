@@ -76,6 +76,12 @@ def test_a_closure_that_steps_with_itself_is_read(tmp_path: Path) -> None:
     assert _one(tmp_path / "closure.py", text.encode()).problem is None
 
 
+def test_functions_that_hand_an_optimizer_on_are_followed_a_bounded_way(tmp_path: Path) -> None:
+    chain = "".join(f"def f{n}(opt):\n    f{n + 1}(opt)\n" for n in range(3_000))
+    text = f"import torch\n{chain}optimizer = torch.optim.SGD(p, 0.1)\noptimizer.zero_grad()\nf0(optimizer)\n"
+    assert _one(tmp_path / "chain.py", text.encode()).problem is None
+
+
 def test_long_chains_are_read(tmp_path: Path) -> None:
     script = _one(tmp_path / "long.py", ("x = 1" + " + y" * 5_000 + "\n").encode())
     assert script.problem is None

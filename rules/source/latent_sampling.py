@@ -91,6 +91,14 @@ class LatentSampling(SourceRule):
     )
     good = (
         """
+        class Gumbel(nn.Module):
+            def forward(self, mu, logvar):
+                std = torch.exp(0.5 * logvar)
+                eps = torch.rand_like(std)
+                eps = -torch.log(-torch.log(eps + 1e-9) + 1e-9)
+                return mu + std * eps
+        """,
+        """
         class V(nn.Module):
             def sample(self, mu, logvar):
                 std = torch.exp(0.5 * logvar)
@@ -174,7 +182,7 @@ class LatentSampling(SourceRule):
             for event in function.events:
                 if event.value is None:
                     continue
-                if _is_uniform(event) and _models(script, function) and _shapes(function, event.name):
+                if _is_uniform(function, event) and _models(script, function) and _shapes(function, event.name):
                     yield self.at(
                         event.value, f"`{event.name}` is uniform between 0 and 1, where a Gaussian is sampled"
                     )
@@ -203,10 +211,15 @@ class LatentSampling(SourceRule):
         return None
 
 
-def _is_uniform(event: Event) -> bool:
+def _is_uniform(function: Function, event: Event) -> bool:
+    """Whether noise is drawn so, and nothing else is made of it by its name: `u = -(-u.log()).log()`."""
     value = event.value
     made = value is not None and value.kind == "call" and value.name in UNIFORM
-    return event.kind == "assign" and made and NOISE.fullmatch(event.name) is not None
+    if event.kind != "assign" or not made or NOISE.fullmatch(event.name) is None:
+        return False
+    own = (e for e in function.events if e is not event and e.name == event.name and e.kind in ("assign", "augment"))
+    turned = any(call.method.endswith("_") and str(call.receiver) == event.name for call in function.calls)
+    return not turned and not any(e.kind == "augment" or event.name in str(e.value) for e in own)
 
 
 def _models(script: Script, function: Function) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
@@ -15,6 +16,7 @@ NAMED = pattern(
     rb"(?:val(?:id|idation)?|test(?:ing)?|dev|eval)(?:_\w+|set|data)?(?:, *\w+)* *= *[^=\n]*(?:\[[^\[\]\n]*:[^\[\]\n]*\]|Subset\()"
 )
 TRAINED = pattern(rb"train\w*(?:, *\w+)* *= *[^=\n]*(?:\[[^\[\]\n]*:|Subset\()")
+TRIES = pattern(r"debug|over_?fit|tiny|smoke|sanity|fast|dry_?run", re.IGNORECASE)
 
 
 class OverlappingParts(SourceRule):
@@ -74,6 +76,12 @@ class OverlappingParts(SourceRule):
     )
     good = (
         """
+        if args.debug:
+            train, validation = order[:100], order[:100]
+        else:
+            train, validation = order[:5000], order[5000:]
+        """,
+        """
         import torch
 
         x, y = load()
@@ -114,8 +122,14 @@ class OverlappingParts(SourceRule):
             held = [part for part in found if parts.trains(part[0])]
             for name, value, span, at in found if held else ():
                 other = next((p for p in held if _meets(function, p[2], p[3], span, at)), None)
-                if other is not None and parts.evaluates(name):
+                if other is not None and parts.evaluates(name) and not _is_tried(function, at):
                     yield self.at(value, f"takes items of `{span.base}` that `{other[0]}` holds too")
+
+
+def _is_tried(function: Function, at: int) -> bool:
+    """Whether it is only done to try the code, or to fit a few samples on purpose."""
+    around = (function.blocks[block] for block in function.enclosing(function.events[at].block))
+    return any(block.kind == "if" and TRIES.search(str(block.value)) is not None for block in around)
 
 
 def _meets(function: Function, one: Span, at: int, other: Span, later: int) -> bool:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .core.rule import GraphRule, Rule, RuntimeRule, SourceRule
     from .graph.graph import Graph
     from .inprocess import Target, probe
-    from .measure.run import Run, Step
+    from .measure.run import Run
+    from .measure.step import Step
     from .recording import watch
     from .source.script import Script
 
@@ -26,7 +27,8 @@ _HOMES = {
     "core.rule": ("GraphRule", "Rule", "RuntimeRule", "SourceRule"),
     "graph.graph": ("Graph",),
     "inprocess": ("Target", "probe"),
-    "measure.run": ("Run", "Step"),
+    "measure.run": ("Run",),
+    "measure.step": ("Step",),
     "recording": ("watch",),
     "source.script": ("Script",),
 }

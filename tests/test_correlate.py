@@ -5,7 +5,8 @@ from typing import Any
 from modellint.core.diagnostic import Diagnostic, Evidence, Location, Severity, Verdict
 from modellint.core.rule import Rule
 from modellint.correlate import correlate
-from modellint.measure.run import Run, Step
+from modellint.measure.run import Run
+from modellint.measure.step import Step
 
 RUN = Run((Step(),))
 HOLDS, ABSENT = Evidence("norm", 2.0, 1.0), Evidence("norm", 0.5, 1.0, holds=False)

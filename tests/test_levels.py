@@ -4,7 +4,10 @@ import pytest
 
 from modellint.core import registry
 from modellint.core.diagnostic import Location, Severity
-from modellint.measure.run import Logits, Loss, Run, Step
+from modellint.measure.cast import Loss
+from modellint.measure.quantities import Logits
+from modellint.measure.run import Run
+from modellint.measure.step import Step
 
 RULES = {rule.name: rule for rule in registry.load()}
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from modellint.core.pattern import pattern
 
-from .run import Parameter, Run
+from .cast import Parameter
+from .run import Run
 
 # Networks that are meant to stay as they were made, or that follow another one.
 MEANT = pattern(

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from modellint.core.diagnostic import Evidence, Location
 from modellint.core.record import dataclass
 
-from .run import Clip, Run, Step
+from .run import Run
 from .statistics import norm
+from .step import Clip, Step
 
 TOLERANCE = 1.01  # 0 false alarms in 198 healthy runs
 ANYWHERE = Location()

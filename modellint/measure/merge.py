@@ -13,7 +13,8 @@ from modellint.core.plain import from_plain, to_plain
 
 from . import ranks, records
 from .records import Record, Records
-from .run import Run, Step
+from .run import Run
+from .step import Step
 
 RUN_FILE = "run.json"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from .run import Pair
+from .quantities import Pair
 
 FEWEST, MOST = 512, 1 << 14  # targets that are needed, and those of one step that were read
 ERRORS = 4  # standard errors

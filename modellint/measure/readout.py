@@ -6,7 +6,8 @@ import math
 
 from modellint.core.diagnostic import Location
 
-from .run import Run, Step
+from .run import Run
+from .step import Step
 from .trajectory import norms
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from modellint.core.diagnostic import Location
 
-from .run import Pair, Run
+from .quantities import Pair
+from .run import Run
 
 
 def of_loss(run: Run, place: Location) -> list[Pair]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .run import Optimizer, Run
+from .cast import Optimizer
+from .run import Run
 
 BACKWARDS = 5  # calls of backward() that have reached the parameters of one that is only late
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from modellint.core.record import dataclass
 
-from .run import Run, Step
+from .run import Run
 from .statistics import entropy, median, norm, shares
+from .step import Step
 
 FIRST, LAST = 3, 5  # steps that stand for the beginning and for the end of a probe
 GROWTH = 50.0  # no healthy run of 129 grew so far beyond its first steps

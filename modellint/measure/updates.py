@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Sequence
 
-from .run import Run, Step
+from .run import Run
 from .statistics import median
+from .step import Step
 from .trajectory import exploding, no_better_than_guessing
 
 EARLY = slice(2, 10)  # later, weights that have grown hide a learning rate that is too high

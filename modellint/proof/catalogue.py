@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from modellint.core.record import dataclass
-from modellint.measure.run import Model, Run
+from modellint.measure.cast import Model
+from modellint.measure.run import Run
 from modellint.measure.trajectory import norms, reference
 
 from .outcome import trained

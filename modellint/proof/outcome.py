@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from modellint.core.record import dataclass, field
-from modellint.measure.run import Run, Step
+from modellint.measure.run import Run
+from modellint.measure.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from modellint import Diagnostic, Evidence, GraphRule, Passed, Run, Severity, St
 from modellint.graph.graph import Graph
 from modellint.graph.node import Node, Role
 from modellint.graph.words import name
-from modellint.measure.run import Batch, Distribution
+from modellint.measure.quantities import Batch, Distribution
 from modellint.measure.trajectory import no_better_than_guessing
 
 CARRIES = frozenset({Role.RESHAPE, Role.INDEX, Role.CONCAT, Role.DROPOUT, Role.POOL})  # the scale stays

@@ -73,6 +73,9 @@ class LinearWithoutNonlinearity(GraphRule):
             "input x shape=4x64", "linear a shape=4x64", "norm layer_norm", "linear b shape=4x64", "loss mse_loss"
         ),
         Graph.of(
+            "input x shape=4x64", "linear a weight=w shape=4x64", "linear b weight=w shape=4x64", "loss mse_loss"
+        ),  # the slope of a planar flow
+        Graph.of(
             "input x shape=4x64",
             "linear a shape=4x64",
             "linear b shape=4x64 <- a",
@@ -141,8 +144,9 @@ def _is_affine(node: Node) -> bool:
 
 
 def _is_shared(graph: Graph, first: Node, second: Node) -> bool:
-    """Whether one is also applied without the other: then no single matrix could stand for the two."""
-    return _uses(graph, first) != _uses(graph, second)
+    """Whether one is also applied without the other, or both are made of one weight: no single matrix could stand for them."""
+    tied = not set(first.parameters).isdisjoint(second.parameters)
+    return tied or _uses(graph, first) != _uses(graph, second)
 
 
 def _uses(graph: Graph, layer: Node) -> int:

@@ -14,8 +14,9 @@ from modellint.graph.features import HIDDEN, feeding
 from modellint.graph.node import Node, Role
 from modellint.graph.walk import judges_classes, path, readouts
 from modellint.graph.words import name, trail
+from modellint.measure.cast import Parameter
+from modellint.measure.quantities import Distribution, Features
 from modellint.measure.readout import feature_size, gradient_norms, may_be_at
-from modellint.measure.run import Distribution, Features, Parameter
 from modellint.measure.statistics import median
 from modellint.measure.trajectory import LAST, explosions, reference
 from modellint.source.facts import Operation

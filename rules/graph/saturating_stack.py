@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Severity, Step
 from modellint.graph.node import Node, Role
 from modellint.graph.words import trail
-from modellint.measure.run import Parameter
+from modellint.measure.cast import Parameter
 from modellint.measure.statistics import median
 
 SATURATES = frozenset({"sigmoid", "tanh", "hardsigmoid", "softsign", "logsigmoid"})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Severity, Step
 from modellint.graph.node import Node, Role
 from modellint.graph.walk import walk_back
-from modellint.measure.run import Logits
+from modellint.measure.quantities import Logits
 
 _KEEPS = frozenset({Role.RESHAPE, Role.INDEX, Role.CONCAT, Role.DROPOUT, Role.MASK})
 _NORMALISES = frozenset({"cross_entropy", "linear_cross_entropy", "log_softmax"})  # those that take raw scores

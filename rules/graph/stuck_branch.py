@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Graph, GraphRule, Passed, Run, Severity, Step
 from modellint.graph.node import Node, Role
 from modellint.graph.words import name, trail
-from modellint.measure.run import Parameter
+from modellint.measure.cast import Parameter
 
 LAYERS = (Role.LINEAR, Role.CONV)
 KEEPS = (Role.RESHAPE, Role.DROPOUT, Role.INDEX, Role.POOL, Role.CONCAT)

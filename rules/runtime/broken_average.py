@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Follower
+from modellint.measure.cast import Follower
 
 
 def _run(*rates: float | None, pulls: tuple[float | None, ...] = ()) -> Run:

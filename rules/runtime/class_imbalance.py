@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from modellint import Diagnostic, Evidence, Fix, Passed, Run, RuntimeRule, Script, Severity, Step
 from modellint.core import edit
-from modellint.measure.run import Loss, Pair, Parameter
+from modellint.measure.cast import Loss, Parameter
+from modellint.measure.quantities import Pair
 from modellint.measure.statistics import effective_classes, imbalance_sigma
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.measure.clipping import by_place
-from modellint.measure.run import Clip
+from modellint.measure.step import Clip
 
 
 def _run(bound: float, *norms: float) -> Run:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.record import replace
 from modellint.measure.clipping import TOLERANCE, Promise, applied, by_place, promises
-from modellint.measure.run import Clip
+from modellint.measure.step import Clip
 from modellint.measure.trajectory import explosions
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Features, Logits
+from modellint.measure.quantities import Features, Logits
 
 
 def _run(rank: float, class_loss: float, distances: tuple[float, float] = (1.0, 3.0), rows: int = 64) -> Run:

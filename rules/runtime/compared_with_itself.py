@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Logits
+from modellint.measure.quantities import Logits
 
 
 def _run(meets: bool, labels: Sequence[int]) -> Run:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.diagnostic import Location
 from modellint.core.record import replace
-from modellint.measure.run import Optimizer
+from modellint.measure.cast import Optimizer
 
 _ADAM = Optimizer("Adam", 1e-3, ("w",), settings={"betas": [0.9, 0.999]}, location=Location("train.py", 9))
 

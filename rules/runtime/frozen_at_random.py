@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.measure.asmade import as_made
-from modellint.measure.run import Parameter
+from modellint.measure.cast import Parameter
 
 
 def _run(*parameters: Parameter) -> Run:

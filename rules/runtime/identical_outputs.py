@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Distribution, Logits
+from modellint.measure.quantities import Distribution, Logits
 
 
 def _run(spread: float, lowest: float, highest: float, rows: int = 10) -> Run:

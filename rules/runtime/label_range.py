@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.diagnostic import Location, Problem
 from modellint.core.pattern import pattern
-from modellint.measure.run import Distribution, Loss, Optimizer, Pair, Parameter
+from modellint.measure.cast import Loss, Optimizer, Parameter
+from modellint.measure.quantities import Distribution, Pair
 
 STEPS = 10
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")

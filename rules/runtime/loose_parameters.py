@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.pattern import pattern
 from modellint.measure.asmade import as_made
-from modellint.measure.run import Optimizer, Parameter
+from modellint.measure.cast import Optimizer, Parameter
 
 ADAPTERS = pattern(r"lora|adapter|prompt|prefix|ia3", re.I)  # what is trained alone, within a model that stays
 

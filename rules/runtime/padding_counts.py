@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Passed, Run, RuntimeRule, Severity
 from modellint.core.diagnostic import Unchecked
+from modellint.measure.cast import Loss
 from modellint.measure.examined import filling
-from modellint.measure.run import Examination, Loss
+from modellint.measure.run import Examination
 
 
 def _run(found: bool | None, share: float | None = None, loss: Loss | None = None) -> Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Optimizer
+from modellint.measure.cast import Optimizer
 
 
 def _run(*repeated: str) -> Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Parameter
+from modellint.measure.cast import Parameter
 
 
 def _run(*apart: float, ranks: int = 2) -> Run:

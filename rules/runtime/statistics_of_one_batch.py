@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.diagnostic import Location
-from modellint.measure.run import Model
+from modellint.measure.cast import Model
 
 
 def _run(**momenta: float) -> Run:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.measure.noise import is_noise
-from modellint.measure.run import Distribution, Pair, Times
+from modellint.measure.quantities import Distribution, Pair, Times
 
 
 def _pair(*, noise: bool = True) -> Pair:

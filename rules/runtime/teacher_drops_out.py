@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.diagnostic import Location
-from modellint.measure.run import Batch, Bystander
+from modellint.measure.cast import Bystander
+from modellint.measure.quantities import Batch
 
 
 def _run(steps: int, *dropouts: str, norms: tuple[str, ...] = (), shape: tuple[int, ...] = (8, 3)) -> Run:

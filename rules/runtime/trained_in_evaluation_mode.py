@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Batch
+from modellint.measure.quantities import Batch
 
 
 def _run(*idle: tuple[str, ...]) -> Run:

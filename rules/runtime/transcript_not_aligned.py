@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Transcripts
+from modellint.measure.quantities import Transcripts
 
 
 def _run(blanks: int = 0, too_long: int = 0) -> Run:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Distribution, Features
+from modellint.measure.quantities import Distribution, Features
 from modellint.measure.statistics import median
 from modellint.measure.trajectory import GROWTH, LAST, each_optimizer, falls, losses, reference
 

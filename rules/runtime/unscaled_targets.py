@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Distribution, Pair
+from modellint.measure.quantities import Distribution, Pair
 from modellint.measure.trajectory import each_optimizer
 
 

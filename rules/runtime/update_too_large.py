@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Optimizer, Parameter
+from modellint.measure.cast import Optimizer, Parameter
 from modellint.measure.trajectory import DIVERGED, growth, peak
 from modellint.measure.updates import early, ratios, too_large
 

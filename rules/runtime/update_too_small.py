@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Clip, Optimizer
+from modellint.measure.cast import Optimizer
 from modellint.measure.statistics import entropy, median, shares
+from modellint.measure.step import Clip
 from modellint.measure.trajectory import LAST, no_better_than_guessing, warms_up
 from modellint.measure.updates import largest
 

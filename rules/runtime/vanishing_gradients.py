@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
 from modellint.core.record import replace
-from modellint.measure.run import Parameter
+from modellint.measure.cast import Parameter
 from modellint.measure.trajectory import each_optimizer, no_better_than_guessing
 
 

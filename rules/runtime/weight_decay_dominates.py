@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from modellint import Diagnostic, Evidence, Passed, Run, RuntimeRule, Severity, Step
-from modellint.measure.run import Optimizer, Parameter
+from modellint.measure.cast import Optimizer, Parameter
 from modellint.measure.statistics import median, norm
 from modellint.measure.trajectory import no_better_than_guessing
 

@@ -8,8 +8,8 @@ from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, S
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import insert
 from modellint.measure import clipping
-from modellint.measure.run import Clip
 from modellint.measure.statistics import median
+from modellint.measure.step import Clip
 from modellint.source.facts import Act, TrainingLoop
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
 from modellint.measure import clipping
-from modellint.measure.run import Clip
+from modellint.measure.step import Clip
 from modellint.measure.trajectory import explosions
 from modellint.source import lookup
 from modellint.source.facts import Act

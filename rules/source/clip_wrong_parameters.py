@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.diagnostic import Location
 from modellint.measure import clipping
-from modellint.measure.run import Clip
 from modellint.measure.statistics import norm
+from modellint.measure.step import Clip
 from modellint.source import lookup
 from modellint.source.code import Value
 from modellint.source.facts import Act, TrainingLoop

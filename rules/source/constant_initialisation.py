@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.measure.run import Parameter
+from modellint.measure.cast import Parameter
 from modellint.source.branches import arms
 from modellint.source.code import Block, Event, Function, Value
 from modellint.source.facts import Layer

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
 from modellint.core.pattern import pattern
-from modellint.measure.run import Parameter
+from modellint.measure.cast import Parameter
 from modellint.source.code import Value
 from modellint.source.facts import Act, Model, Summand, TrainingLoop
 from modellint.source.registration import WEIGHTED

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import used
 from modellint.measure import sides
-from modellint.measure.run import Distribution, Pair
+from modellint.measure.quantities import Distribution, Pair
 from modellint.source import outputs
 from modellint.source.facts import Loss
 

@@ -8,7 +8,7 @@ from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRu
 from modellint.core import edit
 from modellint.core.diagnostic import Location
 from modellint.core.pattern import pattern
-from modellint.measure.run import Optimizer, Parameter
+from modellint.measure.cast import Optimizer, Parameter
 from modellint.measure.statistics import median
 from modellint.measure.trajectory import no_better_than_guessing
 

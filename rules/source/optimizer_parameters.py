@@ -9,7 +9,7 @@ from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, S
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import move
 from modellint.core.pattern import pattern
-from modellint.measure.run import Parameter
+from modellint.measure.cast import Parameter
 from modellint.source import paired
 from modellint.source.facts import Act, TrainingLoop
 

@@ -8,7 +8,7 @@ from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRu
 from modellint.core import edit
 from modellint.core.pattern import used
 from modellint.measure import sides
-from modellint.measure.run import Distribution, Pair
+from modellint.measure.quantities import Distribution, Pair
 from modellint.source import lookup, outputs
 from modellint.source.facts import Loss
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
 from modellint.core.pattern import used
-from modellint.measure.run import Logits
+from modellint.measure.quantities import Logits
 from modellint.source import lookup
 from modellint.source.facts import Loss, Operation
 

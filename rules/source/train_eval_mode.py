@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
-from modellint.measure.run import Batch
+from modellint.measure.quantities import Batch
 from modellint.source import lookup, tensors
 from modellint.source.code import Value
 from modellint.source.facts import Act, Evaluation, TrainingLoop, made_in

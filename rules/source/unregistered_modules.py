@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
-from modellint.measure.run import Parameter
+from modellint.measure.cast import Parameter
 from modellint.source.facts import Layer
 from modellint.source.registration import DROPOUT
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
-from modellint.measure.run import Batch, Distribution, Parameter
+from modellint.measure.cast import Parameter
+from modellint.measure.quantities import Batch, Distribution
 from modellint.source.code import Function, Value
 
 READERS = frozenset({"cv2.imread", "imageio.imread", "imageio.v2.imread", "imageio.v3.imread", "skimage.io.imread"})

@@ -5,7 +5,9 @@ import math
 
 from modellint.core.diagnostic import Location
 from modellint.core.plain import from_plain, to_plain
-from modellint.measure.run import Clip, Features, Run, Step
+from modellint.measure.quantities import Features
+from modellint.measure.run import Run
+from modellint.measure.step import Clip, Step
 
 
 def test_a_run_survives_strict_json() -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from modellint import Diagnostic, Run, Severity, Step
 from modellint.core import registry
-from modellint.measure.run import Batch, Loss
+from modellint.measure.cast import Loss
+from modellint.measure.quantities import Batch
 
 RULE = next(rule for rule in registry.load() if rule.name == "class-imbalance")
 

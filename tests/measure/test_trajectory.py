@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from modellint.measure import trajectory as t
-from modellint.measure.run import Parameter, Run, Step
+from modellint.measure.cast import Parameter
+from modellint.measure.run import Run
+from modellint.measure.step import Step
 
 
 def run(norms: Sequence[float], losses: Sequence[float], classes: int | None = None) -> Run:

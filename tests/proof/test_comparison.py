@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from modellint.cli import cli
 from modellint.core.diagnostic import Diagnostic, Report, Severity, Verdict
 from modellint.core.plain import to_plain
-from modellint.measure.run import Run, Step
+from modellint.measure.run import Run
+from modellint.measure.step import Step
 from modellint.proof.comparison import compare
 
 

@@ -7,7 +7,9 @@ import pytest
 from modellint.core import registry
 from modellint.core.diagnostic import Diagnostic, Evidence, Report, Severity, Verdict
 from modellint.core.proof import Effect
-from modellint.measure.run import Model, Optimizer, Run, Step
+from modellint.measure.cast import Model, Optimizer
+from modellint.measure.run import Run
+from modellint.measure.step import Step
 from modellint.proof.candidates import candidates, leading
 from modellint.proof.conclude import conclude
 from modellint.proof.prove import Prover

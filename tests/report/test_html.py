@@ -11,7 +11,10 @@ from modellint.core.diagnostic import Location, Report
 from modellint.core.plain import to_plain
 from modellint.core.proof import Effect, Proof, Spread, Trial
 from modellint.graph.graph import Graph
-from modellint.measure.run import Distribution, Features, Optimizer, Parameter, Run, Step
+from modellint.measure.cast import Optimizer, Parameter
+from modellint.measure.quantities import Distribution, Features
+from modellint.measure.run import Run
+from modellint.measure.step import Step
 from modellint.report import render
 from modellint.report.page.classes import histogram
 from modellint.report.page.curve import curve, curves

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from modellint.core.record import dataclass
-from modellint.measure.run import Run, Step
+from modellint.measure.run import Run
+from modellint.measure.step import Step
 from modellint.report.numbers import quantity
 
 from .scale import Scale

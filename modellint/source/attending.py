@@ -108,7 +108,7 @@ def _taken(events: tuple[Event, ...], call: Value, layer: Layer) -> Iterator[Val
     for event in events:
         if event.value is not None:
             for part in event.value.within():
-                subject = part.base if part.kind == "item" else _pooled(part)
+                subject = part.base if part.kind == "item" else pooled(part)
                 if subject is not None and is_output(subject) and (part.kind == "call" or _is_one_of_second(part)):
                     yield part
             if event.kind == "assign":
@@ -117,7 +117,7 @@ def _taken(events: tuple[Event, ...], call: Value, layer: Layer) -> Iterator[Val
                 names |= {event.name} if held else set()
 
 
-def _pooled(call: Value) -> Value | None:
+def pooled(call: Value) -> Value | None:
     """What is reduced along its second axis."""
     library = call.name.startswith("torch.")
     if call.kind != "call" or call.method not in POOLS:

@@ -64,6 +64,22 @@ def uses(events: tuple[Event, ...], is_it: Callable[[Value], bool]) -> Iterator[
             names = names - {event.name} | ({event.name} if given or kept is not None else set())
 
 
+def pools(
+    events: tuple[Event, ...], is_it: Callable[[Value], bool], pooled: Callable[[Value], Value | None]
+) -> Iterator[Value]:
+    """Where a value is reduced, while the name that holds it is not bound anew."""
+    names = set[str]()
+    for event in (event for event in events if event.value is not None):
+        value = event.value
+        assert value is not None
+        subject = pooled(value) if event.kind == "call" else None
+        if subject is not None and (is_it(subject) or (subject.kind == "name" and subject.name in names)):
+            yield value
+        if event.kind == "assign":
+            held = is_it(value) or _keeps(value, names) is not None
+            names = names - {event.name} | ({event.name} if held else set())
+
+
 def is_output(value: Value, call: Value) -> bool:
     return is_part(value, 0) and value.base is call
 

@@ -10,6 +10,7 @@ from modellint.measure import examined
 from modellint.source import attending, convolved, recurrent
 from modellint.source.code import Event, Function, Value
 from modellint.source.facts import Layer
+from modellint.source.unmoved import Unmoved
 
 RESHAPES = ("view", "reshape")
 
@@ -30,6 +31,18 @@ class BatchFirst(SourceRule):
     twins = ("batch-mixing",)
     words = ("LSTM(", "GRU(", "RNN(", "TransformerEncoder", ("MultiheadAttention(", "[:, "))
     bad = (
+        """
+        class Reader(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm = nn.LSTM(64, 128, 2)
+                self.norm, self.head = nn.LayerNorm(128), nn.Linear(128, 2)
+
+            def forward(self, x):
+                output, _ = self.lstm(x)
+                output = self.norm(output)
+                return self.head(output.mean(dim=1))
+        """,
         """
         class Decoder(nn.Module):
             def __init__(self):
@@ -131,6 +144,19 @@ class BatchFirst(SourceRule):
         """,
     )
     good = (
+        """
+        class Reader(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm = nn.LSTM(64, 128)
+                self.head = nn.Linear(128, 2)
+
+            def forward(self, x):
+                output, _ = self.lstm(x.transpose(0, 1))
+                first = output.mean(dim=0)
+                output = output.transpose(0, 1)
+                return self.head(output.mean(dim=1) + first)
+        """,
         """
         class Frames(nn.Module):
             def __init__(self):
@@ -234,7 +260,7 @@ class BatchFirst(SourceRule):
         for layer, function, at in recurrent.layers(script):
             first = recurrent.is_batch_first(layer)
             if first is not None and layer.call is not None and not _is_single(layer.call):
-                found = list(self._judge(script, function.events, at, layer, layer.call, first))
+                found = list(self._judge(script, function, at, layer, layer.call, first))
                 yield from found or (self._convolved(script, function, at, layer) if not first else ())
 
         for read in attending.reads(script):
@@ -242,11 +268,20 @@ class BatchFirst(SourceRule):
             yield self.at(read.place, message, certain=read.sure)
 
     def _judge(
-        self, script: Script, events: tuple[Event, ...], at: int, layer: Layer, call: Value, first: bool
+        self, script: Script, function: Function, at: int, layer: Layer, call: Value, first: bool
     ) -> Iterator[Diagnostic]:
+        events = function.events
         last = recurrent.is_last if first else recurrent.is_last_of_second
         uses = recurrent.uses(events[at:], lambda value: recurrent.is_output(value, call))
         read = next((use for use in uses if use.kind == "item" and last(use)), None)
+        if read is None and not first:
+            pools = recurrent.pools(events[at:], lambda value: recurrent.is_output(value, call), attending.pooled)
+            pooled = next(pools, None)
+            sure = Unmoved(script, function).of(call.argument(0), at) if pooled is not None else None
+            if pooled is not None and sure is not None:
+                message = f"is reduced over the batch, not over time: `{layer.path}` is not `batch_first`"
+                yield self.at(pooled, message, certain=sure)
+                return
         given = _given(events[:at], call) if not first else None
         if read is not None:
             how = "is `batch_first`" if first else "is not `batch_first`"

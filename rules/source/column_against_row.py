@@ -139,12 +139,10 @@ def _called(function: Function, call: Value, at: int, depth: int) -> str:
     if call.name.startswith("torch."):
         subject, given = (given[0], given[1:]) if given else (None, ())
     if call.method == "gather":
-        axis, index = (
-            (given[0].constant if given else None),
-            (given[1] if len(given) > 1 else call.argument(None, "index")),
-        )
-        axis = call.argument(None, "dim").constant if call.argument(None, "dim") is not None else axis
-        return "column" if axis in (1, -1) and index is not None and _is_column(function, index, at, depth) else ""
+        axis = call.argument(None, "dim") or next(iter(given), None)
+        index = call.argument(None, "index") or next(iter(given[1:]), None)
+        column = index is not None and _is_column(function, index, at, depth)
+        return "column" if column and axis is not None and axis.constant in (1, -1) else ""
     if subject is None:
         return ""
     if call.method in ("amax", "logsumexp"):

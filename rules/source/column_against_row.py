@@ -11,7 +11,7 @@ from modellint.source.code import Function, Value
 COMPARE = frozenset({"MSELoss", "SmoothL1Loss", "HuberLoss", "L1Loss"})
 KEEPS = frozenset("detach float double to cuda cpu clone clamp clip type_as contiguous data abs exp".split())
 FLAT = frozenset({"squeeze", "flatten", "ravel"})
-GATHERED = pattern(rb"(?s)\.gather\(.{0,200}?(?:unsqueeze\(|view\(-1, *1|reshape\(-1, *1|, None\]|keepdim).*loss")
+GATHERED = pattern(rb"\.gather\((?s:.){0,200}?(?:unsqueeze\(|view\(-1, *1|reshape\(-1, *1|, None\]|keepdim)")
 DEEPEST = 8
 
 

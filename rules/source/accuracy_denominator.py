@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source import tallies
 from modellint.source.code import Value
 
+OVER = pattern(rb"/ ?len\((?<!// len\()(?<!//len\()")  # and no whole number of batches
+LOADER = pattern(rb"oader|_dl\b|\bdl\b|atches")
 NUMBERS = ("item", "float", "double", "cpu")  # `correct.double()`
 
 
@@ -23,7 +26,7 @@ class AccuracyDenominator(SourceRule):
     """
 
     code, severity, certain, topic = "ML156", Severity.WARNING, True, "evaluation"
-    words = (("/ len(", "=="), ("/len(", "=="), ("/ len(", "eq("), ("/len(", "eq("))
+    words = tuple((f"/{space}len(", OVER, LOADER, "sum(", same) for space in (" ", "") for same in ("==", "eq("))
     bad = (
         """
         correct = 0

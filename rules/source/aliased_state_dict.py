@@ -13,6 +13,7 @@ COPIES = ("copy", "dict", "OrderedDict")  # of the mapping: the tensors in it ar
 OTHERS = pattern(r"loader|dl$|sampler|dataset|optim|opt$|sched|scaler|iter|metric", re.IGNORECASE)  # no models
 CHANGES = frozenset({"add_", "sub_", "mul_", "div_", "addcmul_", "addcdiv_", "clamp_", "copy_", "lerp_"})
 READING = frozenset({"load_state_dict", "save", "print", "len", "keys", "isinstance"})
+NAMED = pattern(rb"= *(?:[\w.]+\()?[\w.\[\]]+\.state_dict\(\)")
 KEPT = pattern(rb"\] *= *\w+\.data *(?:\n|#|$)")
 
 
@@ -28,7 +29,7 @@ class AliasedStateDict(SourceRule):
     """
 
     code, severity, certain, topic = "ML150", Severity.ERROR, True, "evaluation"
-    words = (("state_dict()", "load_state_dict("), (".data", KEPT))
+    words = (("state_dict()", "load_state_dict(", NAMED), (".data", KEPT))
     bad = (
         """
         best, best_state = 0.0, copy.deepcopy(model.state_dict())

@@ -22,6 +22,7 @@ MEANT = pattern(r"advers|attack|perturb|worst|hardest|negat|elbo|log_prob|likeli
 PHASES = frozenset({"val", "valid", "validation", "dev", "test", "eval"})
 KEEPING = frozenset({"save", "state_dict", "deepcopy", "save_checkpoint", "save_pretrained", "save_model"})
 MEASURED = pattern(r"val|test|dev|eval", re.IGNORECASE)
+TRAINING = pattern(rb"epoch|loss|\bacc(?:uracy)?\b")
 BEGUN = pattern(  # or compared
     rb"(?:best|lowest)[^\n=:]*[:=] *(?:[-\d(\[{]|float|math|np\.|numpy|torch|sys|inf|min|max)|[<>]=? *[\w.]*best"
 )
@@ -40,7 +41,7 @@ class BestNeverImproves(SourceRule):
 
     code, severity, certain, topic = "ML155", Severity.WARNING, True, "evaluation"
     words = (
-        ("best", "torch.save(", BEGUN), ("best_", "save_checkpoint", BEGUN), ("best_", ".backward(", BEGUN),
+        ("best", "torch.save(", TRAINING, BEGUN), ("best_", "save_checkpoint", BEGUN), ("best_", ".backward(", BEGUN),
         ("best_", "state_dict(", BEGUN), ("lowest", "state_dict(", BEGUN),
     )  # fmt: skip
     bad = (

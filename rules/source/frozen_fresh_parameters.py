@@ -35,8 +35,8 @@ class FrozenFreshParameters(SourceRule):
     remedy, twins = "unfreeze", ("frozen-at-random",)
     words = (
         ("requires_grad = False", "parameters(", "nn."),
-        ("requires_grad=False", "parameters()"),
-        "requires_grad_(False)",
+        "requires_grad_(requires_grad=False)",
+        ("requires_grad_(False)", pattern(rb"parameters\(|nn\.[A-Z]")),
     )
     bad = (
         """

@@ -17,6 +17,7 @@ LOG_VARIANCE = pattern(r"(.*[._])?(z_?)?log_?var(iance)?(_?[z\d])?", re.IGNORECA
 MODELS = pattern(r"log_?var|alphas?_?(cumprod|bars?|hats?)|one_minus_alpha|q_sample|add_noise", re.IGNORECASE)
 POSITIVE = pattern(r"exp|softplus|sqrt|square")
 SPREAD = pattern(r"std|sig|var|dev|exp|sqrt|alpha|beta|scale", re.IGNORECASE)
+CUTS = frozenset({"data", "detach"})
 NOISES = frozenset({"q_sample", "add_noise"})  # that are given the noise
 
 
@@ -266,24 +267,33 @@ def _is_log(function: Function, event: Event) -> bool:
 
 def _cut(function: Function, event: Event) -> Value | None:
     """A deviation that is cut off its graph where noise is scaled by it and added to the mean."""
-    around = [str(function.blocks[block].value) for block in function.enclosing(event.block)]
-    learned = event.kind in ("return", "assign") and not any("no_grad" in value for value in around)
-    for part in event.value.within() if learned and event.value is not None else ():
-        if any(mean.method in ("data", "detach") for mean in part.arguments[:1]):  # nothing of it is to be learned
-            continue
-        product = part.arguments[-1] if part.name == "+" and len(part.arguments) == 2 else None
-        for factor in product.arguments if product is not None and product.name == "*" else ():
-            owner = factor.receiver if factor.method in ("data", "detach") else None
-            made = [
-                e.value for e in function.events if e.kind == "assign" and owner is not None and e.name == owner.name
-            ]
-            if (
-                owner is not None
-                and DEVIATION.fullmatch(owner.name)
-                and any(v is not None and "exp" in str(v) for v in made)
-            ):
-                return factor
-    return None
+    if event.value is None or event.kind not in ("return", "assign"):
+        return None
+    factors = (factor for part in event.value.within() for factor in _scales(part))
+    return next(
+        (f for f in factors if _is_deviation(function, f.receiver) and not _is_unlearned(function, event)), None
+    )
+
+
+def _scales(value: Value) -> Iterator[Value]:
+    """The factors that are cut off, in the product that is added last to what keeps its graph."""
+    if value.name != "+" or len(value.arguments) != 2 or value.arguments[0].method in CUTS:
+        return
+    product = value.arguments[1]
+    if product.name == "*":
+        yield from (factor for factor in product.arguments if factor.method in CUTS)
+
+
+def _is_deviation(function: Function, owner: Value | None) -> bool:
+    """Whether it is named so, and made by an exponential."""
+    if owner is None or DEVIATION.fullmatch(owner.name) is None:
+        return False
+    made = (e.value for e in function.events if e.kind == "assign" and e.name == owner.name)
+    return any(value is not None and "exp" in str(value) for value in made)
+
+
+def _is_unlearned(function: Function, event: Event) -> bool:
+    return any("no_grad" in str(function.blocks[block].value) for block in function.enclosing(event.block))
 
 
 def _means_variance(function: Function) -> bool:
@@ -297,7 +307,7 @@ def _means_variance(function: Function) -> bool:
 def _sums(function: Function) -> Iterator[tuple[Value, list[str], list[str]]]:
     """The sums that calls are given, with what they add and what they take off."""
     for value in (part for call in function.calls for part in (*call.arguments, call.base) if part is not None):
-        if value.kind == "operation":
+        if value.kind == "operation" and any(LOG_VARIANCE.fullmatch(part.name) for part in value.within()):
             plus, minus = ([term for sign, term in _terms(value, 1) if sign == kept] for kept in (1, -1))
             if plus and minus:
                 yield value, [str(term) for term in plus], [str(term) for term in minus]

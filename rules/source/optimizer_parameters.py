@@ -14,6 +14,7 @@ from modellint.source import paired
 from modellint.source.facts import Act, TrainingLoop
 
 # Models that are called for their judgement, not to be trained.
+GIVEN = pattern(rb"parameters\(\)(?! *:)")  # not only walked over
 FIXED = pattern(
     r"teacher|target|ema|average|vgg|lpips|percep|pretrained|frozen|fixed|clip|inception|reference|ref_|reward|expert"
     r"|feature|extractor|old|loss|crit|eval|val|activation|act_f|disparity|distance",
@@ -42,7 +43,7 @@ class OptimizerParameters(SourceRule):
     explains = ("loss-not-falling",)
     remedy = "unfreeze"
     twins = ("loose-parameters",)
-    words = (("parameters()", pattern(rb"\boptim\b|ptimizer|Adam|SGD|RMSprop")), ".backward(")
+    words = (("parameters()", GIVEN, pattern(rb"\boptim\b|ptimizer|Adam|SGD|RMSprop")), ".backward(")
     bad = (
         """
         model = torchvision.models.resnet18(weights="DEFAULT")

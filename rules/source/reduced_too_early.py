@@ -12,6 +12,7 @@ from modellint.source import tensors
 from modellint.source.code import Function, Value
 from modellint.source.facts import Loss
 
+CROSS = pattern(rb"ross_?[eE]ntropy")
 WEIGHTED = pattern(rb"\* *[(\w.]*(?:mask|weight|valid)|(?:mask|weight|valid)\w*(?:\.\w+\([^()\n]*\))? *\*")
 ONES = frozenset({1})
 SHAPED = frozenset({"unsqueeze", "view", "view_as", "reshape", "expand", "expand_as", "float"})
@@ -35,8 +36,8 @@ class ReducedTooEarly(SourceRule):
     words = (
         ("gamma", "oss(", "** "),
         ("gamma", "oss(", "pow("),
-        ("gamma", "entropy", "** "),
-        ("gamma", "entropy", "pow("),
+        ("gamma", CROSS, "** "),
+        ("gamma", CROSS, "pow("),
         ("_loss(", WEIGHTED),
         ("Loss(", WEIGHTED),
         ("cross_entropy(", WEIGHTED),

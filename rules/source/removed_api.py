@@ -19,6 +19,8 @@ REMOVED = {
     "torch.matrix_rank": "torch.linalg.matrix_rank", "torch.fft": "torch.fft.fft", "torch.ifft": "torch.fft.ifft",
     "torch.rfft": "torch.fft.rfft", "torch.irfft": "torch.fft.irfft",
 }  # fmt: skip
+# A function of autograd whose `forward` has a `self`
+FUNCTION = pattern(rb"Function\):(?:(?!\nclass )(?s:.)){,3000}?def forward\(self")
 RENAMED = pattern(
     r"torch\.nn\.(utils\.(clip_grad\.)?clip_grad_norm"
     r"|init\.(uniform|normal|constant|eye|dirac|orthogonal|sparse|(xavier|kaiming)_(uniform|normal)))"
@@ -45,7 +47,7 @@ class RemovedApi(SourceRule):
         "clip_grad_norm(",
         "init.uniform(", "init.normal(", "init.constant(", "init.eye(", "init.dirac(", "init.orthogonal(", "init.sparse(",
         "xavier_uniform(", "xavier_normal(", "kaiming_uniform(", "kaiming_normal(", ".next()", "byte()",
-        ("lr_scheduler", "verbose="), "torch.stft(", ("Function)", "def forward(self"), *(f"{name}(" for name in REMOVED),
+        ("lr_scheduler", "verbose="), "torch.stft(", ("def forward(self", FUNCTION), *(f"{name}(" for name in REMOVED),
     )  # fmt: skip
     bad = (
         """

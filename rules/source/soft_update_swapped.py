@@ -34,7 +34,7 @@ class SoftUpdateSwapped(SourceRule):
         *((update, "arameters()", SHARE) for update in (".copy_(", ".mul_(", ".add_(", ".data =", ".data +=")),
         ("ema", "arameters()", EMA),
         *((update, "state_dict", SHARE) for update in (".copy_(", ".mul_(", "tau")), ("ema", "state_dict", EMA, SHARE),
-        ("lerp", "state_dict"),
+        ("lerp", "state_dict", pattern(rb"lerp_?\(")),
         "avg_fn", ("swa_utils", "_avg_fn("), "ModelEma", "torch_ema",
     )  # fmt: skip
     bad = (

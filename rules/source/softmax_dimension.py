@@ -46,7 +46,7 @@ class SoftmaxDimension(SourceRule):
     twins = ("batch-mixing",)
     words = (
         ("oftm", pattern(
-            rb"oftm(?:ax|in)(?<![a-fh-zA-Z\"'][sS]oftm(?:ax|in))(?<!(?<!log)_softm(?:ax|in))\("
+            rb"oftm(?:ax|in)(?<![a-fh-zA-Z\"'][sS]oftm(?:ax|in))(?<!(?<!log)_softm(?:ax|in))(?<!_log_softm(?:ax|in))\("
             rb"(?!(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?(?:\b(?:dim|axis)\b|,\s*-?\d+\s*[,)]))")),
         *(f"max({axis}{end}" for axis in ("0", "dim=0", "axis=0") for end in (")", ", keepdim")),
         *((name, pattern(rb"torch\.(?:arg)?max\(.+, *(?:dim=)?0\)")) for name in ("torch.max(", "torch.argmax(")),

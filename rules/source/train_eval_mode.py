@@ -20,6 +20,7 @@ NAMED = pattern(  # a function, or what is looped over
     re.IGNORECASE,
 )
 SETS = pattern(r"mode|eval|infer|^map$", re.I)
+DATA = pattern(rb"oader|ataset|atches|odel\(|net\(")
 MEANT = pattern(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|adapt", re.I)
 
 
@@ -39,7 +40,8 @@ class TrainEvalMode(SourceRule):
     remedy = "train-mode"
     twins = ("trained-in-evaluation-mode", "evaluated-in-training-mode")
     words = (
-        *((hint, NAMED) for hint in (".eval(", "no_grad():", "inference_mode():", "load_state_dict(")),
+        (".eval(", NAMED),
+        *((hint, DATA, NAMED) for hint in ("no_grad():", "inference_mode():", "load_state_dict(")),
         ".backward(", (".eval(", ".step("),
     )  # fmt: skip
     bad = (

@@ -20,6 +20,7 @@ class Setting(NamedTuple):
     position: int | None = None
 
 
+OPTIM = pattern(rb"optim(?<!\woptim)(?!\w)")
 OPTIMIZERS = r"torch\.optim\.[A-Z]\w+"
 SETTINGS = (
     Setting(pattern(r"(base_|init_|initial_)?(lr|learning_rate)"), pattern(OPTIMIZERS), "lr", 1),
@@ -49,7 +50,7 @@ class UnreadOption(SourceRule):
     """
 
     code, severity, certain, topic = "ML192", Severity.WARNING, True, "configuration"
-    words = (("add_argument", "optim"), ("add_argument", "DataLoader"), ("add_argument", "manual_seed"))
+    words = (("add_argument", OPTIM), ("add_argument", "DataLoader"), ("add_argument", "manual_seed"))
     bad = (
         """
         parser = argparse.ArgumentParser()

@@ -10,6 +10,11 @@ from modellint.measure.cast import Parameter
 from modellint.source.facts import Layer
 from modellint.source.registration import DROPOUT
 
+LAYERS = pattern(
+    rb"nn\.(?!Module\b|Parameter\b|Buffer\b)[A-Z]\w*\(|nn\.Parameter(?:List|Dict)?\("
+    rb"|(?:Linear|Conv|Embed|LSTM|GRU|Dropout|Block|Layer|Cell|Head|Unit|Encoder|Decoder|Net|Attention|MLP|Expert)\w*\("
+)
+
 
 class UnregisteredModules(SourceRule):
     """Layers or parameters lie in a plain list or dict: the model does not know that it has them.
@@ -24,7 +29,7 @@ class UnregisteredModules(SourceRule):
     code, severity, certain, topic = "ML125", Severity.ERROR, True, "structure"
     twins = ("loose-parameters",)
     words = tuple(
-        ("def forward(", "Module)", pattern(rb"class [^\n]*Module\)"), pattern(collected))
+        ("def forward(", "Module)", pattern(rb"class [^\n]*Module\)"), LAYERS, pattern(collected))
         for collected in (
             rb"self\.\w+(?: *:[^=\n]+)? = [\[{]\s*(?![\]}\d-]|None\b|True\b|False\b|[\"'][^\"'\n]*[\"']\s*[,\]}])",
             rb"self\.\w+(?:\.(?:append|insert|extend|add|update)\(|\[[^\]\n]*\] = | \+= [\[(])",

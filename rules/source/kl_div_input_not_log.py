@@ -21,6 +21,7 @@ class KlDivInputNotLog(SourceRule):
     Why: `kl_div(input, target)` is target * (log target - input): it takes log-probabilities of the model, and
         probabilities as target unless `log_target=True`. Otherwise it is no divergence at all: it may be negative, and
         its minimum is not where both distributions agree.
+        Its default reduction is suspected as well: it divides by the number of classes, which makes the term so much smaller.
     Fix: `F.kl_div(F.log_softmax(student, -1), F.softmax(teacher, -1), reduction="batchmean")`; with a log-softmax
         of the teacher add `log_target=True`.
     Ignore: hardly ever.
@@ -52,12 +53,17 @@ class KlDivInputNotLog(SourceRule):
         """
         loss = F.kl_div(F.log_softmax(student, 1), F.softmax(teacher, 1), reduction="batchmean", log_target=True)
         """,
+        """
+        loss = F.kl_div(F.log_softmax(student, 1), F.softmax(teacher, 1)) * temperature**2
+        """,
     )
     good = (
         """
         loss = F.kl_div(F.log_softmax(student / t, dim=1), F.softmax(teacher / t, dim=1), reduction="batchmean") * t * t
         """,
         """
+        each = F.kl_div(student.log_softmax(-1), teacher.softmax(-1), reduction="none").sum(-1)
+        old = nn.KLDivLoss(size_average=False)(student.log_softmax(-1), teacher.softmax(-1)) / len(student)
         loss = nn.KLDivLoss(reduction="batchmean", log_target=True)(student.log_softmax(-1), teacher.log_softmax(-1))
         """,
         """
@@ -80,6 +86,8 @@ class KlDivInputNotLog(SourceRule):
         for loss in (loss for loss in script.losses if loss.kind == "KLDivLoss"):
             yield from self._judge_input(loss)
             yield from self._judge_target(loss)
+            if _averages(loss) and outputs.ending(loss.inputs, ("log-softmax",)):
+                yield self.at(loss, "averages over the classes too: `batchmean` is the divergence", certain=False)
 
     def _judge_input(self, loss: Loss) -> Iterator[Diagnostic]:
         found = outputs.ending(loss.inputs, PLAIN)
@@ -103,12 +111,23 @@ class KlDivInputNotLog(SourceRule):
             )
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
-        if "as target" in finding.message:
+        if "as target" in finding.message or "batchmean" in finding.message:
             return None
         highest = [pair.input.max for pair in sides.of_loss(run, finding.location) if pair.input.max is not None]
         if not highest:
             return None
         return Evidence("highest log-probability", min(highest), 0.0, holds=min(highest) > 0, series=tuple(highest))
+
+
+def _averages(loss: Loss) -> bool:
+    """Whether the mean goes over each entry: the default, which PyTorch warns of."""
+    settings = loss.settings
+    given = settings.argument(2 if loss.made else 4, "reduction")
+    positional = 0 if loss.made else 2
+    old = (
+        len(settings.arguments) > positional or settings.unpacks or settings.argument(None, "size_average") is not None
+    )
+    return given.constant == "mean" if given is not None else not old
 
 
 def _log_target(loss: Loss) -> bool | None:

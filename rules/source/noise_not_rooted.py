@@ -12,6 +12,7 @@ DEEPEST = 12
 KEEPS = frozenset("view reshape to unsqueeze gather index_select float cuda expand expand_as type".split())
 NAMED = pattern(r"(\w+_)?(noise|eps|epsilon)")
 PICKS = pattern(r"_?(extract|gather|get_index|get_value|pick)\w*")  # what belongs to the steps, out of a table
+SCHEDULE = pattern(rb"betas|alphas|alpha_|a_?bar\b|beta *= *(?:torch|np)")
 NOISE = frozenset({"randn", "randn_like", "normal"})
 PRODUCT, ROOT, REST, ROOT_OF_REST, REST_OF_ROOT = "a", "sqrt(a)", "1 - a", "sqrt(1 - a)", "1 - sqrt(a)"
 
@@ -28,7 +29,7 @@ class NoiseNotRooted(SourceRule):
     """
 
     code, severity, certain, topic = "ML472", Severity.WARNING, True, "loss"
-    words = (("cumprod(", "randn"),)
+    words = (("cumprod(", "randn", SCHEDULE),)
     bad = (
         """
         betas = torch.linspace(1e-4, 0.02, 1000)

@@ -13,7 +13,7 @@ from modellint import pipeline
 from modellint.core.config import Settings
 from modellint.source.words import Words, code, in_parts
 
-MOST_ALONE = 700_000  # bytes of 46 million
+MOST_ALONE = 450_000  # bytes of 46 million
 WORDS = Words(["backward(", ("no_grad", re.compile(rb"\beval\b")), ("no_grad", "test")])
 
 

@@ -408,16 +408,16 @@ class TrainEvalMode(SourceRule):
 
     def _evaluated(self, script: Script, found: Evaluation) -> Iterator[Diagnostic]:
         refreshed = not found.used and "train" in found.modes  # the running statistics are what it is for
-        if _is_managed(script, found):
-            return
+        name, message = found.call.name.removesuffix(".forward"), ""
         if found.modal and not refreshed and set(found.modes) <= {"", "train"} and _is_evaluation(found):
-            name = found.call.name.removesuffix(".forward")
             message = f"evaluates `{name}` in training mode: its dropout or batch norm is at work, and `{name}.eval()` missing"
-            sure = found.recorded == (False,) * len(found.recorded) or _is_named(found)
-            yield self.at(found, message, certain=found.whole and sure and not _is_made_up(script, found))
         elif found.modal is None and set(found.modes) in ({"train"}, {"", "train"}) and _is_named(found):
-            message = f"evaluates `{found.call.name}` as `train()` has left it, and `eval()` is never called"
-            yield self.at(found, message, severity=Severity.NOTE, certain=False)
+            message = f"evaluates `{name}` as `train()` has left it, and `eval()` is never called"
+        if message and not _is_managed(script, found, name):
+            sure = found.recorded == (False,) * len(found.recorded) or _is_named(found)
+            certain = bool(found.modal) and found.whole and sure and not _is_made_up(script, found)
+            severity = self.severity if found.modal else Severity.NOTE
+            yield self.at(found, message, severity=severity, certain=certain)
 
     def _trained(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
         left = list(_switched(loop))
@@ -464,9 +464,8 @@ def _is_evaluation(found: Evaluation) -> bool:
     return any(EVALUATES.fullmatch(name) for name in names) and not any(MEANT.search(name) for name in names)
 
 
-def _is_managed(script: Script, found: Evaluation) -> bool:
+def _is_managed(script: Script, found: Evaluation, model: str) -> bool:
     """Whether something else may set the mode: a `with` or a helper that is given the model, or what holds it."""
-    model = found.call.name.removesuffix(".forward")
     for function in script.functions:
         block = next((event.block for event in function.events if event.value is found.call), None)
         if block is not None:

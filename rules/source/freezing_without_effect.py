@@ -9,10 +9,13 @@ from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
 MISSPELT = pattern(rb"\.(?:require_grads?|required_grads?|requires_grads|requried_grad|requires?_gard)\s*=(?!=)")
+MODULES = b"net Net model backbone coder features classifier vgg bert layer layer1 layer2 layer3 layer4 head fc".split()
 # of a module, as far as its name or what a loop goes over tells
 ON_MODULE = pattern(
-    rb"(?:(?i:net|model|backbone|coder|features|classifier|vgg|bert|layer\d?|head|fc)|for (?:\w+, )?(\w+) in [\w.(]*"
-    rb"(?:children|modules)\(\)\)?:(?s:.){0,200}?\b\1)\.requires_grad\s*=(?!=)"
+    rb"\.requires_grad =(?!=)(?:" + b"|".join(rb"(?<=%s\.requires_grad =)" % name for name in MODULES) + b")"
+)
+ON_CHILD = pattern(
+    rb"for (?:\w+, )?(\w+) in [\w.(]*(?:children|modules)\(\)\)?:(?s:.){0,200}?\b\1\.requires_grad\s*=(?!=)"
 )
 WEIGHTS = ("parameters", "named_parameters")
 PARTS = ("children", "named_children", "modules", "named_modules")
@@ -35,7 +38,13 @@ class FreezingWithoutEffect(SourceRule):
     """
 
     code, severity, certain, topic = "ML470", Severity.ERROR, True, "optimizer"
-    words = (("_grad", MISSPELT), ("_gard", MISSPELT), (".requires_grad", ON_MODULE))
+    words = (
+        ("_grad", MISSPELT),
+        ("_gard", MISSPELT),
+        (".requires_grad =", ON_MODULE),
+        (".requires_grad =", "children()", ON_CHILD),
+        (".requires_grad =", "modules()", ON_CHILD),
+    )
     bad = (
         """
         for param in vgg16.features.parameters():

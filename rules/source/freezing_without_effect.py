@@ -125,20 +125,23 @@ class FreezingWithoutEffect(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if any(_reads(script, function) for function in script.functions):
-            return
-        for function in script.functions:
-            for at, event in enumerate(function.events):
-                owner, _, attribute = event.name.rpartition(".")
-                if event.kind == "assign" and owner and attribute.endswith(("_grad", "_grads", "_gard")):
-                    made = _bound(function, owner, at)
-                    if attribute != "requires_grad":
-                        misspelt = MISSPELT.fullmatch(f".{attribute} =".encode())
-                        if misspelt and made is not None and _yields(made, WEIGHTS):
-                            yield self.at(event, f"sets `{attribute}`, which nothing reads: the weights go on training")
-                    elif attribute == "requires_grad" and self._is_module(script, function, owner, at):
-                        message = f"sets `requires_grad` of `{owner}`, a module: its weights do not change by that"
-                        yield self.at(event, message)
+        found = [finding for function in script.functions for finding in self._sets(script, function)]
+        if found and not any(_reads(script, function) for function in script.functions):
+            yield from found
+
+    def _sets(self, script: Script, function: Function) -> Iterator[Diagnostic]:
+        for at, event in enumerate(function.events):
+            owner, _, attribute = event.name.rpartition(".")
+            if event.kind == "assign" and owner and attribute.endswith(("_grad", "_grads", "_gard")):
+                made = _bound(function, owner, at)
+                if attribute != "requires_grad":
+                    misspelt = MISSPELT.fullmatch(f".{attribute} =".encode())
+                    if misspelt and made is not None and _yields(made, WEIGHTS):
+                        yield self.at(event, f"sets `{attribute}`, which nothing reads: the weights go on training")
+                elif self._is_module(script, function, owner, at):
+                    yield self.at(
+                        event, f"sets `requires_grad` of `{owner}`, a module: its weights do not change by that"
+                    )
 
     def _is_module(self, script: Script, function: Function, owner: str, at: int) -> bool:
         made = _bound(function, owner, at)

@@ -179,6 +179,7 @@ class LatentSampling(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        cuts = not CUTS.isdisjoint(script.attributes | script.called)
         for function in script.functions:
             for event in function.events:
                 if event.value is None:
@@ -191,7 +192,7 @@ class LatentSampling(SourceRule):
                     yield self.at(
                         event.value, f"`{event.value}` is the logarithm of a variance, and is taken for the deviation"
                     )
-                elif (cut := _cut(function, event)) is not None:
+                elif cuts and (cut := _cut(function, event)) is not None:
                     yield self.at(cut, f"`{cut}` cuts the deviation off: nothing learns it through the sample")
                 elif event.kind == "assign" and DEVIATION.fullmatch(event.name) and (given := _exponent(event.value)):
                     message = f"`{event.value}` is a variance: the deviation is `exp(0.5 * {given})`"

@@ -115,9 +115,9 @@ class TeacherForcingInEvaluation(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if "is_grad_enabled" in script.called or any(map(_asks, script.functions)):
-            return  # the decoder itself, or a helper
         forced = [found for f in script.functions if f.name.endswith(".forward") and (found := _forced(f)) is not None]
+        if not forced or "is_grad_enabled" in script.called or any(map(_asks, script.functions)):
+            return  # the decoder itself, or a helper
         for place, name, ratio in forced if len(forced) == 1 else ():
             for call in (evaluation.call for evaluation in script.evaluations):
                 target = call.arguments[-1] if len(call.arguments) == place and not call.unpacks else None

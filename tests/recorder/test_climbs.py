@@ -69,7 +69,9 @@ def test_gradients_that_led_up_are_still_there():
 
 
 @pytest.mark.parametrize(
-    "between", [lambda p: climb(p, clears=True), attack, perturb, descend, lambda p: lambda: None], ids=str
+    "between",
+    [lambda p: climb(p, clears=True), attack, perturb, descend, lambda p: lambda: None],
+    ids=["cleared", "attack", "perturb", "descend", "nothing"],
 )
 def test_what_is_no_such_ascent(between):
     assert steps(between) == [(None, None)] * 3

@@ -30,7 +30,13 @@ class Unmoved:
     def of(self, value: Value | None, at: int) -> bool | None:
         """Whether it is made of tokens or positions; None where an axis was moved, or something cannot be read."""
         steps = list(self.steps(value, at))
-        return any(map(tells, steps)) if None not in steps else None
+        if None in steps:
+            return None
+        return any(tells(step) and not self._is_linear(step) for step in steps if step is not None)
+
+    def _is_linear(self, call: Value) -> bool:
+        """Whether it is a projection, whatever its name: its items may be those of any axis."""
+        return any(made.name == "torch.nn.Linear" for made in self._made(call))
 
     def steps(self, value: Value | None, at: int) -> Iterator[Value | None]:
         """What it is made of, the last step first; None stands for one that cannot be followed."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule
 from modellint.core import edit
+from modellint.core.pattern import pattern
 from modellint.measure import examined
 from modellint.source import attending, convolved, recurrent
 from modellint.source.code import Event, Function, Value
@@ -13,6 +14,7 @@ from modellint.source.facts import Layer
 from modellint.source.unmoved import Unmoved
 
 RESHAPES = ("view", "reshape")
+BATCH = pattern(r"([\w.]+[._])?(?<!per_)(batch(_?size)?|len\(batch\))")
 
 
 class BatchFirst(SourceRule):
@@ -170,6 +172,17 @@ class BatchFirst(SourceRule):
                 return out
         """,
         """
+        class Crowd(nn.Module):  # of [time, agents, 2]
+            def __init__(self):
+                super().__init__()
+                self.embedding, self.lstm = nn.Linear(2, 64), nn.LSTM(64, 128)
+
+            def forward(self, x):
+                x = x.view(x.size(0) // self.batch_size, self.batch_size, 2)
+                out, _ = self.lstm(self.embedding(x))
+                return out - out.mean(dim=1, keepdim=True)
+        """,
+        """
         class Columns(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -280,14 +293,14 @@ class BatchFirst(SourceRule):
             sure = Unmoved(script, function).of(call.argument(0), at) if pooled is not None else None
             if pooled is not None and sure is not None:
                 message = f"is reduced over the batch, not over time: `{layer.path}` is not `batch_first`"
-                yield self.at(pooled, message, certain=sure)
+                yield self.at(pooled, message, certain=sure and pooled.argument(None, "keepdim") is None)
                 return
         given = _given(events[:at], call) if not first else None
         if read is not None:
             how = "is `batch_first`" if first else "is not `batch_first`"
             message = f"reads the last sample of the batch, not the last time step: `{layer.path}` {how}"
             yield self.at(read, message, certain=not any(map(_is_state_of_one, script.calls)))
-        elif given is not None and "batch" in str(given.arguments[0]):
+        elif given is not None and BATCH.fullmatch(str(given.arguments[0])):
             message = f"puts the batch first, and `{layer.path}` takes the time first"
             yield self.at(given, message, certain=not _is_one(given.arguments[1]))
 

@@ -115,7 +115,19 @@ class ColumnAgainstRow(SourceRule):
                 if at is not None and given is not None and target is not None:
                     kinds = {_kind(function, given, at), _kind(function, target, at)}
                     if kinds == {"column", "row"}:
-                        yield self.at(loss, f"compares [N, 1] with [N], each with all: `{given}` and `{target}`")
+                        message = f"compares [N, 1] with [N], each with all: `{given}` and `{target}`"
+                        yield self.at(loss, message, certain=not _is_of_one(function))
+
+
+def _is_of_one(function: Function) -> bool:
+    """Whether a batch may be one sample, `state.unsqueeze(0)` or `state[None]`: then [1, 1] is compared with [1]."""
+    parts = (part for event in function.events if event.value is not None for part in event.value.within())
+    for part in parts:
+        if part.method == "unsqueeze" and [a.constant for a in part.arguments] == [0]:
+            return True
+        if part.kind == "item" and part.arguments[0].kind == "constant" and part.arguments[0].constant is None:
+            return True
+    return False
 
 
 def _kind(function: Function, value: Value, at: int, depth: int = 0) -> str:

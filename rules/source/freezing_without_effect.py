@@ -24,6 +24,8 @@ LAYERS = pattern(
     r"fc\d*|classifier|features|head|backbone|encoder|decoder|layer\d*|conv\d*|(embed|pool)\w*|heads|blocks"
 )
 
+HELPER = pattern(r"freez|grad|frozen|trainable")
+
 
 class FreezingWithoutEffect(SourceRule):
     """Layers are frozen by an attribute that nothing reads: they go on training.
@@ -104,6 +106,30 @@ class FreezingWithoutEffect(SourceRule):
             child.requires_grad = True
         """,
         """
+        class Table(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.features, self.vgg = nn.Parameter(torch.zeros(4)), torchvision.models.vgg16(weights="DEFAULT")
+                self.vgg.requires_grad = False
+                freeze(self.vgg)
+
+        model = Table()
+        model.features.requires_grad = False
+        for p in model.parameters():
+            p.requires_grads = p.requires_grad = False
+        """,
+        """
+        class Stage(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.backbone = nn.Linear(4, 4)
+                self.backbone.requires_grad = False
+
+            def forward(self, x):
+                with torch.set_grad_enabled(self.backbone.requires_grad):
+                    return self.backbone(x)
+        """,
+        """
         image = model(x)
         image.requires_grad = True
         model = torch.zeros(3, 8)
@@ -125,40 +151,81 @@ class FreezingWithoutEffect(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        found = [finding for function in script.functions for finding in self._sets(script, function)]
-        if found and not any(_reads(script, function) for function in script.functions):
-            yield from found
+        found = {at: finding for function in script.functions for at, finding in self._sets(script, function)}
+        names = {"self.requires_grad", *(event.name for event in found)}
+        if found and not any(_reads(function, names) for function in script.functions):
+            yield from found.values()
 
-    def _sets(self, script: Script, function: Function) -> Iterator[Diagnostic]:
+    def _sets(self, script: Script, function: Function) -> Iterator[tuple[Event, Diagnostic]]:
         for at, event in enumerate(function.events):
             owner, _, attribute = event.name.rpartition(".")
             if event.kind == "assign" and owner and attribute.endswith(("_grad", "_grads", "_gard")):
                 made = _bound(function, owner, at)
                 if attribute != "requires_grad":
                     misspelt = MISSPELT.fullmatch(f".{attribute} =".encode())
-                    if misspelt and made is not None and _yields(made, WEIGHTS):
-                        yield self.at(event, f"sets `{attribute}`, which nothing reads: the weights go on training")
+                    meant = any(e.kind == "assign" and e.name == f"{owner}.requires_grad" for e in function.events)
+                    if misspelt and not meant and made is not None and _yields(made, WEIGHTS):
+                        message = f"sets `{attribute}`, which nothing reads: the weights go on training"
+                        yield event, self.at(event, message)
                 elif self._is_module(script, function, owner, at):
-                    yield self.at(
-                        event, f"sets `requires_grad` of `{owner}`, a module: its weights do not change by that"
-                    )
+                    message = f"sets `requires_grad` of `{owner}`, a module: its weights do not change by that"
+                    on = event.value is not None and event.value.constant is True  # as they are unless told otherwise
+                    yield event, self.at(event, message, certain=not on and _is_trained(script, function, owner))
 
     def _is_module(self, script: Script, function: Function, owner: str, at: int) -> bool:
         made = _bound(function, owner, at)
-        if _freezes(function, owner):
+        near = (
+            f for f in script.functions if f is function or (owner.startswith("self.") and f.owner == function.owner)
+        )
+        if any(_freezes(other, owner) for other in near):
             return False
         if made is not None:
             return (_yields(made, PARTS) and not _is_tested(function, owner)) or _is_model(script, made)
         whole, _, part = owner.rpartition(".")
         held = _held(script, function, whole if LAYERS.fullmatch(part) else owner)
-        return len(held) == 1 and _is_model(script, held[0])
+        parts = (e.value for f in script.functions for e in f.events if e.kind == "assign" and e.name == f"self.{part}")
+        layer = all(value is not None and _is_model(script, value) for value in parts)
+        return len(held) == 1 and _is_model(script, held[0]) and (layer or not whole or whole == "self")
 
 
-def _reads(script: Script, function: Function) -> bool:
-    """Whether a class of the file has an attribute of that name, or a function asks a module for it."""
-    values = (part for e in function.events if e.value is not None for part in e.value.within())
+def _reads(function: Function, names: set[str]) -> bool:
+    """Whether a class has an attribute of that name, or a function asks one of the modules for it."""
+    values = [e.value for e in function.events if e.value is not None]
+    values += [block.value for block in function.blocks if block.value is not None]
     own = any(e.kind == "assign" and e.name == "self.requires_grad" for e in function.events)
-    return own or any(part.name == "self.requires_grad" for part in values) or function.name.endswith(".requires_grad")
+    asks = any(part.name in names for value in values for part in value.within())
+    return own or asks or function.name.endswith(".requires_grad")
+
+
+def _is_trained(script: Script, function: Function, owner: str) -> bool:
+    """Whether gradients may reach a module and an optimizer move it, if its attribute does not stop them."""
+    called = [
+        (f, e) for f in script.functions for e in f.events if e.kind == "call" and e.value and e.value.name == owner
+    ]
+    cut = {id(call.receiver) for f in script.functions for call in f.calls if call.method == "detach" and call.receiver}
+    if called and all(id(e.value) in cut or _is_quiet(f, e) for f, e in called):
+        return False
+    given = [
+        c.receiver for f in script.functions for c in f.calls if c.method == "parameters" and c.receiver is not None
+    ]
+    return not given or not all(_is_other(script, function, owner, str(receiver)) for receiver in given)
+
+
+def _is_quiet(function: Function, event: Event) -> bool:
+    around = [function.blocks[block].value for block in function.enclosing(event.block)]
+    return any(
+        method in str(value) for value in (*around, *function.decorators) for method in ("no_grad", "inference_mode")
+    )
+
+
+def _is_other(script: Script, function: Function, owner: str, name: str) -> bool:
+    """Whether what an optimizer is given surely is not that module, nor holds it: a layer beside it or in it."""
+    if name.startswith(f"{owner}."):
+        return True
+    beside = name if not owner.startswith("self.") else f"self.{name.rpartition('.')[2]}" if "." in name else ""
+    held = _held(script, function, beside) if beside != owner else []
+    made_of = (str(part) for made in held for part in made.within())
+    return bool(held) and all(_is_model(script, made) for made in held) and owner not in made_of
 
 
 def _bound(function: Function, name: str, at: int) -> Value | None:
@@ -204,6 +271,7 @@ def _is_tested(function: Function, name: str) -> bool:
 
 
 def _freezes(function: Function, name: str) -> bool:
-    """Whether its parameters are set as well."""
+    """Whether its parameters are set as well, by a helper it may be."""
     named = (c for c in function.calls if c.method in (*WEIGHTS, "requires_grad_") and c.receiver is not None)
-    return any(str(call.receiver) == name for call in named)
+    helped = (str(a) for call in function.calls if HELPER.search(call.method) for a in call.arguments)
+    return name in helped or any(str(call.receiver) == name for call in named)

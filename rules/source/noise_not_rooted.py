@@ -10,6 +10,7 @@ from modellint.source.code import Function, Value
 
 DEEPEST = 12
 KEEPS = frozenset("view reshape to unsqueeze gather index_select float cuda expand expand_as type".split())
+PICKED = frozenset({"gather", "index_select", "take"})
 NAMED = pattern(r"(\w+_)?(noise|eps|epsilon)")
 PICKS = pattern(r"_?(extract|gather|get_index|get_value|pick)\w*")  # what belongs to the steps, out of a table
 SCHEDULE = pattern(rb"betas|alphas|alpha_|a_?bar\b|beta *= *(?:torch|np)")
@@ -94,6 +95,19 @@ class NoiseNotRooted(SourceRule):
         noisy = alpha_bar[t] * x + (1 - alpha_bar[t] ** 2) ** 0.5 * torch.randn_like(x)
         """,
         """
+        times = torch.cumprod(1 - betas, dim=0)
+
+        def flow(model, x, i):  # its times are those of a schedule
+            t = times[i].view(-1, 1)
+            noise = torch.randn_like(x)
+            return F.mse_loss(model(t * x + (1 - t) * noise, t), x - noise)
+        """,
+        """
+        def stick(betas, mean):
+            left = torch.cumprod(1 - betas, dim=-1)
+            return left * mean + (1 - left) * torch.randn_like(mean)
+        """,
+        """
         class Transmittance:
             def render(self, alpha, color):
                 seen = torch.cumprod(1 - alpha, dim=1)
@@ -102,7 +116,7 @@ class NoiseNotRooted(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for function in script.functions:
+        for function in filter(_is_timed, script.functions):
             for event in function.events:
                 value = event.value if event.kind in ("assign", "return") else None
                 for part in value.within() if value is not None else ():
@@ -113,9 +127,28 @@ class NoiseNotRooted(SourceRule):
                         if _is_noise(function, noise) and not _is_noise(function, data):
                             kept, added = (_weight(script, function, side) for side in (data, noise))
                             wrong = (kept, added) in ((PRODUCT, REST), (ROOT, REST_OF_ROOT), (ROOT, REST))
-                            if wrong or (kept, added) == (PRODUCT, ROOT_OF_REST):
+                            wrong = wrong or (kept, added) == (PRODUCT, ROOT_OF_REST)
+                            if wrong and not _is_flow(function, data, noise):
                                 message = f"mixes data by {kept} and noise by {added}: sqrt(a) and sqrt(1 - a) keep the variance"
                                 yield self.at(part, message)
+
+
+def _parts(function: Function) -> Iterator[Value]:
+    return (part for event in function.events if event.value is not None for part in event.value.within())
+
+
+def _is_timed(function: Function) -> bool:
+    """Whether it takes anything out of a table, as the coefficient of a step is."""
+    return any(
+        part.kind == "item" or part.method in PICKED or PICKS.fullmatch(part.method) for part in _parts(function)
+    )
+
+
+def _is_flow(function: Function, *mixed: Value) -> bool:
+    """Whether the two that are mixed are also taken from each other: the direction of a straight line between them."""
+    ends = [{str(factor) for factor in side.arguments} for side in mixed]
+    lines = ([str(side) for side in p.arguments] for p in _parts(function) if p.kind == "operation" and p.name == "-")
+    return any(a in x and b in y for line in lines if len(line) == 2 for a, b in (line, line[::-1]) for x, y in (ends,))
 
 
 def _is_noise(function: Function, product: Value) -> bool:

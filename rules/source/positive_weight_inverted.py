@@ -83,6 +83,11 @@ class PositiveWeightInverted(SourceRule):
         criterion = nn.BCEWithLogitsLoss(pos_weight=healthy / (len(flipped) - healthy))
         """,
         """
+        positives = labels.sum()
+        criterion = nn.BCEWithLogitsLoss(pos_weight=positives / (len(labels) - positives))
+        loss = criterion(model(x), 1 - labels)
+        """,
+        """
         n = neg_mask.sum()
         criterion = nn.BCEWithLogitsLoss(pos_weight=n / (neg_mask.numel() - n))
         weights = counts.sum() / (len(counts) * counts)
@@ -95,10 +100,27 @@ class PositiveWeightInverted(SourceRule):
             for call in function.calls:
                 given = call.argument(None, "pos_weight")
                 ratio = _ratio(script, function, given, DEEPEST) if given is not None else None
-                if ratio is not None and _is_count(*ratio[:2]) and _is_rest(*ratio):
-                    yield self.at(
-                        call, "is given the positives over the negatives: the rarer they are, the less they weigh"
-                    )
+                if ratio is not None and _is_count(*ratio[:2]) and _is_rest(*ratio) and not _is_flipped(script):
+                    message = "is given the positives over the negatives: the rarer they are, the less they weigh"
+                    # what is drawn evenly may be weighed back to the shares that it has
+                    drawn = any(other.method.endswith("Sampler") for other in script.calls)
+                    yield self.at(call, message, certain=not drawn)
+
+
+def _is_flipped(script: Script) -> bool:
+    """Whether a loss is given the labels the other way round, `1 - y`: its positives are the negatives."""
+    losses = [loss.call for loss in script.losses if loss.kind == "BCEWithLogitsLoss"]
+    for function in script.functions:
+        for call in (call for call in function.calls if call in losses):
+            target = call.argument(1, "target")
+            made = _plain(function, target, DEEPEST) if target is not None else Value("unknown")
+            if made.kind == "operation" and (
+                made.name in ("~", "not")
+                or (made.name == "-" and made.arguments[0].constant == 1)
+                or (made.name == "==" and made.arguments[-1].constant == 0)
+            ):
+                return True
+    return False
 
 
 def _ratio(script: Script, function: Function, value: Value, depth: int) -> tuple[Function, Value, Value] | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
-from modellint.source.vocabulary import is_scheduler, sounds_like_optimizer
+from modellint.source.vocabulary import is_optimizer, is_scheduler, sounds_like_optimizer
 
 SCHEDULE = pattern(r"(.*[._])?(lr_?)?sched(ule)?s?(_\w+)?", re.IGNORECASE)
 PARTS: dict[str, Callable[[str], object]] = {
@@ -19,6 +19,9 @@ MODEL = pattern(r"model|net|encoder|decoder|module|backbone|head", re.IGNORECASE
 BRINGS = pattern(r"load|restore|resume", re.IGNORECASE)
 SAVES = pattern(r"save(_?(checkpoint|ckpt|model|states?|snapshot))?", re.IGNORECASE)
 EPOCH = pattern(r"\w*(epoch|step|iter|itr)\w*", re.IGNORECASE)
+
+
+WORKS = pattern(r".*(train|fit|step|backward|save|run|optim).*", re.IGNORECASE)
 
 
 class ResumeWithoutOptimizer(SourceRule):
@@ -235,6 +238,68 @@ class ResumeWithoutOptimizer(SourceRule):
         """,
         """
         import torch
+        from project.states import load_optimizer
+
+        def main(args, model, optimizer):
+            checkpoint = torch.load(args.resume)
+            model.load_state_dict(checkpoint["model"])
+            load_optimizer(args.resume, optimizer)
+            for epoch in range(checkpoint["epoch"], 100):
+                train(model, optimizer)
+                torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, "last.pt")
+        """,
+        """
+        import torch
+
+        def main(model, epochs):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # without momentum it has no state
+            checkpoint = torch.load("last.pt")
+            model.load_state_dict(checkpoint["model"])
+            for epoch in range(checkpoint["epoch"], epochs):
+                train(model, optimizer)
+                torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, "last.pt")
+        """,
+        """
+        import torch
+
+        def main(model, optimizer, epochs):
+            checkpoint = torch.load("last.pt")
+            model.load_state_dict(checkpoint["model"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+            start = checkpoint["epoch"]
+            sched = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs - start)
+            for epoch in range(start, epochs):
+                train(model, optimizer)
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "sched": sched.state_dict()}
+                torch.save({"sched": sched.state_dict(), "epoch": epoch}, "last.pt")
+        """,
+        """
+        import torch
+
+        def second(model):
+            checkpoint = torch.load("first.pt")
+            model.load_state_dict(checkpoint["model"])
+            optimizer = torch.optim.AdamW(model.head.parameters())
+            for epoch in range(checkpoint["epoch"], 100):
+                train(model, optimizer)
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+                torch.save(state, "second.pt")
+        """,
+        """
+        import torch
+
+        def evaluate(model, optimizer, path):
+            first = torch.load(path)
+            model.load_state_dict(first["model"])
+            for epoch in range(first["epoch"], 100):
+                model.load_state_dict(torch.load(f"{epoch}.pt")["model"])
+                print(epoch, score(model))
+
+        def keep(model, optimizer, epoch):
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, f"{epoch}.pt")
+        """,
+        """
+        import torch
 
         checkpoint = torch.load(args.resume)
         for name, part in {"model": model, "optimizer": optimizer}.items():
@@ -262,7 +327,7 @@ class ResumeWithoutOptimizer(SourceRule):
             saves = [call for call in script.calls if SAVES.fullmatch(call.method)]
             keys = {key for call in saves for key in _keys(script, call, sounds)}
             loaded = any(_may_be(call, what, keys) for call in loads) or _are_read(script, keys)
-            if keys and not loaded and not (what == "scheduler" and _is_wound_on(script)):
+            if keys and not loaded and not AFRESH[what](script):
                 yield from self._resumed(script, loads, min(keys))
                 return
         for function in script.functions:
@@ -274,14 +339,30 @@ class ResumeWithoutOptimizer(SourceRule):
         for function in script.functions:
             for checkpoint, load in _loaded(function):
                 restored = [c for c in function.calls if c in loads and any(_is_of(p, checkpoint) for p in c.within())]
-                alone = restored and not _is_handed_on(function, checkpoint)
+                alone = restored and not _is_handed_on(function, checkpoint) and not _is_stage(script, load)
                 if alone and _goes_on(script, function, checkpoint, load):
                     yield self.at(restored[0], f"goes on from the epoch of `{checkpoint}`, without its `{key}`")
 
 
+def _is_afresh(script: Script) -> bool:
+    """Whether the optimizer has no state, or another file may restore it."""
+    made = [c for c in script.calls if is_optimizer(c.name)]
+    plain = [c for c in made if c.method == "SGD" and c.argument(2, "momentum") is None and not c.unpacks]
+    return (bool(made) and made == plain) or any(
+        _is_helped(script, call, sounds_like_optimizer) for call in script.calls
+    )
+
+
+def _is_helped(script: Script, call: Value, sounds: Callable[[str], object]) -> bool:
+    """Whether a function of another file that sounds like it restores is given such an object."""
+    own = {function.name.rpartition(".")[2] for function in script.functions}
+    helps = BRINGS.search(call.name) and call.method not in own and call.method != "load_state_dict"
+    return bool(helps) and any(sounds(str(a)) for a in call.arguments if a.kind == "name")
+
+
 def _is_wound_on(script: Script) -> bool:
     """Whether a schedule may be brought to its place without its state: told the epoch, stepped in vain, or by a helper."""
-    sounds, own = PARTS["scheduler"], {function.name.rpartition(".")[2] for function in script.functions}
+    sounds = PARTS["scheduler"]
     for function in script.functions:
         for event in function.events:
             call = event.value if event.kind == "call" else None
@@ -292,11 +373,20 @@ def _is_wound_on(script: Script) -> bool:
             told = call.argument(None, "last_epoch") is not None
             step = call.method == "step" and call.receiver is not None and bool(sounds(str(call.receiver)))
             alone = step and all(e.value is call for _, e in function.inside(event.block) if e.kind == "call")
-            helps = BRINGS.search(call.name) and call.method not in own
-            given = helps and any(sounds(str(a)) for a in call.arguments if a.kind == "name")
-            if told or given or (step and call.arguments) or (alone and function.blocks[event.block].is_loop):
+            what = (*call.arguments, *(value for _, value in call.keywords)) if is_scheduler(call.name) else ()
+            rest = any(part.kind == "operation" and part.name == "-" for part in what)  # over the epochs that are left
+            if (
+                told
+                or rest
+                or _is_helped(script, call, sounds)
+                or (step and call.arguments)
+                or (alone and function.blocks[event.block].is_loop)
+            ):
                 return True
     return False
+
+
+AFRESH = {"optimizer": _is_afresh, "scheduler": _is_wound_on}
 
 
 def _left(function: Function) -> Iterator[str]:
@@ -354,6 +444,14 @@ def _is_handed_on(function: Function, checkpoint: str) -> bool:
     return any(part.name == checkpoint for part in given)
 
 
+def _is_stage(script: Script, load: Value) -> bool:
+    """Whether the file is none of those that are written: that of an earlier stage, with an optimizer of its own."""
+    read = load.argument(0, "f")
+    saves = [c.argument(1, "f") for c in script.calls if c.name == "torch.save"]
+    written = {path.constant if path is not None else None for path in saves}
+    return read is not None and read.kind == "constant" and None not in written and read.constant not in written
+
+
 def _is_of(part: Value, checkpoint: str) -> bool:
     return part.kind == "item" and part.base is not None and part.base.name == checkpoint
 
@@ -366,8 +464,8 @@ def _goes_on(script: Script, function: Function, checkpoint: str, load: Value) -
     starts |= {part.name for part in load.within() if part.kind == "name" and EPOCH.fullmatch(part.method)}
     given = {name for other in script.functions for name in _given_back(other, function, checkpoint)}
     for other in script.functions:
-        for block in other.blocks:
-            over = block.value if block.kind == "for" else None
+        for index, block in enumerate(other.blocks):
+            over = block.value if block.kind == "for" and _works(other, index) else None
             first = next(
                 (v for v in (over.within() if over is not None else ()) if v.name in ("range", "trange")), None
             )
@@ -380,6 +478,12 @@ def _goes_on(script: Script, function: Function, checkpoint: str, load: Value) -
             if any(part.name in given for part in parts):
                 return True
     return False
+
+
+def _works(function: Function, loop: int) -> bool:
+    """Whether a loop trains, as far as the names of its calls and of what they are given tell."""
+    calls = (e.value for _, e in function.inside(loop) if e.kind == "call" and e.value is not None)
+    return any(WORKS.fullmatch(str(part)) for call in calls for part in (call.name, *call.arguments))
 
 
 def _given_back(other: Function, function: Function, checkpoint: str) -> Iterator[str]:

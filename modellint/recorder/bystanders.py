@@ -13,7 +13,10 @@ from .patches import Watch
 
 
 class Bystander(NamedTuple):
-    """A network that nothing trains; `steps` are those that asked it with these parts at work, of inputs of these shapes."""
+    """A network that nothing trains; `steps` are those that asked it with these parts at work, of inputs of these shapes.
+
+    `questions` are the inputs of each step, by their fingerprints.
+    """
 
     network: Any
     name: str
@@ -22,6 +25,7 @@ class Bystander(NamedTuple):
     location: Dict[str, Any]
     steps: Set[int]
     shapes: Set[Tuple[int, ...]]
+    questions: Set[Tuple[int, str]]
 
 
 class BystanderWatch(Watch):
@@ -30,6 +34,7 @@ class BystanderWatch(Watch):
         self._seen: Dict[int, Any] = {}  # networks and their parts, held weakly
         self._found: Dict[int, Bystander] = {}
         self._apart: Dict[int, Bystander] = {}
+        self._answers: Dict[str, int] = {}  # by their fingerprints, with the id of the network
 
     def called(self, network: torch.nn.Module, args: Any) -> None:
         """In a step that is watched, in training mode."""
@@ -37,8 +42,16 @@ class BystanderWatch(Watch):
             self._look_at(network)
         found = self._found.get(id(network))
         if found is not None and found.network() is network:
-            found.steps.add(sum(track.done for track in self.recorder.tracks))
-            found.shapes.update(inputs.shapes(args))
+            self._note(found, args)
+
+    def answered(self, network: torch.nn.Module, result: Any) -> None:
+        if id(network) in self._found:
+            self._answers.update(dict.fromkeys(inputs.each(result), id(network)))
+
+    def feeds(self, args: Any) -> None:
+        """The trained network is given these: who made them is no teacher, but comes before it, say to augment or to corrupt."""
+        for fingerprint in inputs.each(args) if self._answers else ():
+            self._found.pop(self._answers.get(fingerprint, 0), None)
 
     def describe(self, trained: Sequence[torch.nn.Module]) -> Iterator[Dict[str, Any]]:
         """Those that are neither a part of a trained network nor of the same shapes as one of its parts."""
@@ -49,6 +62,16 @@ class BystanderWatch(Watch):
             active = {"dropouts": found.dropouts, "norms": found.norms}
             told = {"steps": len(found.steps), "location": found.location, "shapes": sorted(map(list, found.shapes))}
             yield {"name": found.name, **active, **told}
+
+    def _note(self, found: Bystander, args: Any) -> None:
+        """Who is asked the same twice in a step is asked for draws: its dropout is what they differ by."""
+        step = sum(track.done for track in self.recorder.tracks)
+        question = step, inputs.fingerprint(args)
+        if question in found.questions and question[1]:
+            del self._found[id(found.network())]
+        found.questions.add(question)
+        found.steps.add(step)
+        found.shapes.update(inputs.shapes(args))
 
     def _is_known(self, network: torch.nn.Module) -> bool:
         held = self._seen.get(id(network))
@@ -65,7 +88,7 @@ class BystanderWatch(Watch):
         if active:
             dropouts = [name for name in active if name not in norms]
             self._found[id(network)] = Bystander(
-                weakref.ref(network), type(network).__name__, dropouts, norms, frames.place(), set(), set()
+                weakref.ref(network), type(network).__name__, dropouts, norms, frames.place(), set(), set(), set()
             )
         for part in network.modules():
             self._seen[id(part)] = weakref.ref(part)

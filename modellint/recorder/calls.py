@@ -51,6 +51,7 @@ class CallWatch(Watch):
     def _note(self, module: torch.nn.Module, args: Any) -> None:
         """The outermost call of a step is that of its model; the first with data among its arguments tells the batch."""
         recorder = self.recorder
+        recorder.bystanders.feeds(args)
         if recorder.called is None:
             recorder.called = self._trained = weakref.ref(models.unwrapped(module))
         model = recorder.called()
@@ -64,6 +65,8 @@ class CallWatch(Watch):
 
     @guarded
     def _left(self, module: torch.nn.Module, args: Any, result: Any) -> None:
+        if self.recorder.is_sampling:
+            self.recorder.bystanders.answered(module, result)
         if result is None and isinstance(sys.exc_info()[1], Exception):
             if not self.recorder.is_examining:
                 self.recorder.raised(sys.exc_info()[1])

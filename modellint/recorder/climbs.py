@@ -24,14 +24,23 @@ class Climbs:
         held = [p for p in parameters if p.is_floating_point() and p.device == parameters[0].device and is_there(p)]
         new = [_sample(parameter) for parameter in held]
         slopes = [_sample(p.grad) for p in held if p.grad is not None and not p.grad.is_sparse]
-        found = new and len(self._old) == len(slopes) == len(new)
+        found = len(new) > 1 and len(self._old) == len(slopes) == len(new)
         self._ways.append(_way(self._old, new, slopes) if found else None)
         self._old = new
 
-    def radii(self, norms: Sequence[float]) -> List[Optional[float]]:
-        """`norms` are those of the gradients that each backward() found, as they were; None where there was no such move."""
+    def radii(self, found: Sequence[float], left: Sequence[float]) -> List[Optional[float]]:
+        """None where there was no such move; the norms are those of the gradients that each backward() found and left.
+
+        Nor where the gradients were scaled before they were added to, for a mean of both, or were cleared later on, when they have
+        only shown the way, as in the architecture search of DARTS.
+        """
         ways = [0.0 if way is None else way.item() for way in self._ways]
-        return [way * norm if way > 0 and norm else None for way, norm in zip(ways, norms)]
+        seen = list(zip(ways, found, [0.0, *left]))
+        cleared = max((index for index, (_, norm, _) in enumerate(seen) if not norm), default=-1)
+        return [
+            way * norm if index > cleared and way > 0 and norm == before else None
+            for index, (way, norm, before) in enumerate(seen)
+        ]
 
 
 def _way(old: Sequence[Tensor], new: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:

@@ -29,7 +29,7 @@ class EvaluationWatch(Watch):
         self._trained = ""  # the fingerprint of the batch of the last backward()
         self._calls: Counter[Hashable] = Counter()  # with that batch since then, at each line
         self._modes: Dict[Hashable, Tuple[Any, List[str]]] = {}
-        self._whole: Counter[Hashable] = Counter()
+        self._whole: Counter[Tuple[Hashable, str]] = Counter()
 
     def trained(self) -> None:
         """A backward() came: what was called before it was no evaluation."""
@@ -40,8 +40,8 @@ class EvaluationWatch(Watch):
     def resumes(self) -> None:
         """The model is put into training mode: what was called since the last backward() belongs to no training step."""
         for place, calls in self._calls.items():
-            self._whole[place] += calls <= CALLS
-            if self._whole[place] == WHOLE:
+            self._whole[place, self._trained] += calls <= CALLS
+            if self._whole[place, self._trained] == WHOLE:
                 self._write(WITHOUT_NUMBER, *self._modes[place])
         self._calls.clear()
 
@@ -55,8 +55,10 @@ class EvaluationWatch(Watch):
             self._place, self._batches = place, []
         found = inputs.fingerprint(args)
         if found and found == self._trained and not torch.is_grad_enabled():
-            self._calls[place] += 1
-            self._modes.setdefault(place, (frames.place(), active(module)))
+            parts = active(module)
+            if not _only_normalises(module, parts):
+                self._calls[place] += 1
+                self._modes.setdefault(place, (frames.place(), parts))
         self._batches.append(found or len(self._batches))
         if len(set(self._batches)) >= CALLS:
             self._known[place] = len(self._known), self._steps()
@@ -85,6 +87,11 @@ class EvaluationWatch(Watch):
 def active(model: torch.nn.Module) -> List[str]:
     """The dropouts and batch norms that are in training mode; not those whose statistics are estimated anew."""
     return [name for name, module in model.named_modules() if module.training and _acts(module)]
+
+
+def _only_normalises(model: torch.nn.Module, parts: List[str]) -> bool:
+    """Where the batch is all there is, batch norm does in training what it does in evaluation, but for a lag."""
+    return bool(parts) and all(isinstance(model.get_submodule(name), _BatchNorm) for name in parts)
 
 
 def _acts(module: torch.nn.Module) -> bool:

@@ -39,6 +39,11 @@ def fingerprint(args: Any) -> str:
         return _fingerprint(data) if data else ""
 
 
+def each(args: Any) -> Iterator[str]:
+    """The fingerprint of each tensor of data among the arguments of a call."""
+    return (fingerprint([tensor]) for tensor in _data(args))
+
+
 def shapes(args: Any) -> Iterator[Tuple[int, ...]]:
     """Of the data among the arguments of a call."""
     return (tuple(tensor.shape) for tensor in _data(args))

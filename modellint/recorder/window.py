@@ -117,8 +117,13 @@ class Window:
             "gradient_norm_at_step": total(applied),
             "norms_at_backward": [total(backward.before) for backward in backwards],
             "backwards": len(reaching),
-            "climbs": self._climbs.radii([total(before.values()) for _, before, _ in self._seen]),
+            "climbs": self._climbs.radii(*self._totals()),
         }
+
+    def _totals(self) -> Tuple[List[float], List[float]]:
+        """The norms that each backward() found, and those that it left, as they were."""
+        found = [total(before.values()) for _, before, _ in self._seen]
+        return found, [total(after.values()) for _, _, after in self._seen]
 
     def _backwards(self) -> List[Backward]:
         if self.is_answered():

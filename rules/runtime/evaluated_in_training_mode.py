@@ -23,7 +23,8 @@ class EvaluatedInTrainingMode(RuntimeRule):
         times, and norms without momentum.
     Thresholds: at least three calls of the trained model with different batches and without gradients, one after the
         other and in one line, that no backward() followed. Or, where all data is one batch such as a graph: in at least three
-        steps up to three calls without gradients of what was trained on, between the step and the next `train()`.
+        steps up to three calls without gradients of what was trained on, the same each time, between the step and the next
+        `train()`; there batch norms alone are left out, as they normalise by all data in both modes.
     Reported: https://github.com/pytorch/tutorials/issues/1624, https://github.com/dmlc/dgl/issues/731
     """
 

@@ -26,7 +26,8 @@ class TeacherDropsOut(RuntimeRule):
         and so are frozen parts of the trained model.
     Thresholds: in at least `steps` = 3 steps a network was called whose parameters are frozen, or that was asked without
         gradients, that no optimizer holds, whose shapes are not those of a trained one, and that is given what the trained one
-        is given: another may be the frozen body under a trained head. Batch norms alone are a note: some methods normalise the
+        is given: another may be the frozen body under a trained head, and so may one whose answers the trained one is given. One
+        that is asked the same twice in a step is asked for draws. Batch norms alone are a note: some methods normalise the
         teacher by the batch on purpose.
     Reported: https://github.com/yxuansu/TaCL/issues/11, https://github.com/neuralmagic/sparseml/pull/2191
     """

@@ -35,3 +35,31 @@ def test_a_teacher_in_training_mode():
 def test_what_is_no_such_teacher(make):
     student = network(16)
     assert asked(student, make(student)) == []
+
+
+class Drawn(nn.Module):
+    """The mean of two answers, with other units dropped."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = [network]
+
+    def forward(self, x):
+        return (self.network[0](x) + self.network[0](x)) / 2
+
+
+def test_draws_are_noisy_on_purpose():
+    assert asked(network(16), Drawn(network(32))) == []
+
+
+def test_what_the_model_is_given_comes_from_no_teacher():
+    front, student = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5)).requires_grad_(False), network(16)
+
+    def train():
+        optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+        for x, y in batches(4):
+            optimizer.zero_grad()
+            F.cross_entropy(student(front(x)), y).backward()
+            optimizer.step()
+
+    assert record(train).bystanders == ()

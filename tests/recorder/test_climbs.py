@@ -63,6 +63,14 @@ def descend(parameters):
     return moved(parameters, [-0.1 * p.grad for p in parameters])
 
 
+def scale(parameters):
+    """For a mean of the gradients here and there."""
+    undo = climb(parameters)
+    for parameter in parameters:
+        parameter.grad *= 0.2
+    return undo
+
+
 def test_gradients_that_led_up_are_still_there():
     assert [first for first, _ in steps(climb)] == [None] * 3
     assert [second for _, second in steps(climb)] == pytest.approx([RADIUS] * 3, rel=1e-3)
@@ -70,8 +78,24 @@ def test_gradients_that_led_up_are_still_there():
 
 @pytest.mark.parametrize(
     "between",
-    [lambda p: climb(p, clears=True), attack, perturb, descend, lambda p: lambda: None],
-    ids=["cleared", "attack", "perturb", "descend", "nothing"],
+    [lambda p: climb(p, clears=True), attack, perturb, descend, scale, lambda p: lambda: None],
+    ids=["cleared", "attack", "perturb", "descend", "scale", "nothing"],
 )
 def test_what_is_no_such_ascent(between):
     assert steps(between) == [(None, None)] * 3
+
+
+def test_gradients_that_only_showed_the_way():
+    def train():
+        net = nn.Linear(8, 5)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for x, y in batches(3):
+            F.cross_entropy(net(x), y).backward()
+            undo = climb(list(net.parameters()))
+            F.cross_entropy(net(x), y).backward()
+            undo()
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+
+    assert [step.climbs for step in record(train).steps] == [(None, None, None)] * 3

@@ -123,6 +123,25 @@ def test_an_evaluation_in_training_mode_names_what_is_at_work():
     assert [found.active for found in run.evaluations] == [("2",)]
 
 
+@pytest.mark.parametrize(
+    ("part", "alike", "found"),
+    [(nn.Dropout(0.1), True, [("2",)]), (nn.Dropout(0.1), False, []), (nn.BatchNorm1d(16), True, [])],
+    ids=["one graph", "batches", "a norm over the graph"],
+)
+def test_all_data_in_one_batch_is_evaluated_after_each_step(part, alike, found):
+    def train(training):
+        training.model[2] = part
+        for x, y in batches(1) * 6 if alike else batches(6):
+            training.model.train()
+            training.optimizer.zero_grad()
+            F.cross_entropy(training.model(x), y).backward()
+            training.optimizer.step()
+            with torch.no_grad():
+                training.model(x)
+
+    assert [each.active for each in watch(train, windows=1, steps=6)[0].evaluations] == found
+
+
 def test_forward_passes_of_training_are_no_evaluation():
     def train(training):
         for x, _ in training.loader:

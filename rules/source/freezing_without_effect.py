@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
+from modellint.source.vocabulary import is_optimizer
 
 MISSPELT = pattern(rb"\.(?:require_grads?|required_grads?|requires_grads|requried_grad|requires?_gard)\s*=(?!=)")
 MODULES = b"net Net model backbone coder features classifier vgg bert layer layer1 layer2 layer3 layer4 head fc".split()
@@ -198,17 +199,15 @@ def _reads(function: Function, names: set[str]) -> bool:
 
 
 def _is_trained(script: Script, function: Function, owner: str) -> bool:
-    """Whether gradients may reach a module and an optimizer move it, if its attribute does not stop them."""
+    """Whether gradients reach a module and an optimizer is given it, as far as the file shows."""
     called = [
         (f, e) for f in script.functions for e in f.events if e.kind == "call" and e.value and e.value.name == owner
     ]
     cut = {id(call.receiver) for f in script.functions for call in f.calls if call.method == "detach" and call.receiver}
     if called and all(id(e.value) in cut or _is_quiet(f, e) for f, e in called):
         return False
-    given = [
-        c.receiver for f in script.functions for c in f.calls if c.method == "parameters" and c.receiver is not None
-    ]
-    return not given or not all(_is_other(script, function, owner, str(receiver)) for receiver in given)
+    given = (c.receiver for f in script.functions for c in f.calls if c.method == "parameters")
+    return any(_holds(script, function, str(whole), owner) for whole in given if whole is not None)
 
 
 def _is_quiet(function: Function, event: Event) -> bool:
@@ -218,14 +217,13 @@ def _is_quiet(function: Function, event: Event) -> bool:
     )
 
 
-def _is_other(script: Script, function: Function, owner: str, name: str) -> bool:
-    """Whether what an optimizer is given surely is not that module, nor holds it: a layer beside it or in it."""
-    if name.startswith(f"{owner}."):
-        return True
-    beside = name if not owner.startswith("self.") else f"self.{name.rpartition('.')[2]}" if "." in name else ""
-    held = _held(script, function, beside) if beside != owner else []
-    made_of = (str(part) for made in held for part in made.within())
-    return bool(held) and all(_is_model(script, made) for made in held) and owner not in made_of
+def _holds(script: Script, function: Function, whole: str, owner: str) -> bool:
+    """Whether what an optimizer is given surely is that module, or one that it is a part of."""
+    made = (e.value for f in script.functions for e in f.events if e.kind == "assign" and e.name == whole)
+    instance = function.owner is not None and any(
+        part.name == function.owner for value in made if value is not None for part in value.within()
+    )
+    return whole == owner or owner.startswith(f"{whole}.") or (instance and owner.startswith("self."))
 
 
 def _bound(function: Function, name: str, at: int) -> Value | None:
@@ -272,6 +270,7 @@ def _is_tested(function: Function, name: str) -> bool:
 
 def _freezes(function: Function, name: str) -> bool:
     """Whether its parameters are set as well, by a helper it may be."""
-    named = (c for c in function.calls if c.method in (*WEIGHTS, "requires_grad_") and c.receiver is not None)
+    trained = {id(part) for call in function.calls if is_optimizer(call.name) for part in call.within()}
+    named = (c.receiver for c in function.calls if c.method in (*WEIGHTS, "requires_grad_") and id(c) not in trained)
     helped = (str(a) for call in function.calls if HELPER.search(call.method) for a in call.arguments)
-    return name in helped or any(str(call.receiver) == name for call in named)
+    return name in helped or any(name == whole or name.startswith(f"{whole}.") for whole in map(str, named))

@@ -114,10 +114,13 @@ def _is_flipped(script: Script) -> bool:
         for call in (call for call in function.calls if call in losses):
             target = call.argument(1, "target")
             made = _plain(function, target, DEEPEST) if target is not None else Value("unknown")
-            if made.kind == "operation" and (
-                made.name in ("~", "not")
-                or (made.name == "-" and made.arguments[0].constant == 1)
-                or (made.name == "==" and made.arguments[-1].constant == 0)
+            if made.method == "logical_not" or (
+                made.kind == "operation"
+                and (
+                    made.name in ("~", "not")
+                    or (made.name == "-" and made.arguments[0].constant == 1)
+                    or (made.name, made.arguments[-1].constant) in (("==", 0), ("!=", 1))
+                )
             ):
                 return True
     return False

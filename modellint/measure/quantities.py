@@ -80,4 +80,5 @@ class Times:
     low: float = 0.0
     high: float = 0.0
     whole: bool = False  # integers
+    shaped: bool = False  # the target of the loss has the shape of what the model was given with them
     echoes: bool = False  # the target of the loss is what the model was given with them

@@ -27,7 +27,8 @@ class Times:
         self._module: Any = None
         self._values: List[Tensor] = []
         self._inputs: List[str] = []
-        self._echoes = False
+        self._shapes: List[List[int]] = []
+        self._shaped = self._echoes = False
 
     def note(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         signature = _signature(type(module))
@@ -41,9 +42,12 @@ class Times:
                 self._values += [value.detach().clone() for value in found]
                 others = [value for value in given.values() if _is_data(value) and not _is_time(value)]
                 self._inputs += [inputs.fingerprint([value]) for value in others]
+                self._shapes += [list(value.shape) for value in others]
 
     def note_target(self, pair: Optional[Dict[str, Any]]) -> None:
-        self._echoes = self._echoes or (pair is not None and pair["fingerprint"] in self._inputs)
+        if pair is not None:
+            self._shaped = self._shaped or list(pair["target_shape"]) in self._shapes
+            self._echoes = self._echoes or pair["fingerprint"] in self._inputs
 
     def facts(self) -> Optional[Dict[str, Any]]:
         """The fields of Times in a Run; None if no module was given any."""
@@ -55,6 +59,7 @@ class Times:
             "low": min(map(float, lows)),
             "high": max(map(float, highs)),
             "whole": not any(value.is_floating_point() for value in self._values),
+            "shaped": self._shaped,
             "echoes": self._echoes,
         }
 

@@ -15,7 +15,7 @@ def _pair(*, noise: bool = True) -> Pair:
 
 
 def _run(high: float, *, whole: bool = True, noise: bool = True) -> Run:
-    times = Times(samples=16, low=0.0, high=high, whole=whole)
+    times = Times(samples=16, low=0.0, high=high, whole=whole, shaped=True)
     return Run(tuple(Step(index, times=times, pair=_pair(noise=noise)) for index in range(10)))
 
 
@@ -25,10 +25,11 @@ class ConstantTimeStep(RuntimeRule):
     Why: a random time that is rounded before it is scaled (`torch.rand(n).long() * T`, `u // total * T`) is 0 for each sample. The
         model sees data with next to no noise, its loss looks as it should, and sampling begins where it has never been.
     Fix: `torch.randint(0, T, (n,))`, or scale first and round then.
-    Ignore: a network of which only one level is wanted. Where the targets are no noise, or the times no integers, it is a note: a
-        network that was made for diffusion may be trained for something else, with a time of 0 throughout.
+    Ignore: a network of which only one level is wanted, or a curriculum that begins with it. Where the targets are no noise or not
+        of the shape of what the model is given, or the times no integers, it is a note: standardised outcomes may look like noise.
     Thresholds: in at least `steps` = 5 steps of at least `samples` = 32 samples together a module whose `forward` names a time is
-        given one number for each sample, and all are 0; and the targets of the loss are standard normal noise.
+        given one number for each sample, and all are 0; and the targets of the loss are standard normal noise,
+        of the shape of what it is given besides.
     Reported: https://github.com/TencentARC/T2I-Adapter/issues/126
     """
 
@@ -47,6 +48,7 @@ class ConstantTimeStep(RuntimeRule):
             yield self.passed("the time steps that the model is given differ")
             return
         noisy = is_noise(step.pair for step in timed)
-        severity = self.severity if noisy and all(each.whole for each in times) else Severity.NOTE
+        sure = noisy and all(each.whole and each.shaped for each in times)
+        severity = self.severity if sure else Severity.NOTE
         evidence = Evidence("largest time step of all samples", 0.0, 0.0)
         yield self.convict(run.place("model"), "each sample is given the time step 0", evidence, severity=severity)

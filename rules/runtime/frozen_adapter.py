@@ -31,7 +31,7 @@ class FrozenAdapter(RuntimeRule):
         into, it keeps none: only the head is trained, and the run looks like a fine-tuning.
     Fix: freeze the model before the adapters are put in, or set `requires_grad` of their parameters afterwards; compare their names
         with the pattern that chooses what is trained. Adapters of peft that are loaded need `is_trainable=True`.
-    Ignore: nothing known.
+    Ignore: where a head is trained first, and the adapters in a later stage.
     Thresholds: of the parameters of which a part of the name begins with `lora` none is trained, and each adapter, whose matrices
         have one path up to there, has a matrix that is all zeros. In an adapter that was trained and loaded a bias may be zero,
         and so may the matrix of a layer that was never used.

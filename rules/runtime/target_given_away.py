@@ -25,7 +25,8 @@ class TargetGivenAway(RuntimeRule):
     Why: the model is to find the noise in a noisy sample. Given the noise itself it learns to copy, the loss falls to nothing
         within a few hundred steps, and of the data it has seen none.
     Fix: pass the noisy sample: `model(a * x + b * noise, t)`, not `model(noise, t)`.
-    Ignore: nothing known. Where the targets are no noise it is a note: an autoencoder may be told a time as well.
+    Ignore: nothing known. Where the targets are no noise, or no time reaches `levels` = 24, it is a note: an autoencoder may be
+        told an hour, a weekday or a treatment as well.
     Thresholds: in at least `steps` = 3 steps a module whose `forward` names a time is given one number for each sample and,
         beside it, a tensor that is the target of the loss, number for number; and those are standard normal noise.
     Reported: https://github.com/irom-princeton/dppo/issues/14
@@ -34,7 +35,7 @@ class TargetGivenAway(RuntimeRule):
     code, severity, topic = "ML348", Severity.WARNING, "data"
     explains = ("constant-time-step",)
     needs = "a model that is given a time for each sample, and one of torch's losses over single numbers"
-    steps = 3
+    steps, levels = 3, 24
     bad = (_run(echoes=True), _run(echoes=True, noise=False))
     good = (_run(echoes=False), Run((Step(pair=_pair()),)))
 
@@ -44,7 +45,8 @@ class TargetGivenAway(RuntimeRule):
         if len(found) >= self.steps:
             noisy = is_noise(step.pair for step in found)
             evidence = Evidence("steps whose target is an input of the model", len(found), 0, unit="count")
-            severity = self.severity if noisy else Severity.NOTE
+            many = max(step.times.high for step in found if step.times is not None) >= self.levels
+            severity = self.severity if noisy and many else Severity.NOTE
             yield self.convict(
                 run.place("loss"), "the target of the loss is what the model is given", evidence, severity=severity
             )

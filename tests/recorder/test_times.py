@@ -44,7 +44,7 @@ def test_times_that_a_wrapped_model_is_given():
     some, none = Process(lambda n: torch.arange(n) + 1), Process(lambda n: torch.zeros(n).long())
     found = times(some, lambda: some(torch.randn(32, 4)))
     assert (found.times.samples, found.times.low, found.times.high, found.times.whole) == (32, 1.0, 32.0, True)
-    assert (2 < found.pair.kurtosis < 4, found.times.echoes) == (True, False)
+    assert (2 < found.pair.kurtosis < 4, found.times.shaped, found.times.echoes) == (True, True, False)
     assert times(none, lambda: none(torch.randn(32, 4))).times.high == 0.0
 
 
@@ -68,3 +68,10 @@ def test_a_time_is_one_number_for_each_sample():
 
     model = Field()
     assert times(model, lambda: model(torch.randn(32, 4), torch.zeros(32, 1))).times is None
+
+
+def test_an_outcome_has_not_the_shape_of_what_it_is_told_from():
+    model, head = Denoiser(), nn.Linear(4, 1)
+    parts = nn.ModuleList([model, head])
+    step = times(parts, lambda: F.mse_loss(head(model(torch.randn(32, 4), torch.arange(32))), torch.randn(32, 1)))
+    assert not step.times.shaped

@@ -205,6 +205,20 @@ class FrozenFreshParameters(SourceRule):
             if not name.startswith("fc"):
                 p.requires_grad = False
         """,
+        """
+        class Mix(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.mix = nn.Linear(8, 8)
+                self.drop = nn.Dropout(0.1)
+                self.requires_grad_(False)
+
+            def forward(self, x):
+                return self.drop(self.mix(x))
+
+        front, model = Mix(), nn.Linear(8, 3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
@@ -234,7 +248,10 @@ class FrozenFreshParameters(SourceRule):
             yield self.at(place, f"freezes `{model}`, which starts at random values and so stays there", certain=sure)
             return
         names = {event.name for event in later}
-        heads = (e for e in before if e.name.startswith((f"{model}.", f"{model}[")) and _is_layer(e))
+        parts = [e for e in before if e.kind == "assign" and e.name.startswith((f"{model}.", f"{model}["))]
+        if model == "self" and all(map(_is_layer, parts)):
+            return  # nothing in it is trained already: a fixed module, such as one that corrupts
+        heads = (e for e in parts if _is_layer(e))
         head = next((e for e in heads if e.name not in names and model not in names), None)
         if head is not None and trains:
             line = head.location.line

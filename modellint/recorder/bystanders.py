@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Se
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from . import evaluation, frames, inputs
+from . import evaluation, frames, inputs, models
 from .patches import Watch
 
 
@@ -84,7 +84,7 @@ class BystanderWatch(Watch):
         if not parameters or not frozen or any(track.shares(parameters) for track in self.recorder.tracks):
             return
         active = evaluation.active(network)
-        norms = [name for name in active if isinstance(network.get_submodule(name), _BatchNorm)]
+        norms = [name for name in active if isinstance(models.part(network, name), _BatchNorm)]
         if active:
             dropouts = [name for name in active if name not in norms]
             self._found[id(network)] = Bystander(

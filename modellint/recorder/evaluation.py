@@ -9,7 +9,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from . import frames, inputs
+from . import frames, inputs, models
 from .patches import Watch
 
 BETWEEN = 2  # steps; an evaluation comes more rarely
@@ -91,7 +91,7 @@ def active(model: torch.nn.Module) -> List[str]:
 
 def _only_normalises(model: torch.nn.Module, parts: List[str]) -> bool:
     """Where the batch is all there is, batch norm does in training what it does in evaluation, but for a lag."""
-    return bool(parts) and all(isinstance(model.get_submodule(name), _BatchNorm) for name in parts)
+    return bool(parts) and all(isinstance(models.part(model, name), _BatchNorm) for name in parts)
 
 
 def _acts(module: torch.nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 import weakref
@@ -98,7 +99,7 @@ def describe(
 ) -> Dict[str, Any]:
     """The fields of a Parameter that the module tree tells."""
     path = name.rpartition(".")[0]
-    owner = model.get_submodule(path) if model is not None else None
+    owner = part(model, path) if model is not None else None
     return {
         "number": number,
         "name": prefix + name,
@@ -110,10 +111,16 @@ def describe(
     }
 
 
+def part(model: torch.nn.Module, path: str) -> torch.nn.Module:
+    """The module at a path, of scripted models too, which have no `get_submodule`."""
+    found: torch.nn.Module = functools.reduce(getattr, filter(None, path.split(".")), model)
+    return found
+
+
 def class_place(model: torch.nn.Module, path: str) -> Dict[str, Any]:
     """Where the class of the module at `path`, or of the nearest module around it that the user wrote, begins."""
     while True:
-        kind = type(model.get_submodule(path))
+        kind = type(part(model, path))
         place = _class_place(kind)
         if place or not path:
             return place

@@ -21,7 +21,7 @@ def owned(model: Optional[torch.nn.Module], called: Set[int]) -> List[Dict[str, 
 
 def _describe(model: Any, name: str, called: Set[int], parameter: torch.Tensor) -> Dict[str, Any]:
     path = name.rpartition(".")[0]
-    owner = model.get_submodule(path)
+    owner = models.part(model, path)
     return {
         "name": name,
         "shape": list(outline((), parameter)[1]),
@@ -37,7 +37,7 @@ def _is_foreign(model: torch.nn.Module, path: str) -> bool:
     """Whether installed code put the module there: the nearest class around it that is not torch's is not the user's."""
     while path:
         path = path.rpartition(".")[0]
-        kind = type(model.get_submodule(path))
+        kind = type(models.part(model, path))
         if not kind.__module__.startswith("torch."):
             return frames.is_installed(kind)
     return False

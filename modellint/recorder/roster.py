@@ -73,7 +73,8 @@ class Roster:
         for model, prefix in zip(owners, _prefixes(owners)):
             for name, owned in model.named_parameters():
                 number = self.number(owned)
-                self._known.setdefault(number, {}).update(models.describe(number, name, model, owned, prefix))
+                described = models.describe(number, name, model, owned, prefix)
+                self._known.setdefault(number, {}).update(described)
         for number, parameter in self._parameters.alive():
             self._known.setdefault(number, models.describe(number, "parameter_%d" % number, None, parameter))
         for track in tracks:
@@ -138,7 +139,7 @@ def _keeps_statistics(module: torch.nn.Module) -> bool:
 
 def _own(model: torch.nn.Module, path: str, module: Any, weight: Any) -> List[Tensor]:
     """The parameters of the readout: all of a module that was called, else the weight alone."""
-    return [weight] if module is None else list(model.get_submodule(path).parameters(recurse=False))
+    return [weight] if module is None else list(models.part(model, path).parameters(recurse=False))
 
 
 def _path(model: torch.nn.Module, module: Optional[torch.nn.Module], weight: Optional[Tensor]) -> Optional[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Type
 
 import torch
 from torch import Tensor
@@ -64,11 +64,11 @@ class Times:
         }
 
 
-def _signature(kind: type) -> Optional[inspect.Signature]:
+def _signature(kind: Type[torch.nn.Module]) -> Optional[inspect.Signature]:
     """Of its `forward`, if that names a time."""
     if kind not in _named:
-        found = inspect.signature(kind.forward)  # type: ignore[attr-defined]
-        _named[kind] = found if NAMES.intersection(found.parameters) else None
+        found = None if issubclass(kind, torch.jit.ScriptModule) else inspect.signature(kind.forward)
+        _named[kind] = found if found is not None and NAMES.intersection(found.parameters) else None
     return _named[kind]
 
 

@@ -553,3 +553,21 @@ def test_the_weights_of_the_classes(loss, expected):
         optimizer.step()
 
     assert record(train).loss.class_weights == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize(
+    "compiled", [torch.jit.script, lambda m: torch.jit.trace(m, torch.randn(2, 4))], ids=["script", "trace"]
+)
+def test_scripted_models_have_parameters_and_modules(compiled):
+    def train():
+        model = compiled(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(torch.randn(16, 4)), torch.randint(0, 3, (16,))).backward()
+            optimizer.step()
+
+    run = record(train)
+    assert [(p.name, p.module) for p in run.parameters][:2] == [("0.weight", "0"), ("0.bias", "0")]
+    assert len(run.steps) == 3

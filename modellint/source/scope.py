@@ -54,6 +54,14 @@ class Source:
         spot = self.value.location
         return f"{self.frame.path}>{spot.path}:{spot.line}:{spot.column}"
 
+    @property
+    def used(self) -> bool:
+        """Whether its statement uses what a call returns."""
+        later = self.frame.function.events[(self.at or 0) + 1 :]
+        line = self.value.location.end_line or 0
+        statement = (e.value for e, _ in zip(later, range(8), strict=False) if (e.location.line or 0) <= line)
+        return any(part is self.value for value in statement if value is not None for part in value.within())
+
     def of(self, value: Value) -> Source:
         """A part of the value, or another one at the same place."""
         return Source(value, self.frame, self.at)

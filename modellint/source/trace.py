@@ -12,7 +12,9 @@ from .branches import Branches, arms, leaving, passed
 from .code import Event, Function, Value
 from .contexts import Context, Contexts, Span
 from .facts import Act
+from .forwards import Forwards
 from .kept import Kept
+from .lineage import Lineage
 from .models import Models
 from .place import loop_id, loops
 from .relevance import Relevance
@@ -45,8 +47,10 @@ class Tracer:
         self.roles = Roles(resolver)
         self.contexts = Contexts(resolver)
         self.relevance = Relevance(resolver.project)
-        self.acts = Acts(resolver, models, self.relevance)
-        self.kept = Kept(resolver, self.acts.lineage)
+        lineage = Lineage(resolver)
+        self.acts = Acts(resolver, models, lineage)
+        self.forwards = Forwards(resolver, models, self.relevance)
+        self.kept = Kept(resolver, lineage)
         self._left = LONGEST
         self._most = MOST  # less where one function after the other comes to no end: such a project trains nothing
         self._leaving: dict[int, list[tuple[int, int]]] = {}
@@ -111,7 +115,7 @@ class Tracer:
     def _call(self, source: Source, spot: Spot) -> Iterator[Act]:
         if self.relevance.call(source.value, source.frame.script):
             yield from self._called(source, spot)
-        elif (act := self.acts.model(source) or self.kept.call(source)) is not None:
+        elif (act := self.forwards.of(source) or self.kept.call(source)) is not None:
             yield from self._placed(act, source, spot)
         elif len(spot.chain) < SHALLOW and source.value.method not in NO_MODELS:
             yield from self._inner(source, spot)

@@ -55,7 +55,7 @@ class Act:
     subjects: tuple[str, ...] = ()  # the objects it concerns (where they are made, or their name); none: unknown or all
     scaled: bool = False  # through a gradient scaler
     owner: str = ""  # the framework that owns it: "deepspeed", "accelerate", ...; it may do more than the call says
-    kept: bool = False  # the result of the call is used
+    kept: bool = False  # of a "clip" or "model": something uses what it gives back
     bound: tuple[float, ...] = ()  # of a clip: max_norm or clip_value, as far as they can be read
     branches: tuple[tuple[str, str], ...] = ()  # (which branching, which arm), outermost first
     loops: tuple[str, ...] = ()  # loops within the training loop that enclose it

@@ -8,14 +8,11 @@ from .scope import Source
 
 def registered(resolver: Resolver, made: Source, name: str) -> Source | None:
     """What `self.name` holds that a method of the class hands to `register_buffer`."""
-    method = made.frame.method
-    for function in method.script.functions if method is not None else ():
-        if method is not None and function.owner == method.function.owner:
-            frame = resolver.members.method(method.script, function, method.receiver)
-            for at, event in enumerate(function.events):
-                call = event.value
-                if event.kind == "call" and call is not None and call.method == "register_buffer":
-                    named, given = call.argument(0, "name"), call.argument(1, "tensor")
-                    if given is not None and named is not None and named.constant == name:
-                        return Source(given, frame, at)
+    for frame in resolver.members.beside(made.frame):
+        for at, event in enumerate(frame.function.events):
+            call = event.value
+            if event.kind == "call" and call is not None and call.method == "register_buffer":
+                named, given = call.argument(0, "name"), call.argument(1, "tensor")
+                if given is not None and named is not None and named.constant == name:
+                    return Source(given, frame, at)
     return None

@@ -1,17 +1,16 @@
-"""Calls: which function or class a call reaches, with which arguments, and what it gives back."""
+"""Calls: which function or class a call reaches, and the frame in which it then runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modellint.core.record import replace
 
-from .branches import is_not_evaluation, is_training
 from .code import Class, Function, Value
 from .scope import Callee, Frame, Source
 from .script import Script
-from .vocabulary import FRAMEWORKS, PASSES_FIRST, PASSES_RECEIVER, PASSES_TUPLE
+from .vocabulary import FRAMEWORKS
 
 if TYPE_CHECKING:
     from .resolve import Resolver
@@ -25,8 +24,6 @@ class Calls:
         self.resolver = resolver
         self.known: dict[tuple[Value, Frame, int | None], list[Callee]] = {}
         self.entered: dict[tuple[int, Value, Frame], Frame] = {}
-        self._returning: dict[int, list[int]] = {}
-        self._copies: dict[tuple[Value, Frame, str], Source] = {}
 
     def callees(self, source: Source) -> list[Callee]:
         """What a call may call; a library's function or an unknown one by its name alone."""
@@ -138,84 +135,13 @@ class Calls:
             return call.frame  # a call within a call of itself makes nothing else, and there would be no end to them
         key = id(callee.function), call.value, call.frame
         if key not in self.entered:
-            arguments = self.arguments(callee.function, call, self.resolver.module(callee.script), _bound(callee))
+            arguments = self.resolver.arguments.of(
+                callee.function, call, self.resolver.module(callee.script), _bound(callee)
+            )
             outer = callee.outer or self.resolver.module(callee.script)
             frame = Frame(callee.script, callee.function, arguments, callee.receiver, outer, call.place)
             self.entered[key] = frame
         return self.entered[key]
-
-    def arguments(self, function: Function, call: Source, module: Frame, skip: int) -> dict[str, Source]:
-        """The parameters that a call gives a value, or a default does."""
-        given: dict[str, Source] = {}
-        positional, named = list(self._positional(call)), dict(self._named(call))
-        for position, parameter in enumerate(function.parameters[skip:]):
-            if parameter.name.startswith("**"):
-                others = {name: value for name, value in named.items() if name not in given}
-                given.update({parameter.name[2:]: found for found in _together(others.values(), tuple(others))})
-            elif parameter.name.startswith("*"):
-                given.update({parameter.name[1:]: found for found in _together(positional[position:])})
-            elif parameter.name in named:
-                given[parameter.name] = named[parameter.name]
-            elif position < len(positional):
-                given[parameter.name] = positional[position]
-            elif parameter.default is not None and not call.value.unpacks:
-                given[parameter.name] = Source(parameter.default, module)
-        return given
-
-    def _positional(self, call: Source) -> Iterator[Source]:
-        """The arguments that are given by position, up to a `*args` that cannot be read."""
-        for argument in call.value.arguments:
-            if argument.kind != "starred" or argument.base is None:
-                yield call.of(argument)
-                continue
-            found = self.resolver.of(call.of(argument.base))
-            if len(found) != 1 or found[0].value.kind != "tuple" or found[0].value.unpacks:
-                return
-            yield from (found[0].of(item) for item in found[0].value.arguments)
-
-    def _named(self, call: Source) -> Iterator[tuple[str, Source]]:
-        for name, value in call.value.keywords:
-            if name != "**":
-                yield name, call.of(value)
-            else:
-                found = [s for s in self.resolver.of(call.of(value)) if s.value.kind == "dict"]
-                yield from ((key, s.of(item)) for s in found[:1] for key, item in s.value.keywords)
-
-    def results(self, call: Source) -> Iterator[Source]:
-        """What a call returns: a project's function is followed, what only prepares its argument is seen through."""
-        for callee in self.callees(call):
-            entered = self.enter(callee, call)
-            if entered is not None:
-                yield from self.returned(entered) or [call]
-            elif callee.name.rpartition(".")[2] == "deepcopy" and call.value.arguments:
-                yield from (self._copy(s, call) for s in self.resolver.of(call.of(call.value.arguments[0])))
-            elif callee.class_ is None and (prepared := _prepared(call.value)) is not None:
-                yield from self.resolver.of(call.of(prepared))
-            else:
-                yield call
-
-    def _copy(self, made: Source, call: Source) -> Source:
-        """An object of its own that is made as another was; a copy of what this very call has made is told apart no further."""
-        if call.place.removeprefix(call.frame.path) in made.frame.path:
-            return made
-        key = made.value, made.frame, call.place
-        if key not in self._copies:
-            self._copies[key] = Source(made.value, replace(made.frame, path=f"{made.frame.path}{call.place}"), made.at)
-        return self._copies[key]
-
-    def returned(self, frame: Frame) -> list[Source]:
-        """What a function returns; of a module's forward that tells the modes apart, what it returns in training."""
-        return [found for index in self._returns(frame.function) for found in self.resolver.assigned(index, frame)]
-
-    def _returns(self, function: Function) -> list[int]:
-        """The events that return a value, as far as they happen in training."""
-        known = self._returning.get(id(function))
-        if known is None:
-            known = [i for i, event in enumerate(function.events) if event.kind == "return" and event.value is not None]
-            for mode in (is_training, is_not_evaluation):
-                known = [i for i in known if mode(function, function.events[i].block)] or known
-            self._returning[id(function)] = known
-        return known
 
 
 def _bound(callee: Callee) -> int:
@@ -224,22 +150,3 @@ def _bound(callee: Callee) -> int:
     return int(
         callee.function.owner is not None and not any(d.name == "staticmethod" for d in callee.function.decorators)
     )
-
-
-def _together(parts: Iterable[Source], names: tuple[str, ...] = ()) -> Iterator[Source]:
-    """What `*args` or, with names, `**kwargs` takes up, if all of it is written at one place."""
-    parts = list(parts)
-    if len({(id(part.frame), part.at) for part in parts}) == 1:
-        values = tuple([part.value for part in parts])
-        named = Value("dict", keywords=tuple(zip(names, values, strict=True))) if names else None
-        yield parts[0].of(named or Value("tuple", arguments=values))
-
-
-def _prepared(call: Value) -> Value | None:
-    """The argument (or object) that a call gives back prepared: `model.to(device)`, `torch.compile(model)`."""
-    receiver = call.receiver
-    of_torch = receiver is not None and receiver.kind == "name" and receiver.name.partition(".")[0] == "torch"
-    if call.method in PASSES_RECEIVER and receiver is not None and not of_torch:
-        return receiver
-    single = call.method in PASSES_FIRST or (call.method in PASSES_TUPLE and len(call.arguments) == 1)
-    return call.arguments[0] if single and call.arguments else None

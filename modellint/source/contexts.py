@@ -93,10 +93,7 @@ class Contexts:
 
     def _method(self, callee: Callee, source: Source, name: str) -> Iterator[Span]:
         if callee.class_ is not None and callee.script is not None:
-            for member in self.resolver.members.member(callee.script, callee.class_, name, source):
-                function = self.resolver.project.function(member.frame.script, member.value.name)
-                if function is not None:
-                    yield Span(self.resolver.members.method(member.frame.script, function, source))
+            yield from map(Span, self.resolver.members.methods(callee.script, callee.class_, name, source))
 
 
 def manages(function: Function) -> bool:

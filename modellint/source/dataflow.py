@@ -77,7 +77,7 @@ class Dataflow:
         source = made.of(Value("call", base=made.value, location=made.value.location))
         for callee in self.resolver.calls.callees(source)[:1]:
             frame = self.resolver.calls.enter(callee, source)
-            for result in self.resolver.calls.returned(frame)[:1] if frame is not None else ():
+            for result in self.resolver.results.returned(frame)[:1] if frame is not None else ():
                 yield from self._back(result, certain, ())
 
 

@@ -1,4 +1,4 @@
-"""Collections: what an item of a tuple, list, dict or ModuleList is, and what an option of the command line defaults to."""
+"""Collections: what an item of a tuple, list, dict or ModuleList is."""
 
 from __future__ import annotations
 
@@ -126,38 +126,19 @@ class Items:
 
     def inherited(self, made: Source) -> Source | None:
         """For an object of a class that derives from Sequential: the call that gives Sequential its modules."""
-        for callee in self.resolver.calls.callees(made) if made.value.kind == "call" else ():
-            if (
-                callee.class_ is None
-                or callee.script is None
-                or "torch.nn.Sequential" not in map(str, callee.class_.bases)
-            ):
-                continue
-            for init in self.resolver.members.member(callee.script, callee.class_, "__init__", made):
-                function = self.resolver.project.function(init.frame.script, init.value.name)
-                frame = (
-                    self.resolver.members.method(init.frame.script, function, made) if function is not None else None
-                )
-                for at, event in enumerate(frame.function.events if frame is not None else ()):
-                    call = event.value if event.kind == "call" else None
-                    if (
-                        frame is not None
-                        and call is not None
-                        and call.method == "__init__"
-                        and "super" in str(call.base)
-                    ):
-                        given = Value("call", "torch.nn.Sequential", arguments=call.arguments, location=call.location)
-                        return Source(given, frame, at)
+        for script, class_ in self.resolver.members.classes(made) if made.value.kind == "call" else ():
+            if "torch.nn.Sequential" in map(str, class_.bases):
+                frames = self.resolver.members.methods(script, class_, "__init__", made)
+                return next((given for frame in frames for given in _handed_up(frame)), None)
         return None
 
     def _added(self, made: Source) -> Iterator[Source]:
         """What is appended to a list that was bound to a name, until the name is bound anew."""
         for name, start, end in self._lives(made):
             scopes = [made.frame]
-            if name.startswith("self.") and (method := made.frame.method) is not None:
-                others = (f for f in method.script.functions if f.owner == method.function.owner)
-                frames = (self.resolver.members.method(method.script, f, method.receiver) for f in others)
-                scopes += [frame for frame in frames if frame.function is not made.frame.function]
+            if name.startswith("self."):
+                beside = self.resolver.members.beside(made.frame)
+                scopes += [frame for frame in beside if frame.function is not made.frame.function]
             for scope in scopes:
                 for at, call in _growing(scope.function).get(name, ()):
                     if start < at < end or scope is not made.frame:
@@ -206,3 +187,12 @@ def _growing(function: Function) -> Mapping[str, list[tuple[int, Value]]]:
         if event.kind == "call" and event.value is not None and event.value.method in GROWING:
             found[event.value.name.rpartition(".")[0]].append((at, event.value))
     return found
+
+
+def _handed_up(frame: Frame) -> Iterator[Source]:
+    """What `super().__init__(...)` gives a Sequential, as one that is made there."""
+    for at, event in enumerate(frame.function.events):
+        call = event.value if event.kind == "call" else None
+        if call is not None and call.method == "__init__" and "super" in str(call.base):
+            given = Value("call", "torch.nn.Sequential", arguments=call.arguments, location=call.location)
+            yield Source(given, frame, at)

@@ -186,13 +186,9 @@ class Lineage:
 
     def _attribute(self, name: str, frame: Frame) -> Iterator[Source]:
         """What the other methods of the object assign to the attribute, or append to it."""
-        method = frame.method
-        own = method.function.owner if method is not None else None
-        for function in method.script.functions if method is not None else ():
-            if function.owner == own and method is not None:
-                scope = self.resolver.members.method(method.script, function, method.receiver)
-                yield from self._assigned(scope, self.resolver.assignments(function).get(name, []))
-                yield from _grown(scope, name)
+        for scope in self.resolver.members.beside(frame):
+            yield from self._assigned(scope, self.resolver.assignments(scope.function).get(name, []))
+            yield from _grown(scope, name)
 
     def _assigned(self, scope: Frame, places: list[int]) -> Iterator[Source]:
         for place in places:

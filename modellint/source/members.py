@@ -101,7 +101,7 @@ class Members:
         getter = self._property(script, value.name) if value.kind == "function" and value.method == name else None
         default = value.argument(None, "default") if value.kind == "call" and value.method in FIELDS else None
         if getter is not None:
-            yield from self.resolver.calls.returned(self.method(script, getter, receiver))
+            yield from self.resolver.results.returned(self.method(script, getter, receiver))
         elif default is not None:
             yield from self.resolver.of(found.of(default))
         else:
@@ -121,13 +121,27 @@ class Members:
             for script, base in self.bases(method.script, class_):
                 yield from self.member(script, base, name, method.receiver)
 
+    def methods(self, script: Script, class_: Class, name: str, receiver: Source | None) -> Iterator[Frame]:
+        """The frames of the methods of that name, of the class or inherited."""
+        for found in self.member(script, class_, name, receiver):
+            function = self.resolver.project.function(found.frame.script, found.value.name)
+            if function is not None:
+                yield self.method(found.frame.script, function, receiver)
+
+    def beside(self, frame: Frame) -> Iterator[Frame]:
+        """All methods of the class that a method belongs to, at work on the same object."""
+        own = frame.method
+        for function in own.script.functions if own is not None else ():
+            if own is not None and function.owner == own.function.owner:
+                yield self.method(own.script, function, own.receiver)
+
     def method(self, script: Script, function: Function, receiver: Source | None) -> Frame:
         """The frame of a method of an object; what __init__ was given is known where the object is made."""
         key = id(function), receiver
         if key not in self.entered:
             frame = replace(self.resolver.frame(script, function), receiver=receiver)
             if receiver is not None and receiver.value.kind == "call" and function.name.endswith("__init__"):
-                arguments = self.resolver.calls.arguments(function, receiver, self.resolver.module(script), 1)
+                arguments = self.resolver.arguments.of(function, receiver, self.resolver.module(script), 1)
                 frame = replace(frame, arguments=arguments, path=receiver.place)
             self.entered[key] = frame
         return self.entered[key]

@@ -62,7 +62,7 @@ class Models:
             and "detach" not in forward.script.attributes
         ):
             return frozenset()
-        returned = self.resolver.calls.returned(forward)
+        returned = self.resolver.results.returned(forward)
         reached, beyond = (
             {id(made.value) for result in returned for made in lineage.of(result)}
             for lineage in (Lineage(self.resolver), Lineage(self.resolver, beyond=True))
@@ -70,12 +70,8 @@ class Models:
         return frozenset(beyond - reached)
 
     def returns(self, forward: Frame) -> tuple[Operation, ...]:
-        returned = self.resolver.calls.returned(forward)
+        returned = self.resolver.results.returned(forward)
         return self.dataflow.back(returned[-1]) if returned else ()
 
     def _method(self, script: Script, class_: Class, name: str) -> Frame | None:
-        for member in self.resolver.members.member(script, class_, name, None):
-            function = self.resolver.project.function(member.frame.script, member.value.name)
-            if function is not None:
-                return self.resolver.members.method(member.frame.script, function, None)
-        return None
+        return next(self.resolver.members.methods(script, class_, name, None), None)

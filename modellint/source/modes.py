@@ -52,12 +52,9 @@ class Modes:
 
     def _none(self, script: Script, class_: Class, made: Source) -> frozenset[str]:
         """The parameters of its __init__ that are zero in this object: a dropout of that much does nothing."""
-        members = self.resolver.members
-        for init in members.member(script, class_, "__init__", made):
-            function = self.resolver.project.function(init.frame.script, init.value.name)
-            given = members.method(init.frame.script, function, made).arguments if function is not None else {}
+        for init in self.resolver.members.methods(script, class_, "__init__", made):
             values = {
-                name: {found.value.constant for found in self.resolver.of(value)} for name, value in given.items()
+                name: {found.value.constant for found in self.resolver.of(v)} for name, v in init.arguments.items()
             }
             return frozenset(name for name, constants in values.items() if constants == {0})
         return frozenset()

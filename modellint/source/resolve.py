@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from modellint.core.record import replace
 
+from .arguments import Arguments
 from .callers import Callers
 from .calls import Calls
 from .code import Function, Value
@@ -15,6 +16,7 @@ from .items import Items
 from .members import Members
 from .project import Project
 from .registry import Registry
+from .results import Results
 from .scope import Frame, Source, always, reaching
 from .script import Script
 
@@ -36,12 +38,14 @@ class Resolver:
 
     def __init__(self, project: Project) -> None:
         self.project = project
+        self.arguments = Arguments(self)
         self.calls = Calls(self)
         self.callers = Callers(self)
         self.configuration = Configuration(self)
         self.items = Items(self)
         self.members = Members(self)
         self.registry = Registry(self)
+        self.results = Results(self)
         self._bindings: dict[int, dict[str, list[int]]] = {}
         self._frames: dict[int, Frame] = {}
         self._stars: dict[int, tuple[str, ...]] = {}
@@ -109,7 +113,7 @@ class Resolver:
         if value.kind == "name":
             yield from self._name(source)
         elif value.kind == "call":
-            yield from self.calls.results(source)
+            yield from self.results.of(source)
         elif value.kind == "choice":
             yield from (found for option in value.arguments for found in self.of(source.of(option)))
         elif value.base is None:

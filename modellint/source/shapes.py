@@ -92,11 +92,10 @@ class Shapes:
         if dataset.value.method == "TensorDataset":
             return self.of(dataset.of(parts[index])) if index < len(parts) and not dataset.value.unpacks else None
         for script, class_ in self.resolver.members.classes(dataset):
-            for member in self.resolver.members.member(script, class_, "__getitem__", dataset):
-                function = self.resolver.project.function(script, member.value.name)
-                if function is not None and len(function.parameters) == 2:
-                    frame = self.resolver.members.method(script, function, dataset)
-                    return self._row(self.resolver.calls.returned(frame), index, function.parameters[1].name)
+            for frame in self.resolver.members.methods(script, class_, "__getitem__", dataset):
+                if len(frame.function.parameters) == 2:
+                    counted = frame.function.parameters[1].name
+                    return self._row(self.resolver.results.returned(frame), index, counted)
         return None
 
     def _row(self, samples: list[Source], index: int, counted: str) -> Shape | None:

@@ -162,12 +162,7 @@ class Tracer:
         """The frame of `__init__` where an object is made."""
         if callee.class_ is None or callee.script is None:
             return None
-        members = self.resolver.members
-        for member in members.member(callee.script, callee.class_, "__init__", source):
-            function = self.resolver.project.function(member.frame.script, member.value.name)
-            if function is not None:
-                return members.method(member.frame.script, function, source)
-        return None
+        return next(self.resolver.members.methods(callee.script, callee.class_, "__init__", source), None)
 
     def _closure(self, source: Source, spot: Spot) -> Iterator[Act]:
         """What `step(closure)` evaluates first."""

@@ -116,7 +116,9 @@ def _sum(method: Function) -> int | None:
 
 def _is_cut_first(function: Function, given: Value) -> bool:
     """Whether what is given may be cut off from its graph before: `if isinstance(v, Variable): v = v.data`, or an item of a
-    dict by `losses[key] = value.item()`."""
+    dict by `losses[key] = value.item()`; or is where it has one: `v.item() if torch.is_tensor(v) else v`."""
+    if given.kind == "choice" and any(arm.method in CUTTING for arm in given.arguments):
+        return True
     names = set[str]()
     if given.kind == "item" and given.base is not None and given.arguments:
         names = {f"{given.base}[]", f"{given.base}[{given.arguments[0].constant}]"}

@@ -118,13 +118,16 @@ def always(function: Function, indices: list[int], at: int | None) -> bool:
 
 
 def _closes(function: Function, block: int, around: set[int], closed: set[int]) -> bool:
-    """Whether no way leads past what is done in a block and was done in the `else` arms after it; `closed` are their `if`s."""
+    """Whether no way leads past what is done in a block and was done in the `else` arms after it; `closed` are their `if`s.
+
+    What a `with` holds is always done.
+    """
     while block not in around:
         own = function.blocks[block]
         if own.kind == "else" and own.sibling is not None:
             closed.add(own.sibling)
             return False
-        if own.kind != "if" or block not in closed:
+        if own.kind != "with" and (own.kind != "if" or block not in closed):
             return False
         block = own.parent
     return True

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
 from modellint.core.diagnostic import Problem
+from modellint.source import lookup
 from modellint.source.facts import Act, TrainingLoop, within
 
 
@@ -16,6 +17,7 @@ class BackwardAfterStep(SourceRule):
         "one of the variables needed for gradient computation has been modified by an inplace operation" where it
         notices; where it does not, the gradient belongs to neither the old model nor the new one.
     Fix: make all `backward()` calls of a forward before the first `step()`, or call the model again after it.
+        A model that another function calls is only suspected: what that function returns may have come by another way.
     Ignore: never.
     Reported: https://github.com/pytorch/pytorch/issues/39141, https://github.com/MorvanZhou/PyTorch-Tutorial/issues/96
     """
@@ -42,6 +44,8 @@ class BackwardAfterStep(SourceRule):
             g_loss.backward()
             optimizer_g.step()
         """,
+    )
+    suspected = (
         """
         class Agent:
             def __init__(self):
@@ -62,6 +66,32 @@ class BackwardAfterStep(SourceRule):
                 self.actor_optimizer.zero_grad()
                 actor_loss.backward()
                 self.actor_optimizer.step()
+        """,
+        """
+        class Agent:
+            def __init__(self):
+                self.policy, self.critic = nn.Linear(4, 2), nn.Linear(4, 1)
+                self.policy_optimizer = torch.optim.Adam(self.policy.parameters())
+                self.critic_optimizer = torch.optim.Adam(self.critic.parameters())
+
+            def episode(self):
+                states, log_probs, done = [self.reset()], [], False
+                while not done:
+                    scores = self.policy(states[-1]).log_softmax(-1)
+                    action = scores.exp().multinomial(1)
+                    log_probs.append(scores[action])
+                    state, done = self.world(scores, action)  # no graph leads through the world
+                    states.append(state)
+                return torch.stack(log_probs), self.critic(torch.stack(states[1:])).squeeze(-1)
+
+            def learn(self, returns):
+                log_probs, values = self.episode()
+                self.policy_optimizer.zero_grad()
+                (-(returns - values.detach()) * log_probs).mean().backward()
+                self.policy_optimizer.step()
+                self.critic_optimizer.zero_grad()
+                F.mse_loss(values, returns).backward()
+                self.critic_optimizer.step()
         """,
     )
     good = (
@@ -163,6 +193,25 @@ class BackwardAfterStep(SourceRule):
             second.step()
         """,
         """
+        class Agent:
+            def __init__(self):
+                self.actor, self.critic = nn.Linear(4, 2), nn.Linear(4, 2)
+                self.actor_optimizer = torch.optim.Adam(self.actor.parameters())
+                self.critic_optimizer = torch.optim.Adam(self.critic.parameters())
+
+            def learn(self, state, action, target):
+                q = self.critic(state)
+                self.critic_optimizer.zero_grad()
+                F.mse_loss(q.gather(1, action), target).backward()
+                self.critic_optimizer.step()
+                probabilities = self.actor(state).softmax(1)
+                with torch.no_grad():
+                    q = self.critic(state)
+                self.actor_optimizer.zero_grad()
+                (probabilities * (probabilities.log() - q)).sum(1).mean().backward()
+                self.actor_optimizer.step()
+        """,
+        """
         model = nn.Linear(8, 1)
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
         def loss(x):
@@ -184,8 +233,11 @@ class BackwardAfterStep(SourceRule):
             for backward in loop.of("backward"):
                 steps = [act for act in loop.before(backward) if act.kind == "step"]
                 called = _behind(loop, backward) if steps else []
-                if any(_changes(loop, step, model, backward) for step in steps for model in called):
-                    yield self.at(backward, "goes back through a model that `step()` has changed since it was called")
+                changed = [model for model in called if any(_changes(loop, step, model, backward) for step in steps)]
+                if changed:
+                    here = any(lookup.share_function(script, model, backward) for model in changed)
+                    message = "goes back through a model that `step()` has changed since it was called"
+                    yield self.at(backward, message, certain=here)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         problem = run.problem

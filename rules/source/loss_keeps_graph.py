@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
@@ -12,6 +13,7 @@ from modellint.source.facts import Act, TrainingLoop
 from modellint.source.place import function_of
 
 PARTS = pattern(r"accum|micro_?batch")
+LOSSES = pattern(r"loss|kl(?:d|_|\b)|nll|elbo|penalt|regul|err", re.IGNORECASE)
 
 
 class LossKeepsGraph(SourceRule):
@@ -20,7 +22,8 @@ class LossKeepsGraph(SourceRule):
     Why: a tensor that needs gradients keeps the graph that made it, and a sum of such tensors the graphs of all steps:
         memory grows with every step until the process dies, hours later and in another line.
     Fix: add or store the number, `loss.item()`, or `loss.detach()` where a wait for the device costs too much.
-    Ignore: when `backward()` is called on the sum (not reported).
+    Ignore: when `backward()` is called on the sum (not reported). Of several things that a model returns, one that is no
+        more than a part of the loss, and is not called a loss, is only suspected.
     Reported: https://github.com/BatsResearch/labelmodels/issues/4, https://github.com/pai4451/ML2021/issues/2
     """
 
@@ -274,6 +277,17 @@ class LossKeepsGraph(SourceRule):
             print(update(x, y))
         """,
         """
+        losses = []
+        for x, y in loader:
+            loss = 0
+            if learning:
+                loss = F.mse_loss(model(x), y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            losses.append(loss.item() if isinstance(loss, torch.Tensor) else loss)
+        """,
+        """
         optimizer = torch.optim.LBFGS([pixels])
         while epoch < 300:
 
@@ -289,6 +303,31 @@ class LossKeepsGraph(SourceRule):
             optimizer.step(closure)
         """,
     )
+    suspected = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+
+            def forward(self, x):
+                used = 0.0
+                for layer in self.layers:
+                    x = layer(x)
+                    used += 1e-12 * x.shape[0]
+                return x, used
+
+        net, total = Net(), 0.0
+        optimizer = torch.optim.Adam(net.parameters())
+        for x, y in loader:
+            output, energy = net(x)
+            loss = F.mse_loss(output, y) + 0.1 * energy
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += energy
+        """,
+    )
     confirmed_by = Run(tuple(Step(i, graphs_alive=1 + i) for i in range(10)))
     not_confirmed_by = Run(tuple(Step(i, graphs_alive=1) for i in range(10)))
 
@@ -297,9 +336,10 @@ class LossKeepsGraph(SourceRule):
             starts = [*loop.of("backward"), *(act for act in loop.outer if act.kind == "backward")]
             for act in loop.of("keep"):
                 lasting = act.recorded and not _is_local(act, loop) and not _is_of_one_step(script, act, loop)
-                freed = lasting and any(_frees(act, backward) for backward in loop.of("backward"))
+                freed = [backward for backward in loop.of("backward") if lasting and _frees(act, backward)]
                 if freed and not any(origin is act.call for start in starts for origin in start.origins):
-                    yield self.at(act, f"adds to `{act.subjects[0]}` a loss with its graph")
+                    sure = any(_is_tensor(act, backward) for backward in freed)
+                    yield self.at(act, f"adds to `{act.subjects[0]}` a loss with its graph", certain=sure)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         found = max(growth.held(run), key=lambda alive: alive[-1], default=None)
@@ -323,6 +363,12 @@ def _is_of_one_step(script: Script, act: Act, loop: TrainingLoop) -> bool:
     parts = PARTS.search(str(loop.over[-1])) is not None if loop.nest and loop.over else bool(act.loops)
     function = lookup.function(script, act.location) if parts and not (loop.nest and act.loops) else None
     return function is not None and any(e.kind == "assign" and e.name == act.subjects[0] for e in function.events)
+
+
+def _is_tensor(act: Act, backward: Act) -> bool:
+    """Not so one of the things that a model returns, if it is only a part of the loss and is called none: a number?"""
+    whole = set(backward.terms) <= set(act.terms)
+    return whole or LOSSES.search(str(act.call)) is not None or not all(term.endswith("]") for term in act.terms)
 
 
 def _frees(act: Act, backward: Act) -> bool:

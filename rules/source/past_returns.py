@@ -90,6 +90,14 @@ class PastReturns(SourceRule):
             loss = sum(-log_prob * R for log_prob, R in zip(policy.saved_log_probs, returns))
         """,
         """
+        rewards = torch.tensor(rewards[::-1], device=device)
+        R, returns = 0, []
+        for r in rewards:
+            R = (R * gamma) + r
+            returns.append(R)
+        loss = -(torch.stack(log_probs[::-1]) * torch.stack(returns)).sum()
+        """,
+        """
         rewards.reverse()
         R = 0
         for r in rewards:
@@ -115,7 +123,7 @@ class PastReturns(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if script.called & TURNS or any(_turns_round(call) for call in _bound(script)):
+        if script.called & TURNS or any(_turns_round(part) for value in _bound(script) for part in value.within()):
             return
         for function in script.functions:
             for number, block in enumerate(function.blocks):

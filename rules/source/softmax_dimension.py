@@ -37,7 +37,8 @@ class SoftmaxDimension(SourceRule):
         batch, and every class is predicted for some sample. Without `dim` PyTorch guesses the axis from the number of
         axes (0 for a vector or three axes, else 1), and warns.
     Fix: name the axis of the classes: `dim=-1`, or `dim=1` where more axes follow.
-    Ignore: when axis 0 is not the batch, as for the scores of a single sample.
+    Ignore: when axis 0 is not the batch, as for the scores of a single sample. The choice of the best class is only
+        suspected in a file that neither goes over a loader nor has a loss of PyTorch, which take the batch first.
     Reported: https://github.com/perone/euclidesdb/issues/2,
         https://github.com/DeepReinforcementLearning/DeepReinforcementLearningInAction/issues/32
     """
@@ -82,10 +83,6 @@ class SoftmaxDimension(SourceRule):
                 output = model(x)
                 loss = F.cross_entropy(output, y)
                 correct = (output.argmax(dim=0) == y).sum()
-        """,
-        """
-        def accuracy(net, x, y):
-            return (net(x).argmax(0) == y).float().mean()
         """,
         """
         for x, y in test_loader:
@@ -207,14 +204,30 @@ class SoftmaxDimension(SourceRule):
         """,
     )
 
+    suspected = (
+        """
+        def accuracy(net, x, y):
+            return (net(x).argmax(0) == y).float().mean()
+        """,
+        """
+        import numpy as np
+
+        criterion, x = ColumnwiseCrossEntropy(), torch.from_numpy(points).T  # [features, batch]
+        logits = model(x)
+        predicted = np.argmax(logits.detach().numpy(), axis=0)
+        accuracy = np.mean(predicted == y.numpy())
+        """,
+    )
+
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for loss in (loss for loss in script.losses if loss.kind in CLASS_LOSSES):
+        losses = [loss for loss in script.losses if loss.kind in CLASS_LOSSES]
+        for loss in losses:
             yield from self._normalised(loss)
             yield from self._chosen(script, loss)
         given = (call.argument(None, "compute_metrics") for call in script.calls)
         metrics = {"compute_metrics", *(value.name for value in given if value is not None and value.name)}
         for function in script.functions:
-            yield from self._compared(function)
+            yield from self._compared(function, bool(losses))  # they take the batch first
             if function.name.rpartition(".")[2] in metrics:
                 yield from self._metric(function)
         for call in script.calls:
@@ -239,14 +252,15 @@ class SoftmaxDimension(SourceRule):
                     )
                     yield self.at(head.call, message, certain=head.certain and (bool(evidence) or loss.batched))
 
-    def _compared(self, function: Function) -> Iterator[Diagnostic]:
+    def _compared(self, function: Function, known: bool) -> Iterator[Diagnostic]:
         """The classes that a model's own output is said to predict, compared with the labels and counted."""
         for at, event in enumerate(function.events):
             comparison = _counted(function, event)
             for side in _sides(comparison) if comparison is not None else ():
                 choice = _choice(side, function, at)
                 if choice is not None and _axis(choice) == 0 and _is_of_model(choice, function, at):
-                    yield self.at(choice, f"takes the `{choice.method}` over axis 0, the batch, of the scores")
+                    message = f"takes the `{choice.method}` over axis 0, the batch, of the scores"
+                    yield self.at(choice, message, certain=known or _goes_over_loader(function, event))
 
     def _metric(self, function: Function) -> Iterator[Diagnostic]:
         """What the metrics of a Trainer are computed of: always the whole data, its samples first."""

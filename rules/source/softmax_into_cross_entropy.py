@@ -32,7 +32,8 @@ class SoftmaxIntoCrossEntropy(SourceRule):
     Why: cross entropy applies log-softmax itself. Over probabilities, which differ by at most 1, its gradients are
         small and its loss cannot fall below log(e + C - 1) - 1 for C classes, however sure the model is.
     Fix: give the loss the output of the last layer; apply softmax only where probabilities are read.
-    Ignore: hardly ever. A log-softmax before cross entropy changes nothing, and is only noted.
+    Ignore: hardly ever. A log-softmax before cross entropy changes nothing, and is only noted, as is a softmax before one
+        of several losses among which a setting chooses.
     Reported: https://github.com/jindongwang/Deep-learning-activity-recognition/issues/10
     """
 
@@ -131,6 +132,25 @@ class SoftmaxIntoCrossEntropy(SourceRule):
         entropy = -(probabilities * logits.log_softmax(-1)).sum()
         """,
     )
+    suspected = (
+        """
+        class Net(nn.Module):
+            def __init__(self, config):
+                super().__init__()
+                self.kind, self.head = config.loss, nn.Linear(64, 10)
+                if config.loss == "soft_f1":
+                    self.criterion = SoftF1Loss()  # takes probabilities
+                else:
+                    self.criterion = nn.CrossEntropyLoss()
+
+            def training_step(self, batch, index):
+                x, y = batch
+                logits = self.head(x)
+                if self.kind == "soft_f1":
+                    return self.criterion(logits.softmax(-1), y)
+                return self.criterion(logits, y)
+        """,
+    )
     confirmed_by = _run(True)
     not_confirmed_by = _run(False)
 
@@ -141,7 +161,7 @@ class SoftmaxIntoCrossEntropy(SourceRule):
             normalised = [head for head in heads if head is not None and head.short in SOFTMAX | LOG_SOFTMAX]
             if normalised and normalised[0] not in seen:  # one head may meet several losses: that is one fault
                 seen.add(normalised[0])
-                sure = normalised[0].certain and len(normalised) == len(heads)
+                sure = normalised[0].certain and loss.certain and len(normalised) == len(heads)
                 yield self._finding(loss, normalised[0], sure)
 
     def _finding(self, loss: Loss, head: Operation, sure: bool) -> Diagnostic:

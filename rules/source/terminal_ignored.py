@@ -26,6 +26,8 @@ class TerminalIgnored(SourceRule):
         buffer holds in its place is the end or the start of another episode, whose value flows back into a state that has
         none. The values grow too large, and the agent does not learn that failing is bad.
     Fix: multiply the bootstrapped value by `(1 - done)`.
+        A sum over the steps that goes on over the end of an episode is only suspected in a file that breaks off its loop
+        where an episode ends: what it sums up may be one episode.
     Ignore: where episodes only end by a limit of time, which says nothing of the state: then the value is to be counted.
     Reported: https://github.com/navneet-nmk/pytorch-rl/issues/2, https://github.com/seungeunrho/minimalRL/issues/32,
         https://github.com/cyoon1729/deep-Q-networks/pull/6
@@ -196,11 +198,34 @@ class TerminalIgnored(SourceRule):
                 found.insert(0, gae)
             return found
         """,
+        """
+        class Agent:
+            def advantages(self, rewards, values, dones):
+                gae, found = 0, []
+                for t in reversed(range(len(rewards))):
+                    delta = rewards[t] + self.gamma * values[t + 1] * (1 - dones[t]) - values[t]
+                    gae = delta + self.gamma * self.tau * gae
+                    found.insert(0, gae)
+                return found
+
+            def train(self, env):
+                rewards, dones, values = [], [], []
+                state, _ = env.reset()
+                while True:
+                    state, reward, terminated, truncated, _ = env.step(self.act(state))
+                    rewards.append(reward)
+                    dones.append(terminated or truncated)
+                    values.append(self.value(state))
+                    if terminated or truncated:
+                        break
+                self.learn(self.advantages(rewards, values, dones))
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        single = _takes_single_episodes(script)
         for function in script.functions:
-            several = not ONE.search(function.name) and not any(ONE.search(p.name) for p in function.parameters)
+            several = not ONE.search(" ".join((function.name, *(p.name for p in function.parameters)))) and not single
             yield from (self.at(total, message, certain=several) for total, message in _recursions(function))
             loaded = {e.name: e.value for e in function.events if e.kind == "assign" and e.value and _tells(e)}
             if loaded:
@@ -238,6 +263,22 @@ def _recursions(function: Function) -> Iterator[tuple[Value, str]]:
         reset = any(loop in function.enclosing(e.block) for e in again)
         if masks and not reset and not any(map(_ends, _told(function, later, event.name))):
             yield total, f"`{delta}` ends with the episode, and `{event.name}` goes on into the next"
+
+
+def _takes_single_episodes(script: Script) -> bool:
+    """Whether loops over steps end with the episode (`while not done`, `if done: break`), and none begins another then."""
+    marks = [mark for function in script.functions for mark in _at_ends(function)]
+    return bool(marks) and "reset" not in marks
+
+
+def _at_ends(function: Function) -> Iterator[str]:
+    """What is done where an episode ends: "while", "break", "reset"."""
+    ends = {i for i, b in enumerate(function.blocks) if b.value is not None and any(map(_ends, b.value.within()))}
+    yield from ("while" for block in ends if function.blocks[block].kind == "while")
+    for event in function.events:
+        made = event.value.method if event.kind == "call" and event.value is not None else event.name
+        if event.block in ends and function.blocks[event.block].kind == "if" and made in ("break", "reset"):
+            yield made
 
 
 def _told(function: Function, later: Value, total: str) -> Iterator[Value]:

@@ -92,18 +92,18 @@ def _is_in(arms: dict[str, str], part: str, arm: str) -> bool:
     return arms.get(part) == arm
 
 
-def leaving(function: Function) -> list[tuple[int, int]]:
+@lru_cache(MOST_KNOWN)
+def _leaving(function: Function) -> list[tuple[int, int]]:
     """The arms that end by leaving what is around them, by block and by the event that leaves."""
     ends = [(event.block, at) for at, event in enumerate(function.events) if event.kind in ("leave", "return")]
     return [(block, at) for block, at in ends if function.blocks[block].kind in OPPOSITE]
 
 
-def passed(function: Function, at: int, leaves: list[tuple[int, int]]) -> Branches:
+def passed(function: Function, at: int) -> Branches:
     """The arms opposite to those that an event comes after and that end by leaving: `if skip: continue`."""
     around = set(function.enclosing(function.events[at].block))
-    arms_left = [
-        block for block, end in leaves if end < at and block not in around and _leads(function, block, end, around)
-    ]
+    leaves = ((block, end) for block, end in _leaving(function) if end < at and block not in around)
+    arms_left = [block for block, end in leaves if _leads(function, block, end, around)]
     opposite = ((block, OPPOSITE[function.blocks[block].kind]) for block in arms_left)
     return tuple(found for block, arm in opposite for found in _of_block(function, block, arm))
 

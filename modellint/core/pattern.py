@@ -1,8 +1,9 @@
-"""Regular expressions that are compiled when they are first used: most of a rule's never are."""
+"""Regular expressions that are compiled when they are first used, and one for all that are written alike: most never are."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, AnyStr, cast
 
 
@@ -17,7 +18,10 @@ class _Pattern:
 
 
 def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    return cast("re.Pattern[AnyStr]", _Pattern(text, flags))
+    return cast("re.Pattern[AnyStr]", _shared(text, flags))
+
+
+_shared = cache(_Pattern)
 
 
 def used(name: str) -> tuple[str, re.Pattern[bytes]]:

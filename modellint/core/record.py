@@ -70,12 +70,24 @@ else:
         content |= {
             "__match_args__": names,
             FIELDS: _Fields(defaults, hints),
-            "__init__": _init(names, defaults, done="__post_init__" in content),
+            "__init__": _first(names, defaults, done="__post_init__" in content),
             "__repr__": content.get("__repr__", _repr),
         }
         if slots:
             content["__slots__"] = tuple(own)
         return type(kind)(kind.__name__, kind.__bases__, content)
+
+    def _first(names: Iterable[str], defaults: dict[str, Any], *, done: bool) -> Callable[..., None]:
+        """What makes the first object, and compiles what makes the others: of most kinds a command makes none."""
+
+        def first(self: Any, *given: object, **named: object) -> None:
+            made = _init(names, defaults, done=done)
+            for kind in type(self).__mro__:
+                if vars(kind).get("__init__") is first:
+                    kind.__init__ = made
+            made(self, *given, **named)
+
+        return first
 
     def _init(names: Iterable[str], defaults: dict[str, Any], *, done: bool) -> Callable[..., None]:
         plain = {f"_{n}": default.factory if isinstance(default, field) else default for n, default in defaults.items()}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import lru_cache
 
 from modellint.core.pattern import pattern
 
 from .applied import Applied
 from .buffers import registered
-from .code import Value
+from .code import Function, Value
 from .marks import CHANGES, NAMES, OPERATORS, TOKENS, Marks, each, everywhere
 from .numbers import Numbers
 from .positions import Positions
 from .resolve import Resolver
-from .scope import Source
+from .scope import Frame, Source
 
 Options = tuple[Marks, ...]
 MOST_CALLS = 6  # of modules within modules
@@ -50,16 +53,23 @@ class Marking:
         self.applied = Applied(resolver)
         self.positions = Positions(resolver)
         self._depth = 0
+        self._known: dict[tuple[Value, Frame, int | None], Options] = {}  # of what the one mask is made of
 
     def of(self, source: Source) -> Options:
-        if self._depth > DEEPEST:
-            return ()
+        key = source.value, source.frame, source.at
+        if not self._depth:
+            self._known.clear()
+        if self._depth > DEEPEST or key in self._known:
+            return self._known.get(key, ())
+        self._known[key] = ()  # what a mask is that is made of itself
         self._depth += 1
         try:
             read = [self._edited(made) for made in self._sources(source) if not _is_none(made.value)]
         finally:
             self._depth -= 1
-        return tuple(dict.fromkeys(marks for options in read for marks in options)) if all(read) else ()
+        found = tuple(dict.fromkeys(marks for options in read for marks in options)) if all(read) else ()
+        self._known[key] = found
+        return found
 
     def _sources(self, source: Source, depth: int = MOST_CALLS) -> list[Source]:
         """What a mask may be; a parameter of a forward is what the module is called with."""
@@ -71,15 +81,15 @@ class Marking:
     def _edited(self, made: Source) -> Options:
         """With what the function in which it is made does to it in place."""
         marks, function = self._read(made), made.frame.function
-        for at, event in enumerate(function.events):
-            if event.kind == "assign" and event.value is not None and made.value in event.value.within():
-                for later in function.events[at + 1 :]:
-                    if later.kind == "assign" and later.name.startswith(f"{event.name}["):
-                        return ()
-                    call = later.value if later.kind == "call" else None
-                    if call is not None and EDITS.fullmatch(call.method) and str(call.receiver) == event.name:
-                        always = later.block == event.block
-                        marks = self._applied(made.of(call), marks, call.arguments) if always else ()
+        for at in _bound_to(function).get(made.value, ()):
+            event = function.events[at]
+            for later in function.events[at + 1 :]:
+                if later.kind == "assign" and later.name.startswith(f"{event.name}["):
+                    return ()
+                call = later.value if later.kind == "call" else None
+                if call is not None and EDITS.fullmatch(call.method) and str(call.receiver) == event.name:
+                    always = later.block == event.block
+                    marks = self._applied(made.of(call), marks, call.arguments) if always else ()
         return marks
 
     def _read(self, made: Source) -> Options:
@@ -184,6 +194,16 @@ def _triangle(marks: Marks, name: str, diagonal: Marks) -> Marks | None:
 
 def _changed(options: Options, name: str) -> Options:
     return each(lambda marks: marks.made(CHANGES[name]), options) if name in CHANGES else ()
+
+
+@lru_cache(100)
+def _bound_to(function: Function) -> Mapping[Value, list[int]]:
+    """The assignments, by each part of what they bind."""
+    found: dict[Value, list[int]] = defaultdict(list)
+    for at, event in enumerate(function.events):
+        for part in event.value.within() if event.kind == "assign" and event.value is not None else ():
+            found[part].append(at)
+    return found
 
 
 def _is_none(value: Value) -> bool:

@@ -14,7 +14,11 @@ from modellint.source.ascent import ascends
 from modellint.source.code import Function, Value
 from modellint.source.facts import Act, Summand, TrainingLoop
 
-CRITICS = pattern(rb"[dD]isc(?!ard|onn|ount|over)|[cC]ritic|\b(?:net|model|self\.)?_?D(?:_\w+)?\(")
+CRITICS = (
+    pattern(rb"isc(?<=[dD]isc)(?!ard|onn|ount|over)"),
+    pattern(rb"ritic(?<=[cC]ritic)"),
+    pattern(rb"D(?:(?<!\wD)|(?<=\b_D)|(?<=\bnetD)|(?<=\bnet_D)|(?<=\bmodelD)|(?<=\bmodel_D))(?:_\w+)?\("),
+)
 CRITIC = pattern(r"(\w*_)?(net_?)?d(is[ck]?)?(_\w+)?|\w*(discrim|critic)\w*", re.IGNORECASE)
 GENERATOR = pattern(r"(\w*_)?(net_?)?g(en)?(_\w+)?|\w*generator\w*|self", re.IGNORECASE)
 REVERSES = pattern(r"revers|grl", re.IGNORECASE)
@@ -50,7 +54,7 @@ class AdversariesAgree(SourceRule):
     """
 
     code, severity, certain, topic = "ML461", Severity.ERROR, False, "loss"
-    words = ((".backward(", CRITICS), ("manual_backward(", CRITICS))
+    words = tuple((call, critic) for call in (".backward(", "manual_backward(") for critic in CRITICS)
     bad = (
         """
         for real in loader:

@@ -12,9 +12,15 @@ from modellint.source.code import Event, Function, Value
 
 BEST = pattern(r"(best|saved|kept)_?\w*(model|net|network|weights)|(model|net|network)_?(best|saved)", re.IGNORECASE)
 MODEL = pattern(r"\w*(model|net|network|classifier)", re.IGNORECASE)
-RENAMED = pattern(
-    rb"(?:target|(?<![a-z])ema|teacher)[\w., ]* = *[\w.]*"
-    rb"(?:net|network|model|online|query|student|policy|actor|critic|local|main|encoder)\w*(?:\.\w+\([\w.]*\))* *(?:[\n#,=]|$)"
+RENAMED = tuple(
+    (
+        name,
+        pattern(
+            rb"%s(?<![a-z]ema)[\w., ]* = *[\w.]*(?:net|network|model|online|query|student|policy|actor|critic|local|main"
+            rb"|encoder)\w*(?:\.\w+\([\w.]*\))* *(?:[\n#,=]|$)" % name.encode()
+        ),
+    )
+    for name in ("target", "ema", "teacher")
 )
 PAIRED = pattern(rb"zip\((?:[^()]|\(\))*\.parameters\(\), ")
 SECOND = pattern(
@@ -43,8 +49,8 @@ class AliasedModel(SourceRule):
     words = (
         *((name, "torch") for name in ("best_model", "best_net", "model_best", "net_best", "saved_model")),
         *((".parameters(), ", "zip(", PAIRED), ("load_state_dict(", ".state_dict())")),
-        *(("online", "target", "torch", RENAMED), ("student", "teacher", "torch", RENAMED)),
-        *((word, call, RENAMED) for word in ("target", "ema", "teacher") for call in ("state_dict(", ".parameters()")),
+        *((*pair, "torch", *name) for pair in (("online", "target"), ("student", "teacher")) for name in RENAMED),
+        *((*name, call) for name in RENAMED for call in ("state_dict(", ".parameters()")),
     )  # fmt: skip
     bad = (
         """
@@ -239,11 +245,12 @@ def _seconds(script: Script) -> Iterator[Event]:
     """Where a name that is told to follow a network is bound to that network itself, and nothing else is bound to it after."""
     for function in script.functions:
         for at, event in enumerate(function.events):
-            value = tensors.bare(event.value) if event.kind == "assign" and event.value is not None else None
-            if value is None or value.kind != "name" or value.name == event.name or "[" in event.name:
+            second = event.name.rpartition(".")[2]
+            if event.kind != "assign" or event.value is None or not SECOND.fullmatch(second) or "[" in event.name:
                 continue
-            second, first = event.name.rpartition(".")[2], value.method
-            named = SECOND.fullmatch(second) and not SECOND.fullmatch(first) and FIRST.fullmatch(first)
+            value = tensors.bare(event.value)
+            named = value.kind == "name" and value.name != event.name
+            named = named and not SECOND.fullmatch(value.method) and FIRST.fullmatch(value.method) is not None
             if named and _stays(script, function, at) and _follows(script, event.name, value.name):
                 yield event
 

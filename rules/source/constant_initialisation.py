@@ -14,7 +14,7 @@ from modellint.source.facts import Layer
 
 FILLS = {"constant_": None, "constant": None, "fill_": None, "zeros_": 0.0, "zero_": 0.0, "ones_": 1.0}
 INITIALISES = pattern(r"init|reset", re.IGNORECASE)  # a function of such a name may be applied in another file
-WEIGHTS_FILLED = pattern(rb"\bweight(?:\.data)?\.(?:zero|fill)_\(")
+WEIGHTS_FILLED = pattern(rb"weight(?<!\wweight)(?:\.data)?\.(?:zero|fill)_\(")
 WEIGHTS_SET = pattern(rb"\b(?:constant|zeros|ones)_?\(\s*(?:tensor=)?[\w.]+\.weight\b")
 WEIGHTS = pattern(r"(Lazy)?(Linear|Conv(Transpose)?([123]d)?|LSTM|GRU|RNN|Bilinear)")
 PARAMETERS = ("parameters", "named_parameters")

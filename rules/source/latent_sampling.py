@@ -181,6 +181,7 @@ class LatentSampling(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         cuts = not CUTS.isdisjoint(script.attributes | script.called)
         for function in script.functions:
+            deviations = {e.name for e in function.events if e.kind == "assign" and DEVIATION.fullmatch(e.name)}
             for event in function.events:
                 if event.value is None:
                     continue
@@ -188,13 +189,15 @@ class LatentSampling(SourceRule):
                     yield self.at(
                         event.value, f"`{event.name}` is uniform between 0 and 1, where a Gaussian is sampled"
                     )
-                elif event.kind == "assign" and DEVIATION.fullmatch(event.name) and _is_log(function, event):
+                elif not deviations:
+                    continue
+                elif event.kind == "assign" and event.name in deviations and _is_log(function, event):
                     yield self.at(
                         event.value, f"`{event.value}` is the logarithm of a variance, and is taken for the deviation"
                     )
                 elif cuts and (cut := _cut(function, event)) is not None:
                     yield self.at(cut, f"`{cut}` cuts the deviation off: nothing learns it through the sample")
-                elif event.kind == "assign" and DEVIATION.fullmatch(event.name) and (given := _exponent(event.value)):
+                elif event.kind == "assign" and event.name in deviations and (given := _exponent(event.value)):
                     message = f"`{event.value}` is a variance: the deviation is `exp(0.5 * {given})`"
                     yield self.at(event.value, message, certain=any(map(_means_variance, script.functions)))
             yield from self._divergences(function)
@@ -308,7 +311,7 @@ def _means_variance(function: Function) -> bool:
 def _sums(function: Function) -> Iterator[tuple[Value, list[str], list[str]]]:
     """The sums that calls are given, with what they add and what they take off."""
     for value in (part for call in function.calls for part in (*call.arguments, call.base) if part is not None):
-        if value.kind == "operation" and any(LOG_VARIANCE.fullmatch(part.name) for part in value.within()):
+        if value.name in ("+", "-") and any(LOG_VARIANCE.fullmatch(part.name) for part in value.within()):
             plus, minus = ([term for sign, term in _terms(value, 1) if sign == kept] for kept in (1, -1))
             if plus and minus:
                 yield value, [str(term) for term in plus], [str(term) for term in minus]

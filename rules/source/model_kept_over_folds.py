@@ -14,7 +14,7 @@ from modellint.source.tensors import bound
 
 SPLITTERS = pattern(r"(\w*KFold|LeaveOneGroupOut|LeaveOneOut|LeavePGroupsOut|\w*ShuffleSplit)")
 FOLD = pattern(r"(\w*_)?k?_?folds?(_?(i|id|idx|index|no|num|number|n|k))?|(\w*_)?n_splits", re.IGNORECASE)
-FOLDS = pattern(rb"for +\w*fold(?!er)\w*[ ,][^\n]* in |in +range\([\w.()]*fold")
+FOLDS = ("fold", pattern(rb"for +\w*fold(?!er)\w*[ ,][^\n]* in ")), ("fold", pattern(rb"in +range\([\w.()]*fold"))
 # What gives the weights a new beginning.
 RESETS = pattern(
     r"\w*reset\w*|\w*re?_?init\w*|(?<!_)init_\w+|weights?_init\w*|deepcopy|clone|load_state_dict|load_weights|load_model|"
@@ -39,7 +39,7 @@ class ModelKeptOverFolds(SourceRule):
 
     code, severity, certain, topic = "ML402", Severity.WARNING, True, "data"
     words = (
-        *("KFold(", "LeaveOneGroupOut(", "LeaveOneOut(", ("ShuffleSplit(", "torch"), ("fold", FOLDS)),
+        *("KFold(", "LeaveOneGroupOut(", "LeaveOneOut(", ("ShuffleSplit(", "torch"), *FOLDS),
         ".backward(",  # the training may lie in another file
     )
     bad = (

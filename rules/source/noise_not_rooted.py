@@ -13,7 +13,7 @@ KEEPS = frozenset("view reshape to unsqueeze gather index_select float cuda expa
 PICKED = frozenset({"gather", "index_select", "take"})
 NAMED = pattern(r"(\w+_)?(noise|eps|epsilon)")
 PICKS = pattern(r"_?(extract|gather|get_index|get_value|pick)\w*")  # what belongs to the steps, out of a table
-SCHEDULE = pattern(rb"betas|alphas|alpha_|a_?bar\b|beta *= *(?:torch|np)")
+BETAS = pattern(rb"\b1(?:\.0*)?\s*-[\s(]*[^\n]*beta")
 NOISE = frozenset({"randn", "randn_like", "normal"})
 PRODUCT, ROOT, REST, ROOT_OF_REST, REST_OF_ROOT = "a", "sqrt(a)", "1 - a", "sqrt(1 - a)", "1 - sqrt(a)"
 
@@ -30,7 +30,8 @@ class NoiseNotRooted(SourceRule):
     """
 
     code, severity, certain, topic = "ML472", Severity.WARNING, True, "loss"
-    words = (("cumprod(", "randn", SCHEDULE),)
+    words = (("cumprod(", "randn", BETAS),)
+    calls = ("cumprod",)
     bad = (
         """
         betas = torch.linspace(1e-4, 0.02, 1000)

@@ -187,15 +187,20 @@ class RemovedApi(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         turned_off = not script.attributes.isdisjoint(NO_GRADIENT)  # it may be so for what the caller does
-        for function in map(_of_today, script.functions):
-            for call in function.calls:
-                if call.name.startswith("torch.") or call.method in METHODS:
-                    yield from self._call(call, function, turned_off)
-            if "data" in script.attributes:
-                yield from self._indexed(function)
+        indexes = "data" in script.attributes
+        for function in script.functions:
+            if any(self._in(function, turned_off, indexes)):  # what is asked for which version costs more
+                yield from self._in(_of_today(function), turned_off, indexes)
         if "next" in script.called and not any(f.name.endswith(".next") for f in script.functions):
             yield from self._next(script)
         yield from self._functions(script)
+
+    def _in(self, function: Function, turned_off: bool, indexes: bool) -> Iterator[Diagnostic]:
+        for call in function.calls:
+            if call.name.startswith("torch.") or call.method in METHODS:
+                yield from self._call(call, function, turned_off)
+        if indexes:
+            yield from self._indexed(function)
 
     def _call(self, call: Value, function: Function, turned_off: bool) -> Iterator[Diagnostic]:
         given = dict(call.keywords)

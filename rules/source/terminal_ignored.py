@@ -16,7 +16,10 @@ TERMINAL = pattern(r"terminal|(^|_)done|dones?$", re.IGNORECASE)
 REWARD = pattern(r"(?:\w+_)?(?:r|rs|rew|rews|rewards?)(?:_\w+)?", re.IGNORECASE)
 ONE = pattern(r"episode|traj|path", re.IGNORECASE)  # that ends where the recursion begins
 DISCOUNT = pattern(r"gamma|discount", re.IGNORECASE)
-ADVANTAGE = pattern(rb"delta[^\n]*\+[^\n]*(?:gae|GAE|lam)|(?:gae|GAE|lam)[^\n]*\+ *\w*delta")
+ADVANTAGE = (
+    pattern(rb"delta[^\n]*\+[^\n]*(?:gae|GAE|lam)"),
+    *(pattern(rb"%s[^\n]*\+ *\w*delta" % name) for name in (b"gae", b"GAE", b"lam")),
+)
 
 
 class TerminalIgnored(SourceRule):
@@ -40,7 +43,7 @@ class TerminalIgnored(SourceRule):
             for done in ("done", "termina")
             for gamma in ("gamma", "GAMMA", "discount")
         ),
-        ("delta", ADVANTAGE),
+        *(("delta", advantage) for advantage in ADVANTAGE),
     )
     bad = (
         """

@@ -20,9 +20,10 @@ TAKES = frozenset(
     "tensor as_tensor from_numpy FloatTensor Tensor DoubleTensor TensorDataset DataLoader len print array asarray float "
     "astype to cuda cpu numpy size reshape view values to_numpy unsqueeze".split()
 )
-TAKEN = pattern(
-    rb"(?:from_numpy|(?<!is_)[tT]ensor|TensorDataset)\(\w*(?:[tT]est|[vV]al(?!ue)|[dD]ev(?!ice))"
-)  # into a tensor
+TAKEN = tuple(  # into a tensor
+    (name, pattern(rb"%s(?<!is_tensor)\(\w*(?:[tT]est|[vV]al(?!ue)|[dD]ev(?!ice))" % name.encode()))
+    for name in ("from_numpy", "tensor", "Tensor", "TensorDataset")
+)
 FITTED = pattern(rb"rain\w* *(?:= *\(?\w*rain\w*\W|[-/]= )")
 
 
@@ -38,7 +39,12 @@ class TestDataNotScaled(SourceRule):
     """
 
     code, severity, certain, topic = "ML408", Severity.WARNING, True, "data"
-    words = tuple((*fits, part, TAKEN) for fits in (("fit_transform(",), ("train", FITTED)) for part in ("test", "val"))
+    words = tuple(
+        (*fits, part, *taken)
+        for fits in (("fit_transform(",), ("train", FITTED))
+        for part in ("test", "val")
+        for taken in TAKEN
+    )
     bad = (
         """
         import torch
@@ -140,8 +146,8 @@ class TestDataNotScaled(SourceRule):
 
     def _left(self, script: Script, function: Function, event: Event, at: int) -> str | None:
         """The part of the evaluation that is not scaled, where an event scales that of the training."""
-        name, stem = event.name, SPLIT.sub("", event.name).strip("_")
-        if not _scales(event) or not parts.trains(name) or TARGETS.fullmatch(stem):
+        name = event.name
+        if not _scales(event) or not parts.trains(name) or TARGETS.fullmatch(SPLIT.sub("", name).strip("_")):
             return None
         left = (other for other in _others(function, name, at) if _goes_as_it_is(script, other))
         return next(left, None) if any(_makes_tensor(use) for use in _all_uses(script, name)) else None

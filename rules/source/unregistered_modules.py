@@ -29,7 +29,7 @@ class UnregisteredModules(SourceRule):
     code, severity, certain, topic = "ML125", Severity.ERROR, True, "structure"
     twins = ("loose-parameters",)
     words = tuple(
-        ("def forward(", "Module)", pattern(rb"class [^\n]*Module\)"), LAYERS, pattern(collected))
+        ("def forward(", "Module)", pattern(rb"class [^\n]*Module\)"), pattern(collected), LAYERS)
         for collected in (
             rb"self\.\w+(?: *:[^=\n]+)? = [\[{]\s*(?![\]}\d-]|None\b|True\b|False\b|[\"'][^\"'\n]*[\"']\s*[,\]}])",
             rb"self\.\w+(?:\.(?:append|insert|extend|add|update)\(|\[[^\]\n]*\] = | \+= [\[(])",

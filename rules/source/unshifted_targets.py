@@ -12,6 +12,7 @@ from modellint.source.facts import Layer, Loss, Model
 from modellint.source.pretrained import causal
 
 TARGETS = pattern(r"y|yb|targets?|labels?|y_batch|tgt")
+NAMES = ("y", "yb", "target", "targets", "label", "labels", "y_batch", "tgt")
 SLICED = pattern(rb"\n[ \t]+(?:y|yb|targets?|labels?|y_batch|tgt) = [^\n]*\[\w+ ?: ?\w+ ?\+ ?\w+\]")
 MASKS = frozenset({"generate_square_subsequent_mask", "triu", "tril"})
 MASKING = frozenset({"masked_fill", "masked_fill_"})
@@ -40,7 +41,7 @@ class UnshiftedTargets(SourceRule):
         ),
         *((name, "_entropy", "logits") for name in ("ForCausalLM", "LMHead")),
         (".backward(", pattern(rb"\w\((\w+), *(?:\w+=)?\1\)")),
-        *((f"{name} = ", SLICED) for name in ("y", "yb", "target", "targets", "label", "labels", "y_batch", "tgt")),
+        *((f"{blank}{name} = ", SLICED) for blank in " \t" for name in NAMES),
     )
     bad = (
         """

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KILLED = re.compile(r"killed by signal|exited unexpectedly|SIGKILL")
 KILLED_BELOW = 128 + 9  # as a shell hands it on
+LATE = "device-side assert"  # of a kernel, which the host learns of when it next asks
 NO_TORCH = "No module named 'torch'"
 NOBODY = "no Python process took up the recorder (python -I, -E or -S, another or no PYTHONPATH, or no Python at all?)"
 
@@ -43,6 +44,12 @@ class Account:
         text = record["message"].strip().splitlines() or [""]
         named = f"{record['type']}: {text[0]}".rstrip(": .")
         message = (text[-1] if within else named) + self._of_the_options(named)
+        if LATE in message:
+            refused = self._traces.records.since_last_step("refused")
+            if refused:
+                what = f"{refused[-1]['message']}; the GPU says so at a later line: {message}"
+                return self._traces.problem(what, location(refused[-1]), record["traceback"])
+            message += "; an index was out of range at this line or before: CUDA_LAUNCH_BLOCKING=1 or a CPU names it"
         if KILLED.search(record["message"]):  # a worker, as torch says it
             message += self._starved()
         return self._traces.problem(message, within[-1] if within else location(record), record["traceback"])

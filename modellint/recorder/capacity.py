@@ -54,6 +54,8 @@ def _fit(
         if best < enough or not loss.requires_grad:
             break
         gradients = grad(loss, learned, allow_unused=True)
+        if all(gradient is None for gradient in gradients):
+            raise CannotExamineError("what a copy of the model computes does not depend on the copied weights")
         with torch.no_grad():
             for parameter, gradient, m, v in zip(learned, gradients, first, second):
                 if gradient is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from typing import Optional
+from typing import Any, Optional
+
+import torch
 
 from . import ending, inventing, remedy, seeds
 from .session import Recorder, Write
@@ -25,7 +27,9 @@ def start(write: Write) -> None:
         write, _number("STEPS", 10), None if _is_on("FINISH") else ending.end, _number("WINDOWS", 1)
     )
     made.examines = _is_on("EXAMINE", "1")
-    if _is_on("KEEP_COMPILE"):
+    if not _is_on("KEEP_COMPILE"):
+        torch.cuda.make_graphed_callables = _eager
+    else:
         made.records_graph = False
         warnings.filterwarnings("ignore", "Using `torch.compile.* global hooks", UserWarning)  # they are ours
     ending.before(made.flush)
@@ -33,6 +37,11 @@ def start(write: Write) -> None:
     ending.note_threads(write, lambda: made.stepping)
     os.register_at_fork(after_in_child=made.forget)
     made.attach()
+
+
+def _eager(callables: Any, *args: Any, **kwargs: Any) -> Any:
+    """In place of graphs, in which nothing is seen: what they would have been made of."""
+    return callables
 
 
 def _is_on(name: str, default: str = "0") -> bool:

@@ -12,6 +12,15 @@ is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", torch
 Around = Callable[[Callable[..., Any], Tuple[Any, ...], "dict[str, Any]"], Any]
 
 
+def is_blind() -> bool:
+    """Whether nothing may be read: torch.compile traces what it finds, or a CUDA graph is captured, which a transfer ends."""
+    return is_compiling() or is_capturing()
+
+
+def is_capturing() -> bool:
+    return bool(torch.cuda.is_initialized()) and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
+
+
 class Patches:
     """A wrapper that the user has bound to a name of his own passes through once the patches are removed."""
 
@@ -26,7 +35,7 @@ class Patches:
 
         @functools.wraps(original)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if is_compiling() or not self._active:  # torch.compile traces what it finds: nothing of ours
+            if not self._active or is_blind():
                 return original(*args, **kwargs)
             return act(original, args, kwargs)
 
@@ -64,7 +73,7 @@ def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Watch, *args: Any, **kwargs: Any) -> Any:
-        if is_compiling():
+        if is_blind():
             return None
         try:
             return method(self, *args, **kwargs)

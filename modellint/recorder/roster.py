@@ -43,8 +43,13 @@ class Roster:
 
     def note_loose(self, reached: Iterable[Tensor], tracks: List[Track]) -> None:
         """Which of the parameters that a loss has reached no optimizer holds so far; FSDP steps their shards, or a flat one."""
-        held = {id(parameter) for track in tracks for parameter in track.parameters()}
-        loose = [p for p in reached if id(p) not in held and not getattr(p, "_is_flat_param", False) and is_there(p)]
+        held = [parameter for track in tracks for parameter in track.parameters()]
+        ids, sharded = (
+            set(map(id, held)),
+            {parameter.shape for parameter in held if hasattr(parameter, "_local_tensor")},
+        )
+        others = [p for p in reached if id(p) not in ids and p.shape not in sharded]
+        loose = [p for p in others if not getattr(p, "_is_flat_param", False) and is_there(p)]
         self._loose.update(zip(map(self.number, loose), Norms(loose).values()))
 
     def note_readout(self, found: Optional[walk.Readout]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from . import ending, frames, marks, ranks, surroundings, walk
 from .asked import AskWatch
 from .backwards import BackwardWatch
+from .bounds import BoundsWatch
 from .byhand import ByHandWatch
 from .bystanders import BystanderWatch
 from .calls import CallWatch
@@ -22,6 +23,7 @@ from .graphs import GraphWatch
 from .losses import LossWatch
 from .patches import Patches, Watch
 from .phases import Phases
+from .replays import ReplayWatch
 from .roster import Roster
 from .scalers import ScalerWatch
 from .steps import StepWatch
@@ -50,7 +52,8 @@ class Recorder:
         self._graph, self._calls, self._given = GraphWatch(self), CallWatch(self), GivenWatch(self)
         self.phases = Phases(self, windows)
         self._is_watching = False
-        self._others: List[Watch] = [AskWatch(self), ClipWatch(self), LoadWatch(self), LossWatch(self)]
+        kinds = AskWatch, ClipWatch, LoadWatch, LossWatch, BoundsWatch, ReplayWatch
+        self._others: List[Watch] = [kind(self) for kind in kinds]
         self.forget()
 
     def forget(self) -> None:

@@ -35,3 +35,18 @@ def test_it_is_eager_unless_it_is_kept_whole(project, keep, said):
     assert all(norm > 0 for step in run.steps for norm in (*step.gradients.values(), *step.updates.values()))
     assert all(step.loss > 0 for step in run.steps)
     assert (run.graph is None) is keep
+
+
+def test_graphed_callables_are_what_they_were_made_of(project):
+    """A graph runs past every hook; without a GPU, making one would fail."""
+    run = project.probe("""
+        from common import Net, nn, torch
+
+        model = torch.cuda.make_graphed_callables(Net(), (torch.randn(12, 8),))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(4):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(torch.randn(12, 8)), torch.arange(12) % 5).backward()
+            optimizer.step()
+    """)
+    assert (run.status, run.problem, len(run.steps)) == ("completed", None, 3)

@@ -349,6 +349,33 @@ def test_a_rest_that_the_whole_limit_ends_was_a_complete_run(tmp_path, kinds, st
     assert Outcome([journal], Ended(hung="total"), tmp_path, Options(windows=2)).status == status
 
 
+ASSERTED = {
+    "kind": "exception",
+    "at": 2.0,
+    "type": "AcceleratorError",
+    "message": "CUDA error: device-side assert triggered\nCUDA kernel errors might be reported at some other call",
+    "location": {"path": "train.py", "line": 9},
+    "traceback": "",
+}
+REFUSED = {
+    "kind": "refused",
+    "at": 1.0,
+    "message": "a label is 11, and there are 10 classes",
+    "location": {"path": "train.py", "line": 8},
+}
+
+
+@pytest.mark.parametrize(
+    ("refused", "line", "said"),
+    [([REFUSED], 8, "a label is 11, and there are 10 classes"), ([], 9, "CUDA_LAUNCH_BLOCKING=1")],
+    ids=["seen", "unseen"],
+)
+def test_a_failure_of_a_gpu_is_told_with_its_cause(tmp_path, refused, line, said):
+    problem = Outcome([Records([*refused, ASSERTED])], Ended(code=1), tmp_path, Options()).problem
+    assert problem.location.line == line
+    assert said in problem.message
+
+
 def test_a_crash_between_two_windows_is_told(project):
     run = project.probe("from common import train\ntrain(8)\nraise ValueError('evaluation')\n", windows=2)
     assert run.status == "failed"

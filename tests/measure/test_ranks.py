@@ -59,6 +59,33 @@ for step in range(3):
             file.write(json.dumps([name, *facts]) + "\\n")
 """
 
+ROOT = """
+import torch
+from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
+
+distributed.init_process_group("gloo")
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.block, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.block(self.first(x).relu()).relu())
+
+
+model = Net()
+fully_shard(model.block)
+fully_shard(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(6):
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(torch.randn(9, 6)), torch.arange(9) % 3).backward()
+    optimizer.step()
+"""
+
 RUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
 ORDER = ("replicated", "sharded", "lonely")
 
@@ -130,3 +157,12 @@ def test_the_folders_of_two_nodes(run, project, tmp_path):
         journal.unlink()
     with pytest.raises(ValueError, match="did not train together"):
         nodes.load(tmp_path)
+
+
+def test_what_lies_whole_in_the_root_is_held_as_shards(project):
+    """FSDP keeps the root's parameters whole until backward(): the loss reaches those, the optimizer has their shards."""
+    project.write("root.py", ROOT)
+    command = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=1", "--standalone", "root.py")
+    run = project.launch(*command, environment={"OMP_NUM_THREADS": "1"}, max_seconds=200)
+    assert (run.status, run.problem, len(run.steps)) == ("completed", None, 3)
+    assert [parameter.name for parameter in run.parameters if parameter.loose] == []

@@ -86,14 +86,15 @@ def explosions(run: Run, growth: float = GROWTH) -> Iterator[Explosion]:
 def exploding(run: Run, steps: Sequence[Step], growth: float = GROWTH) -> Iterator[Explosion]:
     """Of one optimizer: parts with a norm above `growth` times the median of the first three, if no loss falls.
 
-    A run that diverges in its first update has no calm third step, so it is held against its first step alone.
+    A run that diverges in its first update has no calm third step, so it is held against its first step alone. The first
+    norm outgrows nothing: a critic whose weights are clamped after its first step begins with its largest gradient.
     """
     if falls(losses(steps)):
         return
     for part, names in parts(run, steps).items():
         series = norms(steps, names)
         start = reference(series, diverged(run, steps))
-        peak = max((n for n in series if n is not None and math.isfinite(n)), default=0.0)
+        peak = max((n for n in series[1:] if n is not None and math.isfinite(n)), default=0.0)
         if start and peak > growth * start:
             yield Explosion(part, series, start, peak, _largest(steps[series.index(peak)], names))
 

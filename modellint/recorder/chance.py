@@ -26,9 +26,8 @@ def undisturbed() -> Iterator[None]:
     """Whatever is drawn in here, the user's generators go on as if nothing had been."""
     numpy = sys.modules.get("numpy")
     before, theirs = random.getstate(), numpy.random.get_state() if numpy else None
-    devices = range(torch.cuda.device_count())
     try:
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(_devices()):
             yield
     finally:
         random.setstate(before)
@@ -37,11 +36,18 @@ def undisturbed() -> Iterator[None]:
 
 
 def seed(number: int) -> None:
-    torch.manual_seed(number)
+    torch.default_generator.manual_seed(number)
+    if _devices():
+        torch.cuda.manual_seed_all(number)
     random.seed(number)
     numpy = sys.modules.get("numpy")
     if numpy:
         numpy.random.seed(number)
+
+
+def _devices() -> List[int]:
+    """Not those that the user has left alone: to ask for their state would take them, and no worker could be forked then."""
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
 
 
 class Draws(TorchFunctionMode):

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any, Callable, Dict, Iterator
 
 from . import capacity, causality, chance, copying, determinism, independence, models, padding
-from .given import GivenWatch
-from .specimen import CannotExamineError, Specimen
+from .given import Given, GivenWatch
+from .specimen import CannotExamineError, Specimen, may_be_copied
 
 Result = Dict[str, Any]
 
 
 def examine(watch: GivenWatch, optimizers: int, goes_on: bool) -> Iterator[Result]:
     """Nothing that the user keeps changes. What cannot be examined is a record with its `reason`."""
-    with chance.undisturbed():
-        specimen, place, reason = None, {}, ""
+    try:
+        given, reason = _given(watch, goes_on), ""
+    except CannotExamineError as why:
+        given, reason = None, str(why)
+    with chance.undisturbed() if given is not None else contextlib.nullcontext():
+        specimen, place = None, {}
         try:
-            specimen = _specimen(watch, goes_on)
-            place = models.class_place(specimen.model, "")
+            specimen = Specimen(given, watch.steady) if given is not None else None
+            place = models.class_place(specimen.model, "") if specimen is not None else {}
         except CannotExamineError as why:
             reason = str(why)
         for name, make in _examinations(watch, optimizers).items():
@@ -53,11 +58,12 @@ def _made(make: Callable[[Specimen], Result], specimen: Specimen) -> Result:
         return {"reason": "%s: %s" % (type(error).__name__, error)}
 
 
-def _specimen(watch: GivenWatch, goes_on: bool) -> Specimen:
+def _given(watch: GivenWatch, goes_on: bool) -> Given:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         raise CannotExamineError("the model is trained by several processes")
     given = watch.take()
     if given is None:
         raise CannotExamineError("the model was not called as a whole in the last step")
-    return Specimen(given, watch.steady, goes_on)
+    may_be_copied(given.model, goes_on)
+    return given

@@ -107,7 +107,7 @@ def _others(specimen: Specimen, group: Sequence[Tensor], axis: int, size: int) -
     if which is None:
         raise CannotExamineError("no result has a row for each sample")
     _refuse_comparisons(usual[which], size)
-    samples = torch.tensor([0, size // 2, size - 1])
+    samples = torch.tensor([0, size // 2, size - 1], device="cpu")  # as the results, whatever the default
     moved = torch.stack([_moved(specimen, which, group, axis, int(sample), size) for sample in samples], 1)
     own = moved.gather(2, samples.expand(len(moved), -1)[..., None]).squeeze(2)  # [views, samples]
     others = moved.sum(2) - own.long()

@@ -84,14 +84,16 @@ def _size(dataset: Any, kind: str) -> int:
 
 
 def _images(size: int, *shape: int) -> Tensor:
-    noise = torch.randint(0, 256, (min(size, DIFFERENT), *shape), dtype=torch.uint8, generator=_own_chance())
-    return noise[torch.arange(size) % DIFFERENT]
+    noise = torch.randint(
+        0, 256, (min(size, DIFFERENT), *shape), dtype=torch.uint8, generator=_own_chance(), device="cpu"
+    )
+    return noise[torch.arange(size, device="cpu") % DIFFERENT]
 
 
 def _labels(size: int, count: int) -> Tensor:
-    return torch.randperm(size, generator=_own_chance()) % count
+    return torch.randperm(size, generator=_own_chance(), device="cpu") % count
 
 
 def _own_chance() -> torch.Generator:
     """The script's random numbers stay as they are."""
-    return torch.Generator().manual_seed(0)
+    return torch.Generator("cpu").manual_seed(0)

@@ -64,7 +64,7 @@ class Rows:
 
     def every_label(self) -> Tensor:
         """[N], with -1 for the rows that the loss ignores."""
-        return torch.full(self._kept.shape, -1).masked_scatter(self._kept, self.labels.long())
+        return torch.full(self._kept.shape, -1, device="cpu").masked_scatter(self._kept, self.labels.long())
 
     def facts(self) -> Dict[str, Any]:
         """The fields of a Step that come from its class loss."""

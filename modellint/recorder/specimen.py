@@ -27,9 +27,8 @@ class CannotExamineError(Exception):
 class Specimen:
     """The model in evaluation mode; what it computes is a list of floating tensors, in float32, on the host."""
 
-    def __init__(self, given: Given, steady: bool, goes_on: bool) -> None:
-        """`steady`: inputs had one length in several calls. `goes_on`: the user's run does, and no hook may run again."""
-        _may_be_copied(given.model, goes_on)
+    def __init__(self, given: Given, steady: bool) -> None:
+        """`steady`: inputs had one length in several calls."""
         try:
             self.model = copy.deepcopy(given.model, _shared(given.model)).eval()
         except Exception as error:
@@ -88,7 +87,8 @@ def _words(error: Exception) -> str:
     return ("%s: %s" % (type(error).__name__, error)).split("\n")[0][:200]
 
 
-def _may_be_copied(model: torch.nn.Module, goes_on: bool) -> None:
+def may_be_copied(model: torch.nn.Module, goes_on: bool) -> None:
+    """Raises CannotExamineError; `goes_on`: the user's run does, no hook may run again and no draw be another."""
     held = [*model.parameters(), *model.buffers()]
     if sum(tensor.numel() * tensor.element_size() for tensor in held) > LARGEST:
         raise CannotExamineError("the model is too large to be copied")
@@ -96,6 +96,14 @@ def _may_be_copied(model: torch.nn.Module, goes_on: bool) -> None:
         raise CannotExamineError("the model's parameters are spread over processes or of another kind")
     if goes_on and any(_hooks(module) for module in model.modules()):
         raise CannotExamineError("the model has hooks, which would run once more")
+    if goes_on and any(_draws_in_cudnn(module) for module in model.modules()):
+        raise CannotExamineError("the dropout of cuDNN's recurrent layers would be drawn anew")
+
+
+def _draws_in_cudnn(module: torch.nn.Module) -> bool:
+    """cuDNN begins its own sequence of dropouts anew whenever the state of the GPU's generator is set, even to what it was."""
+    recurrent = isinstance(module, torch.nn.RNNBase) and module.dropout > 0
+    return recurrent and any(parameter.is_cuda for parameter in module.parameters(recurse=False))
 
 
 def _hooks(module: torch.nn.Module) -> List[Any]:

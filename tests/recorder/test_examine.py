@@ -136,6 +136,22 @@ def test_the_softmax_over_the_batch():
     assert run.examined("batch-mixing").found
 
 
+def test_a_default_device_is_that_of_the_model_alone():
+    model, x = initialised(Tagger(encoder(False)), TOKENS), TOKENS
+    y = x.sum(1) % 3
+    batches = [(x[rows], y[rows]) for rows in torch.arange(24).split(8)]
+
+    def train():
+        torch.set_default_device("meta")  # as a GPU would be
+        try:
+            fit(model, batches, F.cross_entropy)
+        finally:
+            torch.set_default_device(None)
+
+    (mixed,) = (each for each in record(train).examinations if each.name == "batch-mixing")
+    assert mixed.found
+
+
 def test_a_batch_norm_in_evaluation_mode_does_not_mix():
     model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
     assert classify(model, torch.randn(24, 5), torch.randint(0, 3, (24,))).examined("batch-mixing").found is False

@@ -53,6 +53,12 @@ class Value:
         return self.arguments[position] if position < len(self.arguments) else None
 
     @property
+    def number(self) -> float | None:
+        """A constant that is a number, and no truth value."""
+        constant = self.constant
+        return float(constant) if isinstance(constant, int | float) and not isinstance(constant, bool) else None
+
+    @property
     def unpacks(self) -> bool:
         """Whether `*args` or `**kwargs` may hold arguments that cannot be read."""
         return any(name == "**" for name, _ in self.keywords) or any(a.kind == "starred" for a in self.arguments)
@@ -148,6 +154,11 @@ class Function:
     @property
     def calls(self) -> Iterator[Value]:
         return (event.value for event in self.events if event.kind == "call" and event.value is not None)
+
+    @property
+    def values(self) -> Iterator[Value]:
+        """All that is written in it, each whole before its parts."""
+        return (part for event in self.events if event.value is not None for part in event.value.within())
 
     def inside(self, block: int) -> Iterator[tuple[int, Event]]:
         """The events in a block and in those within it, with their indices."""

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .code import Value
+from .sums import terms
 
 SQUARES = frozenset({"pow", "square", "pow_"})
 
 
 def sign(value: Value) -> int:
     """1 for `m**2 + v.exp() - 1 - v`, -1 for its negative `1 + v - m**2 - v.exp()`; 0 for anything else."""
-    terms = list(_terms(value, 1))
-    exponents = {sign for term, sign in terms if _is(term, {"exp"}) and (_subject(term) in {str(t) for t, _ in terms})}
-    squares = {sign for term, sign in terms if _is(term, SQUARES) or term.name in ("**", "*")}
+    found = list(terms(value))
+    exponents = {sign for term, sign in found if _is(term, {"exp"}) and (_subject(term) in {str(t) for t, _ in found})}
+    squares = {sign for term, sign in found if _is(term, SQUARES) or term.name in ("**", "*")}
     return next(iter(exponents)) if len(exponents) == 1 and exponents == squares else 0
-
-
-def _terms(value: Value, sign: int) -> Iterator[tuple[Value, int]]:
-    if value.kind == "operation" and value.name in ("+", "-"):
-        *first, last = value.arguments
-        yield from (found for part in first for found in _terms(part, sign))
-        yield from _terms(last, sign if value.name == "+" else -sign)
-    else:
-        yield value, sign
 
 
 def _is(term: Value, names: set[str] | frozenset[str]) -> bool:

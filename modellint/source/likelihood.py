@@ -7,6 +7,7 @@ from .code import Value
 from .dataflow import Dataflow
 from .resolve import Resolver
 from .scope import Source
+from .tensors import operand
 
 ONE_HOT = frozenset({"one_hot", "eye"})
 
@@ -19,7 +20,7 @@ class Likelihoods:
     def holds(self, source: Source) -> bool:
         """`logp.gather(1, y)`, `logp[range(n), y]`, `one_hot(y) * logp`, or `log` of probabilities that are picked so."""
         value, kind = source.value, "log-softmax"
-        if value.kind == "call" and value.method == "log" and (inner := _operand(value)) is not None:
+        if value.kind == "call" and value.method == "log" and (inner := operand(value)) is not None:
             source, value, kind = source.of(inner), inner, "softmax"
         if value.kind == "operation" and value.name == "*":
             first, second = value.arguments
@@ -42,13 +43,9 @@ class Likelihoods:
 def _picked(value: Value) -> Value | None:
     """What one item of each row is taken of: by `gather`, or by an index of rows and columns."""
     if value.kind == "call" and value.method == "gather":
-        return _operand(value)
+        return operand(value)
     index = value.arguments[0] if value.kind == "item" else None
     if index is None or index.kind != "tuple" or len(index.arguments) != 2:
         return None
     rows, columns = index.arguments
     return value.base if rows.kind in ("call", "name") and columns.kind in ("name", "item", "call") else None
-
-
-def _operand(call: Value) -> Value | None:
-    return call.argument(0, "input") if call.name.startswith("torch.") else call.receiver

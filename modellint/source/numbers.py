@@ -36,8 +36,8 @@ class Numbers:
 
     def _read(self, source: Source) -> Iterator[Setting]:
         value = source.value
-        if isinstance(value.constant, int | float) and not isinstance(value.constant, bool):
-            yield Setting(float(value.constant), value.location)
+        if (number := value.number) is not None:
+            yield Setting(number, value.location)
         elif value.name in INFINITE:
             yield Setting(math.inf, value.location)
         elif value.kind == "call" and value.name == "float" and len(value.arguments) == 1:

@@ -13,6 +13,7 @@ from .facts import Summand
 from .likelihood import Likelihoods
 from .lineage import GATHERS, KEEPS, Lineage
 from .scope import Source
+from .sums import negated
 
 LONGEST = 100  # parts of one objective
 CUTS = frozenset({"detach", "item", "tolist", "numpy", "float"})  # what makes a tensor a number, or forgets its graph
@@ -121,4 +122,4 @@ def _negative(number: Value) -> bool:
     """A divisor that is written with a minus."""
     if isinstance(number.constant, int | float):
         return number.constant < 0
-    return number.kind == "operation" and number.name == "-" and len(number.arguments) == 1
+    return negated(number) is not None

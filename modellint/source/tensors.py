@@ -21,6 +21,11 @@ def bare(value: Value) -> Value:
     return value
 
 
+def operand(call: Value) -> Value | None:
+    """What a function or a method computes with: `x` of `torch.exp(x)` and of `x.exp()`."""
+    return call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
+
+
 def bound(function: Function, name: str, before: int | None = None) -> Value | None:
     """What a name was last bound to in a function, before the event of an index."""
     events = reversed(function.events[:before])
@@ -91,5 +96,4 @@ def shifted(value: Value, by: int) -> Value | None:
 
 def shifts(function: Function) -> bool:
     """Whether a function takes anything without its first or its last item."""
-    parts = (part for event in function.events if event.value is not None for part in event.value.within())
-    return any(shifted(part, by) is not None for part in parts for by in (-1, 1))
+    return any(shifted(part, by) is not None for part in function.values for by in (-1, 1))

@@ -364,7 +364,7 @@ def _grows(function: Function, value: Value, at: int | None, models: set[int]) -
         return value, 1
     parts: tuple[Value, ...] = ()
     if value.kind == "call" and value.method in MONOTONE:
-        inner = value.argument(0) if value.name.startswith("torch.") else value.receiver
+        inner = tensors.operand(value)
         parts = (inner,) if inner is not None else ()
     elif value.kind == "operation" and value.name in ("+", "-"):
         parts = value.arguments

@@ -103,5 +103,4 @@ class BatchnormEpsPosition(SourceRule):
 
 def _second(call: Value) -> float | None:
     given = call.argument(1)
-    constant = given.constant if given is not None else None
-    return float(constant) if isinstance(constant, int | float) and not isinstance(constant, bool) else None
+    return given.number if given is not None else None

@@ -79,10 +79,8 @@ class BatchnormMomentum(SourceRule):
         return None
 
     def _is_foreign(self, momentum: Value) -> bool:
-        number = momentum.constant
-        if not isinstance(number, int | float) or isinstance(number, bool):
-            return False
-        return number == 0 or self.largest <= number < 1
+        number = momentum.number
+        return number is not None and (number == 0 or self.largest <= number < 1)
 
 
 def _makes_norm(call: Value) -> bool:

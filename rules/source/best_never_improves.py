@@ -12,6 +12,7 @@ from modellint.source import tensors
 from modellint.source.code import Block, Event, Function, Value
 from modellint.source.losses import FUNCTIONS
 from modellint.source.metrics import called, direction
+from modellint.source.sums import negated
 
 FAR = 1e5  # as good as infinite for what is measured
 INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf", "sys.maxsize")
@@ -376,29 +377,17 @@ def _numbers(event: Event) -> Iterator[float | None]:
 
 
 def _number(value: Value | None) -> float | None:
-    sign = 1
-    if value is not None and value.kind == "operation" and value.name == "-" and len(value.arguments) == 1:
-        value, sign = value.arguments[0], -1
     if value is None:
         return None
+    if (inner := negated(value)) is not None:
+        number = _number(inner)
+        return None if number is None else -number
     if value.name in INFINITE:
-        return sign * math.inf
-    if (
-        value.kind == "call"
-        and value.name == "float"
-        and value.arguments
-        and isinstance(value.arguments[0].constant, str)
-    ):
-        text = value.arguments[0].constant
-        return (
-            sign * math.inf
-            if text.lstrip("+").lower() in ("inf", "infinity")
-            else -math.inf
-            if text == "-inf"
-            else None
-        )
-    number = value.constant
-    return sign * float(number) if isinstance(number, int | float) and not isinstance(number, bool) else None
+        return math.inf
+    if value.kind == "call" and value.name == "float" and value.arguments:
+        text = str(value.arguments[0].constant).lstrip("+").lower()
+        return {"inf": math.inf, "infinity": math.inf, "-inf": -math.inf}.get(text)
+    return value.number
 
 
 def _judge(best: str, value: str, sign: int, first: list[float | None]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
+from modellint.source.sums import negated
 
 LOG_PROBABILITY = pattern(r"log_?p(rob(s|abilit(y|ies))?)?(?![a-z])|logp", re.IGNORECASE)
 CHOICES = frozenset({"min", "minimum", "max", "maximum"})
@@ -97,7 +98,7 @@ class ClippedObjective(SourceRule):
 
     def _chosen(self, function: Function, named: dict[str, Value]) -> Iterator[Diagnostic]:
         for event in function.events:
-            for negated, call in _choices(event.value) if event.kind in ("assign", "return", "augment") else ():
+            for turned, call in _choices(event.value) if event.kind in ("assign", "return", "augment") else ():
                 pair = [named.get(part.name, part) for part in call.arguments]
                 signs = {_sign(part) for part in pair}
                 clips = [any(_clipped(inner) is not None for inner in _written(part, named)) for part in pair]
@@ -106,7 +107,7 @@ class ClippedObjective(SourceRule):
                     smaller = call.method in ("min", "minimum")
                     if losses and smaller:
                         yield self.at(call, "takes the smaller of two losses, where PPO's bound is the larger")
-                    elif negated and not losses and not smaller:
+                    elif turned and not losses and not smaller:
                         yield self.at(call, "takes the larger of two objectives, where PPO's bound is the smaller")
 
 
@@ -133,9 +134,7 @@ def _is_difference(value: Value) -> bool:
 def _choices(value: Value | None) -> Iterator[tuple[bool, Value]]:
     """The calls of `torch.min` and the like of two tensors, and whether they stand behind a minus."""
     for part in value.within() if value is not None else ():
-        inner = (
-            part.arguments[0] if part.kind == "operation" and part.name == "-" and len(part.arguments) == 1 else None
-        )
+        inner = negated(part)
         while inner is not None and inner.kind == "call" and inner.method in ("mean", "sum"):
             inner = inner.arguments[0] if inner.name.startswith("torch.") and inner.arguments else inner.base
         if inner is not None and _chooses(inner):
@@ -162,8 +161,8 @@ def _written(value: Value, named: dict[str, Value]) -> Iterator[Value]:
 
 def _sign(value: Value) -> int:
     """-1 for a product with a minus in front of it or of one of its factors."""
-    if value.kind == "operation" and value.name == "-" and len(value.arguments) == 1:
-        return -_sign(value.arguments[0])
+    if (inner := negated(value)) is not None:
+        return -_sign(inner)
     if value.kind == "operation" and value.name == "*":
         return _sign(value.arguments[0]) * _sign(value.arguments[1])
     return 1

@@ -121,8 +121,7 @@ class ColumnAgainstRow(SourceRule):
 
 def _is_of_one(function: Function) -> bool:
     """Whether a batch may be one sample, `state.unsqueeze(0)` or `state[None]`: then [1, 1] is compared with [1]."""
-    parts = (part for event in function.events if event.value is not None for part in event.value.within())
-    for part in parts:
+    for part in function.values:
         if part.method == "unsqueeze" and [a.constant for a in part.arguments] == [0]:
             return True
         if part.kind == "item" and part.arguments[0].kind == "constant" and part.arguments[0].constant is None:

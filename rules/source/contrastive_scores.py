@@ -260,7 +260,7 @@ def _is_joined(function: Function, side: Value) -> bool:
 
 def _hides(function: Function) -> bool:
     """Whether anything is hidden in the function, or a diagonal is spoken of."""
-    parts = [part for e in function.events if e.value is not None for part in e.value.within()]
+    parts = list(function.values)
     named = any(HIDING.search(part.name) for part in parts if part.kind in ("name", "attribute"))
     return (
         named
@@ -278,8 +278,8 @@ def _is_of_batch(target: Value, second: Value) -> bool:
 def _number(script: Script, function: Function, value: Value) -> float | None:
     """The number that a parameter, an attribute or a constant is, as it is written."""
     for _ in range(DEEPEST):
-        if isinstance(value.constant, int | float) and not isinstance(value.constant, bool):
-            return float(value.constant)
+        if value.number is not None:
+            return value.number
         found = list(_written(script, function, value.name)) if value.kind == "name" else []
         if len(found) != 1:
             return None

@@ -112,6 +112,5 @@ def _prepared(loader: Loader) -> bool:
 
 
 def _differs(function: Function) -> bool:
-    values = (part for event in function.events if event.value is not None for part in event.value.within())
-    names = (part.method for part in values if part.name)
+    names = (part.method for part in function.values if part.name)
     return any(DIFFERS.fullmatch(name) for name in (*names, *(parameter.name for parameter in function.parameters)))

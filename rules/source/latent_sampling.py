@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.core.pattern import pattern
+from modellint.source import tensors
 from modellint.source.code import Event, Function, Value
+from modellint.source.sums import terms
 
 UNIFORM = {"torch.rand_like": "torch.randn_like", "torch.rand": "torch.randn"}
 NOISE = pattern(r"(.*_)?(eps|epsilon|noise)(_.*)?")
@@ -235,7 +237,7 @@ def _models(script: Script, function: Function) -> bool:
 
 def _shapes(function: Function, noise: str) -> bool:
     """Whether the noise is scaled and added to something, and nothing is mixed in shares of it."""
-    parts = [part for e in function.events if e.value is not None for part in e.value.within()]
+    parts = list(function.values)
     operations = [part for part in parts if part.kind == "operation" and len(part.arguments) == 2]
     if any(part.name == "-" and part.arguments[1].name == noise for part in operations):
         return False
@@ -255,7 +257,7 @@ def _exponent(value: Value) -> str:
     """The logarithm of a variance of which nothing but `exp()` is taken."""
     if value.kind != "call" or value.method != "exp":
         return ""
-    given = value.argument(0, "input") if value.name.startswith("torch.") else value.receiver
+    given = tensors.operand(value)
     return given.name if given is not None and given.kind == "name" and LOG_VARIANCE.fullmatch(given.name) else ""
 
 
@@ -312,15 +314,6 @@ def _sums(function: Function) -> Iterator[tuple[Value, list[str], list[str]]]:
     """The sums that calls are given, with what they add and what they take off."""
     for value in (part for call in function.calls for part in (*call.arguments, call.base) if part is not None):
         if value.name in ("+", "-") and any(LOG_VARIANCE.fullmatch(part.name) for part in value.within()):
-            plus, minus = ([term for sign, term in _terms(value, 1) if sign == kept] for kept in (1, -1))
+            plus, minus = ([term for term, sign in terms(value) if sign == kept] for kept in (1, -1))
             if plus and minus:
                 yield value, [str(term) for term in plus], [str(term) for term in minus]
-
-
-def _terms(value: Value, sign: int) -> Iterator[tuple[int, Value]]:
-    """What a sum adds and takes off."""
-    if value.kind == "operation" and value.name in ("+", "-") and len(value.arguments) == 2:
-        yield from _terms(value.arguments[0], sign)
-        yield from _terms(value.arguments[1], sign if value.name == "+" else -sign)
-    else:
-        yield sign, value

@@ -12,6 +12,7 @@ from modellint.core.pattern import pattern
 from modellint.source import divergence
 from modellint.source.code import Value
 from modellint.source.facts import Act, Optimizer, Summand, TrainingLoop
+from modellint.source.sums import negated
 
 # Words of those who raise a loss on purpose.
 MEANT = pattern(
@@ -293,9 +294,8 @@ class LossSign(SourceRule):
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """The minus goes that stands right before the loss."""
         for function in script.functions:
-            for value in (part for e in function.events if e.value is not None for part in e.value.within()):
-                negated = value.kind == "operation" and value.name == "-" and len(value.arguments) == 1
-                if negated and value.arguments[0].location == finding.location:
+            for value in function.values:
+                if (inner := negated(value)) is not None and inner.location == finding.location:
                     return Fix((replace(value, "{0}"),), safe=False)
         return None
 
@@ -309,10 +309,8 @@ class LossSign(SourceRule):
 
 def _negated(backward: Value) -> Value | None:
     """The loss of `(-loss).backward()`."""
-    start = backward.receiver
-    negative = start is not None and start.kind == "operation" and start.name == "-" and len(start.arguments) == 1
-    named = negative and start is not None and COSTS.search(str(start.arguments[0])) is not None
-    return start.arguments[0] if named and start is not None else None
+    inner = negated(backward.receiver)
+    return inner if inner is not None and COSTS.search(str(inner)) else None
 
 
 def _turned(summands: tuple[Summand, ...]) -> Value:

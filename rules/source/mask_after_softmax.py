@@ -9,6 +9,7 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.attention import MASKS, Attention, attentions
 from modellint.source.code import Function, Value
+from modellint.source.sums import negated
 
 MASK = pattern(r"(?i)(.*[._])?(\w*mask|\w*tril\w*|\w*causal\w*|padding|bias)(\[.*)?")
 OTHER = pattern(r"(?i).*(head|drop|query|layer).*")  # they switch off whole rows, heads or single weights
@@ -134,8 +135,8 @@ def _filled(step: Value) -> Value | None:
 
 def _is_low(value: Value) -> bool:
     """A number by which a mask hides scores."""
-    if value.kind == "operation" and value.name == "-" and len(value.arguments) == 1:
-        return value.arguments[0].method == "inf" or _number(value.arguments[0]) == math.inf
+    if (inner := negated(value)) is not None:
+        return inner.method == "inf" or _number(inner) == math.inf
     return _number(value) < LOWEST or value.method == "min" or value.name == "min"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.code import Function, Value
 from modellint.source.metrics import called, direction
+from modellint.source.sums import negated
 
 CALLBACKS = {"EarlyStopping": "min", "ModelCheckpoint": "min"}  # with the mode that they take where none is given
 ARGUMENTS = ("TrainingArguments", "Seq2SeqTrainingArguments")
@@ -188,9 +189,9 @@ class MonitorDirection(SourceRule):
 
     def _stepped(self, call: Value, mode: int) -> Iterator[Diagnostic]:
         given = call.argument(0, "metrics")
-        negated = given is not None and given.name == "-" and len(given.arguments) == 1
-        measured = given.arguments[0] if negated and given is not None else given
-        if measured is not None and direction(called(measured)) == (mode if negated else -mode):
+        inner = negated(given)
+        measured = given if inner is None else inner
+        if measured is not None and direction(called(measured)) == (-mode if inner is None else mode):
             yield self.at(call, f"lowers the learning rate when `{called(measured)}` gets better")
 
 

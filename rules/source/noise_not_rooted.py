@@ -134,21 +134,15 @@ class NoiseNotRooted(SourceRule):
                                 yield self.at(part, message)
 
 
-def _parts(function: Function) -> Iterator[Value]:
-    return (part for event in function.events if event.value is not None for part in event.value.within())
-
-
 def _is_timed(function: Function) -> bool:
     """Whether it takes anything out of a table, as the coefficient of a step is."""
-    return any(
-        part.kind == "item" or part.method in PICKED or PICKS.fullmatch(part.method) for part in _parts(function)
-    )
+    return any(part.kind == "item" or part.method in PICKED or PICKS.fullmatch(part.method) for part in function.values)
 
 
 def _is_flow(function: Function, *mixed: Value) -> bool:
     """Whether the two that are mixed are also taken from each other: the direction of a straight line between them."""
     ends = [{str(factor) for factor in side.arguments} for side in mixed]
-    lines = ([str(side) for side in p.arguments] for p in _parts(function) if p.kind == "operation" and p.name == "-")
+    lines = ([str(side) for side in p.arguments] for p in function.values if p.kind == "operation" and p.name == "-")
     return any(a in x and b in y for line in lines if len(line) == 2 for a, b in (line, line[::-1]) for x, y in (ends,))
 
 

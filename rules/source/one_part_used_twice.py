@@ -340,8 +340,7 @@ def _is_part(value: Value) -> bool:
 
 
 def _is_named(function: Function, name: str) -> bool:
-    named = (part for e in function.events if e.value is not None for part in e.value.within())
-    return any(part.name == name or part.name.startswith(f"{name}.") for part in named)
+    return any(part.name == name or part.name.startswith(f"{name}.") for part in function.values)
 
 
 def _parts(call: Value) -> bool:

@@ -227,8 +227,9 @@ class OverlapReversed(SourceRule):
 
 
 def _products(function: Function) -> Iterator[Value]:
-    parts = (part for e in function.events if e.value is not None for part in e.value.within())
-    return (part for part in parts if part.kind == "operation" and part.name == "*" and len(part.arguments) == 2)
+    return (
+        part for part in function.values if part.kind == "operation" and part.name == "*" and len(part.arguments) == 2
+    )
 
 
 def _root(function: Function, value: Value) -> str:
@@ -257,14 +258,14 @@ def _squashed(function: Function) -> Set[str]:
 
 
 def _given(call: Value) -> str:
-    given = call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
+    given = tensors.operand(call)
     return given.name if given is not None and given.kind == "name" else ""
 
 
 def _is_ratio(function: Function, product: Value) -> bool:
     """Whether a sum of the product is divided by sums of both of its sides."""
     names = [side.name for side in product.arguments]
-    for part in (p for e in function.events if e.value is not None for p in e.value.within()):
+    for part in function.values:
         if part.kind == "operation" and part.name == "/":
             above, below = part.arguments
             added = {str(_summed(v)) for v in tensors.computed(function, below)}
@@ -277,7 +278,7 @@ def _summed(value: Value) -> Value | None:
     """What a sum is taken of, but for its square."""
     if value.kind != "call" or value.method != "sum":
         return None
-    inner = value.argument(0, "input") if value.name.startswith("torch.") else value.receiver
+    inner = tensors.operand(value)
     squared = inner is not None and inner.name in ("**", "*") and inner.kind == "operation"
     return inner.arguments[0] if squared and inner is not None else inner
 

@@ -242,7 +242,7 @@ def _is_flat(function: Function, loss: Loss) -> bool:
 
 
 def _ignores(script: Script) -> bool:
-    parts = (part for f in script.functions for e in f.events if e.value is not None for part in e.value.within())
+    parts = (value for function in script.functions for value in function.values)
     return any(part.kind == "constant" and part.constant == IGNORED for part in parts)
 
 

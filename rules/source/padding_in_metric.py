@@ -228,7 +228,7 @@ def _counts(function: Function, call: Value) -> bool:
 
 def _comparison(function: Function, call: Value) -> tuple[Value, ...] | None:
     """The two sides of the comparison of which a call takes the sum or the mean."""
-    value = call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
+    value = tensors.operand(call)
     for _ in range(4):
         if value is None:
             return None

@@ -12,6 +12,7 @@ from modellint.source import lookup, tensors
 from modellint.source.ascent import ascends
 from modellint.source.code import Function, Value
 from modellint.source.facts import Summand, TrainingLoop
+from modellint.source.sums import negated
 
 GAIN = pattern(r"(\w+_)?(adv|advantages?|returns?|gaes?|rewards?|rews?|td_errors?|R|G|Gt|rtgs?|reward_to_go)(_\w+)?")
 LIKELY = pattern(r"\w*log_?p(rob(s|abilit(y|ies))?)?(_\w+)?", re.IGNORECASE)
@@ -348,14 +349,14 @@ def _factors(function: Function, value: Value, sign: int) -> tuple[int, list[Val
             found.append(part)
             continue
         seen.add(id(part))
-        if part.kind == "operation" and part.name == "-" and len(part.arguments) == 1:
-            sign, waiting = -sign, [*waiting, part.arguments[0]]
+        if (inner := negated(part)) is not None:
+            sign, waiting = -sign, [*waiting, inner]
         elif part.kind == "operation" and part.name == "*":
             waiting += part.arguments
         elif part.kind == "item" and part.base is not None and part.base.kind == "call":
             waiting.append(part.base)
         elif part.kind == "call" and part.method in CHOICES:
-            inner = part.argument(0) if part.name.startswith("torch.") else part.receiver
+            inner = tensors.operand(part)
             waiting += [inner] if inner is not None else []
         else:
             found.append(part)
@@ -388,7 +389,7 @@ def _is_likelihood(script: Script, function: Function, value: Value) -> bool:
     for _ in range(DEEPEST):
         if value.kind != "call" or value.method not in ("exp", "unsqueeze", "reshape", "clamp", "clip"):
             break
-        inner = value.argument(0) if value.name.startswith("torch.") else value.receiver
+        inner = tensors.operand(value)
         if inner is None:
             return False
         value = _read(function, inner)
@@ -406,21 +407,19 @@ def _name(value: Value) -> str:
 
 def _turned(script: Script, method: str) -> bool:
     """Whether some name of a log-probability may hold its negative, as it is kept or returned so."""
-    for value in (e.value for f in script.functions for e in f.events if e.value is not None):
-        for part in value.within():
-            if part.name == "-" and len(part.arguments) == 1:
-                inner = tensors.bare(part.arguments[0])
-                if (inner.kind == "call" and inner.method == method) or LIKELY.fullmatch(inner.method):
-                    return True
-    return False
+    inner = _negatives(script)
+    return any((v.kind == "call" and v.method == method) or LIKELY.fullmatch(v.method) for v in inner)
 
 
 def _is_negated(script: Script) -> bool:
     """Whether rewards are turned into costs: `-reward`."""
-    values = (e.value for f in script.functions for e in f.events if e.value is not None)
-    parts = (part for value in values for part in value.within() if part.name == "-" and len(part.arguments) == 1)
-    inner = (tensors.bare(part.arguments[0]) for part in parts)
-    return any(v.kind == "name" and (v.method == "r" or GAIN.fullmatch(v.method)) for v in inner)
+    return any(v.kind == "name" and (v.method == "r" or GAIN.fullmatch(v.method)) for v in _negatives(script))
+
+
+def _negatives(script: Script) -> Iterator[Value]:
+    """All that is taken with a minus."""
+    inner = (negated(part) for function in script.functions for part in function.values)
+    return (tensors.bare(value) for value in inner if value is not None)
 
 
 def _is_weighed_down(script: Script) -> bool:

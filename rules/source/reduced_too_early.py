@@ -11,6 +11,7 @@ from modellint.core.pattern import pattern
 from modellint.source import tensors
 from modellint.source.code import Function, Value
 from modellint.source.facts import Loss
+from modellint.source.sums import negated
 
 CROSS = pattern(rb"ross_?[eE]ntropy")
 WEIGHTED = pattern(rb"\* *[(\w.]*(?:mask|weight|valid)|(?:mask|weight|valid)\w*(?:\.\w+\([^()\n]*\))? *\*")
@@ -254,8 +255,8 @@ def _holds(value: Value, name: str) -> bool:
 
 
 def _is(value: Value, call: Value) -> bool:
-    while value.kind == "operation" and value.name == "-" and len(value.arguments) == 1:
-        value = value.arguments[0]
+    while (inner := negated(value)) is not None:
+        value = inner
     return value is call
 
 
@@ -272,10 +273,10 @@ def _focal(function: Function, name: str) -> bool:
 def _rests(function: Function) -> Sequence[Value]:
     """What is taken off one before a power is taken."""
     found = []
-    for part in _parts(function):
+    for part in function.values:
         base = part.arguments[0] if part.name == "**" and part.arguments else None
         if part.kind == "call" and part.method == "pow":
-            base = part.argument(0) if part.name.startswith("torch.") else part.receiver
+            base = tensors.operand(part)
         sides = base.arguments if base is not None and base.kind == "operation" and base.name == "-" else ()
         found += [sides[1]] if len(sides) == 2 and sides[0].constant in ONES else []
     return found
@@ -284,7 +285,7 @@ def _rests(function: Function) -> Sequence[Value]:
 def _exponential(value: Value, name: str) -> bool:
     if value.kind != "call" or value.method != "exp":
         return False
-    given = value.argument(0, "input") if value.name.startswith("torch.") else value.receiver
+    given = tensors.operand(value)
     return given is not None and any(part.name == name for part in given.within())
 
 
@@ -301,7 +302,7 @@ def _weight(function: Function, call: Value, name: str) -> Value | None:
 def _products(function: Function) -> Sequence[tuple[Value, ...]]:
     """The sides of the products that are reduced."""
     named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
-    taken = [given for part in _parts(function) if (given := _reduced(part)) is not None]
+    taken = [given for part in function.values if (given := _reduced(part)) is not None]
     made = [named.get(given.name, given) if given.kind == "name" else given for given in taken]
     return [product.arguments for product in made if product.kind == "operation" and product.name == "*"]
 
@@ -310,7 +311,7 @@ def _reduced(value: Value) -> Value | None:
     """What a mean or sum over everything is taken of."""
     if value.kind != "call" or value.method not in ("mean", "sum"):
         return None
-    return value.argument(0, "input") if value.name.startswith("torch.") else value.receiver
+    return tensors.operand(value)
 
 
 def _differs(function: Function, weight: Value, loss: Value) -> bool:
@@ -324,7 +325,7 @@ def _differs(function: Function, weight: Value, loss: Value) -> bool:
         picked = value.kind == "item" and value.arguments[0].kind == "name"
         if (tested or shaped or picked) and _tells_apart(function, value, loss):
             return True
-    summed = any(str(_reduced(part)) == str(weight) for part in _parts(function))
+    summed = any(str(_reduced(part)) == str(weight) for part in function.values)
     return summed or _follows(function, weight, loss) or (made is not None and _of_batch(function, weight.name))
 
 
@@ -352,7 +353,3 @@ def _of_batch(function: Function, name: str) -> bool:
     counted = any("enumerate(" in str(value) for value in first)
     parts = all(v.kind == "item" and v.base is not None and v.base.kind == "element" for v in first)
     return bool(first) and parts and not counted
-
-
-def _parts(function: Function) -> Iterator[Value]:
-    return (part for event in function.events if event.value is not None for part in event.value.within())

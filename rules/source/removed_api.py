@@ -274,7 +274,7 @@ class RemovedApi(SourceRule):
                 yield self.at(function, message, certain=not plain, fix=fix)  # `Dice().forward(x)` is but a method
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
-        values = (v for f in script.functions for e in f.events if e.value is not None for v in e.value.within())
+        values = (value for function in script.functions for value in function.values)
         found = next((v for v in values if v.location == finding.location), None)
         return _mended(found) if found is not None else None
 

@@ -421,8 +421,7 @@ def _may_be(load: Value, what: str, keys: set[str]) -> bool:
 
 def _are_read(script: Script, keys: set[str]) -> bool:
     """Whether anything reads one of the keys, or goes through a checkpoint by keys that cannot be read."""
-    parts = (part for f in script.functions for e in f.events if e.value is not None for part in e.value.within())
-    for part in parts:
+    for part in (value for function in script.functions for value in function.values):
         index = part.arguments[0] if part.kind == "item" or (part.method in ("get", "pop") and part.arguments) else None
         if index is not None and index.constant in keys:
             return True

@@ -318,5 +318,4 @@ def _is_plain(call: Value) -> bool:
 
 
 def _number(value: Value | None) -> float | None:
-    constant = value.constant if value is not None else None
-    return float(constant) if isinstance(constant, int | float) and not isinstance(constant, bool) else None
+    return value.number if value is not None else None

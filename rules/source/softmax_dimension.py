@@ -300,7 +300,7 @@ def _life(function: Function, name: str, use: Value) -> range:
 
 def _chosen_of(call: Value, function: Function, at: int) -> Iterator[str]:
     """The names of the tensor over which a call chooses or normalises, and of that before a softmax that keeps its axes."""
-    operand = _operand(call)
+    operand = tensors.operand(call)
     if operand is not None:
         yield _uncast(operand).name
         made = _bound(operand, function, at)
@@ -312,7 +312,7 @@ def _chosen_of(call: Value, function: Function, at: int) -> Iterator[str]:
 def _squashed(call: Value) -> Value | None:
     if call.base is not None and call.base.name in GUESSES:
         return next(iter(call.arguments), None)
-    return _operand(call) if call.method in CHOOSES else None
+    return tensors.operand(call) if call.method in CHOOSES else None
 
 
 def _counted(function: Function, event: Event) -> Value | None:
@@ -386,11 +386,6 @@ def _axis(call: Value) -> float | None:
     if given is None:
         return None
     return given.constant if isinstance(given.constant, int) else float("nan")
-
-
-def _operand(call: Value) -> Value | None:
-    """The tensor over which a call chooses or normalises."""
-    return call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
 
 
 def _batched(before: Sequence[Operation]) -> bool | None:

@@ -147,7 +147,7 @@ class ContrastiveScores(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        losses = {id(loss.call): loss for loss in script.losses if loss.kind == "CrossEntropyLoss"}
+        losses = {id(loss.call): loss for loss in script.losses if loss.kind == "CrossEntropyLoss" and loss.certain}
         for function in script.functions if losses else ():
             for call in function.calls:
                 if id(call) in losses:

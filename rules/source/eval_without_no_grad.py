@@ -10,7 +10,7 @@ from modellint.core.diagnostic import Location
 from modellint.core.pattern import pattern
 from modellint.measure.run import Evaluation
 from modellint.source import gradient, lookup
-from modellint.source.code import Value
+from modellint.source.code import Function, Value
 
 # Calls that differentiate with respect to inputs.
 DIFFERENTIATES = pattern(
@@ -170,6 +170,26 @@ class EvalWithoutNoGrad(SourceRule):
         decoder.decode(start)
         """,
         """
+        def activations(model, x):
+            seen = []
+            for layer in model.net:  # goes through one batch
+                x = layer(x)
+                seen.append(x.detach())
+            return seen
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+
+            def forward(self, x):
+                return self.net(x)
+
+        net = Net()
+        net.eval()
+        first = activations(net, x_test)
+        """,
+        """
         class Adapted(nn.Module):  # learns from what it predicts
             def __init__(self, model, optimizer):
                 super().__init__()
@@ -217,13 +237,26 @@ class EvalWithoutNoGrad(SourceRule):
             if set(found.modes) != {"eval"} or set(found.recorded) != {True} or function is None:
                 continue
             inside = function.owner in models  # a model's own loop: whoever calls it decides
-            if not inside and not any(_differentiates(call, found.loop) for call in function.calls):
+            if (
+                not inside
+                and not _goes_through_layers(function, found.call)
+                and not any(_differentiates(call, found.loop) for call in function.calls)
+            ):
                 message = f"evaluates `{found.call.name}` without `no_grad()`: a graph is built of every batch"
                 yield self.at(found, message, certain=found.whole)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         found = next((e for e in run.evaluations if e.location.line == finding.location.line), None)
         return Evidence("evaluations that build graphs", int(found.graphs), 0, holds=found.graphs) if found else None
+
+
+def _goes_through_layers(function: Function, call: Value) -> bool:
+    """Whether a loop over modules gives each what the one before it gave: `for layer in net: x = layer(x)`."""
+    handed = {argument.name for argument in call.arguments}
+    return any(e.value is call and e.kind == "assign" and e.name in handed for e in function.events) and any(
+        e.kind == "assign" and e.name == call.name and e.value is not None and e.value.kind == "element"
+        for e in function.events
+    )
 
 
 def _differentiates(call: Value, loop: Location) -> bool:

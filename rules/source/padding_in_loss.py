@@ -150,7 +150,7 @@ class PaddingInLoss(SourceRule):
                 yield self.at(
                     loss,
                     "counts the places that are filled up: the labels are padded, and none is ignored",
-                    certain=True,
+                    certain=loss.certain,
                 )
             elif suspected and _is_flat(function, loss):
                 yield self.at(

@@ -57,6 +57,14 @@ class SameBatchEveryStep(SourceRule):
     )
     good = (
         """
+        loader = torch.utils.data.DataLoader(dataset, batch_size=8)
+        x, y = next(iter(loader))  # one step, to see that it runs
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        """,
+        """
         loader = torch.utils.data.DataLoader(dataset, batch_size=32)
         x, y = next(iter(loader))  # does the model learn one batch at all?
         for step in range(1000):
@@ -99,7 +107,7 @@ class SameBatchEveryStep(SourceRule):
     not_confirmed_by = _run((3, 1, 4, 1, 5, 9, 2, 6), (5, 3, 5, 8, 9, 7, 9, 3), (2, 3, 8, 4, 6, 2, 6, 4))
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        for loop in script.training_loops:
+        for loop in (loop for loop in script.training_loops if loop.nest):
             for first in loop.of("first"):
                 used = (b for b in loop.of("backward") if any(origin is first.call for origin in b.origins))
                 if any(set(first.branches) <= set(backward.branches) for backward in used):

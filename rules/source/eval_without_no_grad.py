@@ -185,7 +185,15 @@ class EvalWithoutNoGrad(SourceRule):
             def forward(self, x):
                 return self.net(x)
 
+        def train(model, loader):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+
         net = Net()
+        train(net, loader)
         net.eval()
         first = activations(net, x_test)
         """,

@@ -20,6 +20,7 @@ import json
 import os
 import random
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -28,6 +29,9 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+
+from growth import KINDS, grown
 
 from modellint import pipeline, repair
 from modellint.core import registry
@@ -164,6 +168,11 @@ def by_depth(text: str, random: random.Random) -> str:
     return f"{random.choice((f'{name} = {deep}', chain, branches, calls, f'{name} = ' * depth + name))}\n{text}"
 
 
+def by_growth(text: str, random: random.Random) -> str:
+    """Each name is computed from itself, again and again."""
+    return grown(text, random.choice(tuple(KINDS)), random.choice((1, 2, 8, 30)))
+
+
 def by_encoding(text: str, random: random.Random) -> str:
     return (
         random.choice(("# coding: latin-1\n", "# coding: utf-16\n", "# coding: nonsense\n", "\ufeff", "#!/bin/sh\n"))
@@ -177,7 +186,7 @@ def by_newlines(text: str, random: random.Random) -> str:
 
 MUTATIONS: tuple[Mutation, ...] = (
     by_characters, by_lines, by_lines, by_tokens, by_tokens, by_names, by_names, by_statements, by_statements,
-    by_statements, by_expressions, by_expressions, by_depth, by_encoding, by_newlines,
+    by_statements, by_expressions, by_expressions, by_depth, by_growth, by_encoding, by_newlines,
 )  # fmt: skip
 
 
@@ -256,14 +265,24 @@ def _comments(data: bytes) -> list[str]:
         return []
 
 
+class TooLong(BaseException):
+    """No `except Exception` of what is tested stops it."""
+
+
+def too_long(number: int, frame: FrameType | None) -> None:
+    raise TooLong
+
+
 def failures(case: Case, files: dict[str, bytes], limit: float) -> list[str]:
-    start = time.process_time()
+    signal.setitimer(signal.ITIMER_VIRTUAL, limit)
     try:
-        found = list(case.problems(files))
+        return list(case.problems(files))
+    except TooLong:
+        return [f"takes more than {limit:g} CPU seconds:\n{traceback.format_exc(limit=-12)}"]
     except Exception:
-        found = [traceback.format_exc(limit=-8)]
-    seconds = time.process_time() - start
-    return found + ([f"took {seconds:.1f} CPU seconds"] if seconds > limit else [])
+        return [traceback.format_exc(limit=-8)]
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def main() -> int:
@@ -273,6 +292,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=10.0, help="CPU seconds that one source may take")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir(), "modellint-fuzz"))
     options = parser.parse_args()
+    signal.signal(signal.SIGVTALRM, too_long)
     keep = options.keep.resolve()
     texts, end, number, failed, slowest = seeds(), time.monotonic() + 60 * options.minutes, options.seed, 0, 0.0
     with tempfile.TemporaryDirectory() as folder:

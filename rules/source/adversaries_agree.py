@@ -19,6 +19,7 @@ CRITICS = (
     pattern(rb"ritic(?<=[cC]ritic)"),
     pattern(rb"D(?:(?<!\wD)|(?<=\b_D)|(?<=\bnetD)|(?<=\bnet_D)|(?<=\bmodelD)|(?<=\bmodel_D))(?:_\w+)?\("),
 )
+DEEPEST = 8  # values that one is computed from, through the names of a function
 CRITIC = pattern(r"(\w*_)?(net_?)?d(is[ck]?)?(_\w+)?|\w*(discrim|critic)\w*", re.IGNORECASE)
 GENERATOR = pattern(r"(\w*_)?(net_?)?g(en)?(_\w+)?|\w*generator\w*|self", re.IGNORECASE)
 REVERSES = pattern(r"revers|grl", re.IGNORECASE)
@@ -358,7 +359,9 @@ def _calls(value: Value, called: re.Pattern[str], models: set[int]) -> bool:
     return id(value) in models or named
 
 
-def _grows(function: Function, value: Value, at: int | None, models: set[int]) -> tuple[Value, int] | None:
+def _grows(
+    function: Function, value: Value, at: int | None, models: set[int], left: int = DEEPEST
+) -> tuple[Value, int] | None:
     value = tensors.followed(function, value, at)
     if _calls(value, CRITIC, models):
         return value, 1
@@ -368,7 +371,8 @@ def _grows(function: Function, value: Value, at: int | None, models: set[int]) -
         parts = (inner,) if inner is not None else ()
     elif value.kind == "operation" and value.name in ("+", "-"):
         parts = value.arguments
-    found = [(i, made) for i, part in enumerate(parts) if (made := _grows(function, part, at, models)) is not None]
+    inside = (_grows(function, part, at, models, left - 1) for part in parts if left)
+    found = [(i, made) for i, made in enumerate(inside) if made is not None]
     if len(found) != 1:
         return None
     place, (score, sign) = found[0]
@@ -391,18 +395,20 @@ def _fills(value: Value | None, name: str) -> bool:
     return value is not None and bool(name) and value.kind == "call" and value.name == f"{name}.fill_"
 
 
-def _number(function: Function, value: Value, at: int | None) -> float | None:
+def _number(function: Function, value: Value, at: int | None, left: int = DEEPEST) -> float | None:
     value = tensors.followed(function, value, at)
+    if not left:
+        return None
     if isinstance(value.constant, bool | int | float):
         return float(value.constant)
     if value.kind == "call" and value.method in FILLS:
         return FILLS[value.method]
     if value.kind == "call" and value.method in ("full", "full_like", "fill_", "Variable", "tensor"):
         given = value.argument(0 if value.method in ("fill_", "Variable", "tensor") else 1, "fill_value")
-        return _number(function, given, at) if given is not None else None
+        return _number(function, given, at, left - 1) if given is not None else None
     if value.kind == "call" and value.method in ALIKE and value.receiver is not None:
-        return _number(function, value.receiver, at)
+        return _number(function, value.receiver, at, left - 1)
     if value.kind == "operation" and value.name == "*":
-        sides = [_number(function, side, at) for side in value.arguments]
+        sides = [_number(function, side, at, left - 1) for side in value.arguments]
         return math.prod(side for side in sides if side is not None) if None not in sides else None
     return None

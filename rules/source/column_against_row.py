@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -180,6 +181,7 @@ def _highest(call: Value) -> str:
     return "row" if axis is not None and axis.constant == 1 and not kept and not call.unpacks else ""
 
 
+@lru_cache(1000)  # an arm of a branching may be asked by way of each arm after it
 def _is_column(function: Function, index: Value, at: int, depth: int) -> bool:
     """Whether an index is surely [N, 1]: `a.unsqueeze(1)`, `a.view(-1, 1)`, `a[:, None]`, `q.argmax(1, keepdim=True)`."""
     if index.kind == "name" and depth < DEEPEST:
@@ -213,6 +215,7 @@ def _bindings(function: Function, name: str, at: int) -> list[tuple[int, Value |
     return made
 
 
+@lru_cache(1000)
 def _bound(function: Function, name: str, at: int, depth: int) -> str:
     made = _bindings(function, name, at)
     kinds = {_kind(function, v, i, depth + 1) if v is not None else "" for i, v in made}

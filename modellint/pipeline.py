@@ -14,6 +14,7 @@ from . import elsewhere
 from .core import own, registry, suite, suppress
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Location, Passed, Problem, Report, Severity, Unchecked, Verdict
+from .core.effort import limited
 from .core.errors import UsageError
 from .core.plain import from_plain, to_plain
 from .core.record import replace
@@ -170,7 +171,8 @@ def measurements(run: Run, rules: Iterable[Rule]) -> Iterator[Found]:
 def guarded(rule: Rule, check: Callable[[Facts], Iterable[Found]], facts: Facts) -> Iterator[Found]:
     """The rule's findings; a rule that breaks is a check that could not be made, not a traceback."""
     try:
-        yield from check(facts)
+        with limited():
+            yield from check(facts)
     except Exception as error:
         yield Unchecked(rule.summary(), f"the rule {rule.name} failed: {type(error).__name__}: {error}", rule.name)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from modellint.core.diagnostic import Location
+from modellint.core.effort import TooMuchError, effort
 from modellint.core.record import dataclass, field
 
 
@@ -38,6 +39,7 @@ class Value:
     @property
     def receiver(self) -> Value | None:
         """What a method is called on: `self.opt` of `self.opt.step()`."""
+        _spend()
         if self.base is not None:
             return self.base
         head = self.name.rpartition(".")[0]
@@ -84,6 +86,7 @@ class Value:
 
     def within(self) -> Iterator[Value]:
         """This value and all values inside it."""
+        _spend()
         waiting = [self]
         while waiting:
             value = waiting.pop()
@@ -188,6 +191,12 @@ class Class:
     bases: tuple[Value, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     location: Location = Location()
+
+
+def _spend() -> None:
+    effort.left -= 1
+    if effort.left < 0:
+        raise TooMuchError
 
 
 @cache

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from modellint.core.effort import TooMuchError, limited
 from modellint.core.record import replace
 
 from .averages import Averages
@@ -53,7 +54,7 @@ def together(
     loops = list(training_loops(traced, project))
     evaluations = Evaluations(project).of(traced)
     facts = _Facts(resolver, models, loops, evaluations)
-    linked = [script if script.problem else facts.added(script) for script in given]
+    linked = [script if script.problem else facts.linked(script) for script in given]
     options, used = Options(project), project.used  # now that all files are loaded: any of them may read an option
     for script, found in zip(given, linked, strict=True):
         yield replace(found, used=used, options=() if script.problem else tuple(options.of(script)))
@@ -83,7 +84,15 @@ class _Facts:
         self._made: dict[int, tuple[Optimizer, ...]] = {}
         self._called: dict[int, tuple[Loss, ...]] = {}
 
-    def added(self, script: Script) -> Script:
+    def linked(self, script: Script) -> Script:
+        """With its facts; as it is written where they come to no end."""
+        try:
+            with limited():
+                return self._added(script)
+        except TooMuchError:
+            return script
+
+    def _added(self, script: Script) -> Script:
         self.resolver.forget()
         loops = tuple(self.loops[script.path])
         return replace(

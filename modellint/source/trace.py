@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from modellint.core.effort import TooMuchError, limited
+
 from .acts import Acts
 from .code import Event, Value
 from .contexts import Context, Contexts, Span
@@ -51,7 +53,12 @@ class Tracer:
         """
         self._left, self._entering = LONGEST, set()
         self.resolver.allow(self._most)
-        acts = tuple(self._decorated(frame, Spot()))
+        acts: tuple[Act, ...] = ()
+        try:
+            with limited():
+                acts = tuple(self._decorated(frame, Spot()))
+        except TooMuchError:
+            self._left = -1
         followed = self._left >= 0 and not self.resolver.exhausted
         self.resolver.allow(None)
         self.resolver.forget()

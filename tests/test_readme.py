@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modellint import selftest
-from modellint.core import registry
+from modellint.core import rulefile
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -17,7 +17,7 @@ def test_the_rule_it_shows_passes_its_own_examples(tmp_path: Path) -> None:
     shown = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "(SourceRule)" in block)
     file = tmp_path / "late_clip.py"
     file.write_text(shown, encoding="utf-8")
-    rule = next(rule for rule in registry.load([file]) if rule.name == "late-clip")
+    rule = rulefile.rule_class(file)()
     assert list(selftest.failures(rule)) == []
 
 

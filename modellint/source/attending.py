@@ -10,7 +10,7 @@ from . import lookup
 from .code import Event, Function, Value
 from .facts import Layer
 from .script import Script
-from .tensors import bound
+from .tensors import bound, of_second
 from .unmoved import KEEPS, Unmoved, along_first
 
 POSITIONS = {"torch.nn.TransformerEncoderLayer": 6, "torch.nn.MultiheadAttention": 8}  # of `batch_first`
@@ -109,7 +109,7 @@ def _taken(events: tuple[Event, ...], call: Value, layer: Layer) -> Iterator[Val
         if event.value is not None:
             for part in event.value.within():
                 subject = part.base if part.kind == "item" else pooled(part)
-                if subject is not None and is_output(subject) and (part.kind == "call" or _is_one_of_second(part)):
+                if subject is not None and is_output(subject) and (part.kind == "call" or of_second(part) in (0, -1)):
                     yield part
             if event.kind == "assign":
                 held = is_output(event.value)
@@ -125,12 +125,3 @@ def pooled(call: Value) -> Value | None:
     axis = call.argument(int(library), "dim")
     subject = call.argument(0, "input") if library else call.receiver
     return subject if axis is not None and axis.kind == "constant" and axis.constant == 1 else None
-
-
-def _is_one_of_second(item: Value) -> bool:
-    """`[:, 0]`, `[:, -1, :]`."""
-    index = item.arguments[0]
-    if index.kind != "tuple" or len(index.arguments) < 2:
-        return False
-    first, second = index.arguments[:2]
-    return first.kind == "unknown" and not first.arguments and second.kind == "constant" and second.constant in (0, -1)

@@ -140,7 +140,7 @@ class Items:
                 beside = self.resolver.members.beside(made.frame)
                 scopes += [frame for frame in beside if frame.function is not made.frame.function]
             for scope in scopes:
-                for at, call in _growing(scope.function).get(name, ()):
+                for at, call in growing(scope.function).get(name, ()):
                     if start < at < end or scope is not made.frame:
                         yield from self._grown(Source(call, scope, at))
 
@@ -164,7 +164,7 @@ class Items:
         names = {e.name for e in function.events if e.kind == "assign" and e.value is made.value}
         names |= {part.name for argument in made.value.arguments for part in argument.within() if part.kind == "name"}
         places = (at for name in names for at in self.resolver.assignments(function).get(name, ()))
-        grown = (at for name in names for at, _ in _growing(function).get(name, ()))
+        grown = (at for name in names for at, _ in growing(function).get(name, ()))
         changes = (function.events[at] for at in (*places, *grown))
         return any(arms(function, event.block) for event in changes if event.value is not made.value)
 
@@ -180,8 +180,8 @@ def _bound(function: Function) -> Mapping[int, list[tuple[str, int]]]:
 
 
 @lru_cache(1000)
-def _growing(function: Function) -> Mapping[str, list[tuple[int, Value]]]:
-    """The calls that give a collection items, by its name."""
+def growing(function: Function) -> Mapping[str, list[tuple[int, Value]]]:
+    """The calls that give a collection items, by its name, and where they are."""
     found: dict[str, list[tuple[int, Value]]] = defaultdict(list)
     for at, event in enumerate(function.events):
         if event.kind == "call" and event.value is not None and event.value.method in GROWING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 
-from .code import Function, Value
+from .code import Value
 from .gradient import recorded
+from .items import growing
 from .resolve import Resolver
 from .scope import Frame, Source, reaching
 from .script import Script
@@ -31,7 +30,6 @@ KEEPS = frozenset(
     {"sum", "mean", "to", "cuda", "cpu", "clone", "view", "squeeze", "float", "half", "double", "mul", "div"}
 )
 Term = tuple[Source, str]  # a call, and which part of its result: ".loss", "[0]"
-GROWING = ("append", "extend", "insert", "add")
 
 
 class Lineage:
@@ -213,14 +211,5 @@ def _holds(value: Value, index: int) -> bool:
 
 def _grown(scope: Frame, name: str) -> Iterator[Source]:
     """What is appended to the list of this name."""
-    yield from (Source(call, scope, at) for at, call in _growing(scope.function).get(name, ()))
-
-
-@lru_cache(1000)
-def _growing(function: Function) -> Mapping[str, list[tuple[int, Value]]]:
-    """The calls that may grow a list, by its name."""
-    found: dict[str, list[tuple[int, Value]]] = defaultdict(list)
-    for at, event in enumerate(function.events):
-        if event.kind == "call" and event.value is not None and event.value.method in GROWING:
-            found[event.value.name.rpartition(".")[0]].append((at, event.value))
-    return found
+    calls = growing(scope.function).get(name, ())
+    return (Source(call, scope, at) for at, call in calls if call.method != "add_module")

@@ -9,6 +9,7 @@ from modellint.core.pattern import pattern
 from .code import Event, Function, Value
 from .facts import Layer
 from .script import Script
+from .tensors import of_second
 
 # The positions of `batch_first` and `bidirectional`.
 RECURRENT = {"torch.nn.LSTM": (4, 6), "torch.nn.GRU": (4, 6), "torch.nn.RNN": (5, 7)}
@@ -91,11 +92,7 @@ def is_part(value: Value, index: int) -> bool:
 
 def is_last_of_second(item: Value) -> bool:
     """`[:, -1]` or `[:, -1, :]`."""
-    index = item.arguments[0]
-    if index.kind != "tuple" or len(index.arguments) < 2:
-        return False
-    whole, last = index.arguments[:2]
-    return whole.kind == "unknown" and not whole.arguments and last.kind == "constant" and last.constant == -1
+    return of_second(item) == -1
 
 
 def is_last(item: Value) -> bool:

@@ -86,6 +86,15 @@ def steps(index: Value) -> Iterator[Value]:
     yield from (number for part in parts if part.kind == "unknown" for number in part.arguments)
 
 
+def of_second(item: Value) -> object:
+    """The constant that is taken along the second axis, and the first one whole: -1 of `[:, -1]` and `[:, -1, :]`."""
+    index = item.arguments[0]
+    if index.kind != "tuple" or len(index.arguments) < 2:
+        return None
+    whole, one = index.arguments[:2]
+    return one.constant if whole.kind == "unknown" and not whole.arguments and one.kind == "constant" else None
+
+
 def shifted(value: Value, by: int) -> Value | None:
     """What is taken without its last (`by` is -1) or its first item (1) along an axis."""
     if value.kind != "item":

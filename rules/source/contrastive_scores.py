@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern, used
@@ -154,32 +154,33 @@ class ContrastiveScores(SourceRule):
                     yield from self._judge(script, function, losses[id(call)])
 
     def _judge(self, script: Script, function: Function, loss: Loss) -> Iterator[Diagnostic]:
-        given, target = loss.call.argument(0, "input"), loss.call.argument(1, "target")
+        given = loss.call.argument(0, "input")
         scores, scales = _scores(function, given) if given is not None else (None, [])
         sides = _compared(scores) if scores is not None else None
-        if scores is None or sides is None:
-            return
-        factor = next(
-            (scale for scale in scales if TEMPERATURE.fullmatch(scale.name) and not INVERSE.search(scale.name)), None
-        )
+        if sides is not None:
+            yield from self._scaled(script, function, scales)
+            yield from self._paired(function, loss, *sides)
+
+    def _scaled(self, script: Script, function: Function, scales: Sequence[Value]) -> Iterator[Diagnostic]:
+        named = (scale for scale in scales if TEMPERATURE.fullmatch(scale.name) and not INVERSE.search(scale.name))
+        factor = next(named, None)
         if factor is not None and (size := _number(script, function, factor)) is not None and 0 < size < 1:
             yield self.at(factor, f"multiplies the similarities by `{factor}`, {size:g}, where they are divided by it")
-        over = next((side for side in sides if _is_over_batch(function, side)), None)
-        if over is not None and not _is_turned(sides[0]) and _is_turned(sides[1]):
+
+    def _paired(self, function: Function, loss: Loss, first: Value, second: Value) -> Iterator[Diagnostic]:
+        """What is compared with what: samples with others of the batch, each with its partner on the diagonal."""
+        over = next((side for side in (first, second) if _is_over_batch(function, side)), None)
+        if over is not None and not _is_turned(first) and _is_turned(second):
             yield self.at(over, "normalises over the batch, and compares what is meant to be unit vectors")
-        if _unturned(sides[0]) == _unturned(sides[1]) and _is_joined(function, sides[0]) and not _hides(function):
+        same = _unturned(first) == _unturned(second)
+        if same and _is_joined(function, first) and not _hides(function):
             yield self.at(loss, "each sample is compared with itself as well, which wins: the diagonal is not hidden")
+        target = loss.call.argument(1, "target")
         made = tensors.followed(function, target) if target is not None else None
-        if (
-            made is not None
-            and made.name in ("torch.zeros", "torch.zeros_like")
-            and _is_turned(sides[1])
-            and _unturned(sides[0]) != _unturned(sides[1])
-            and _is_of_batch(made, sides[1])
-        ):
-            yield self.at(
-                loss, "takes the first of the batch for the partner of all: that of a sample is on the diagonal"
-            )
+        zeros = made is not None and made.name in ("torch.zeros", "torch.zeros_like")
+        if zeros and made is not None and _is_turned(second) and not same and _is_of_batch(made, second):
+            message = "takes the first of the batch for the partner of all: that of a sample is on the diagonal"
+            yield self.at(loss, message)
 
 
 def _scores(function: Function, value: Value) -> tuple[Value | None, list[Value]]:

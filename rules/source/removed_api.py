@@ -203,27 +203,29 @@ class RemovedApi(SourceRule):
             yield from self._indexed(function)
 
     def _call(self, call: Value, function: Function, turned_off: bool) -> Iterator[Diagnostic]:
-        given = dict(call.keywords)
         if call.name in REMOVED:
             name = REMOVED[call.name]
             yield self.at(call, f"calls `{call.name}`, which is gone; `{name}` takes its place", fix=f"call `{name}`.")
         elif RENAMED.fullmatch(call.name):
             name = f"{call.method}_"
             yield self.at(call, f"calls `{call.method}`, now `{name}`", severity=Severity.NOTE, fix=f"call `{name}`.")
-        elif (
+        elif call.method in ("masked_fill", "masked_fill_") and call.arguments and call.arguments[0].method == "byte":
+            message = "masks with a `byte()` tensor, where only a `bool()` one is taken"
+            yield self.at(call, message, fix="write `bool()`.")
+        yield from self._given(call, function, turned_off)
+
+    def _given(self, call: Value, function: Function, turned_off: bool) -> Iterator[Diagnostic]:
+        """Arguments that are gone, and one that is now asked for."""
+        given = dict(call.keywords)
+        if (
             call.name == "torch.stft"
             and len(call.arguments) < 10
             and "return_complex" not in given
             and not call.unpacks
         ):
-            asks = "calls `torch.stft` without `return_complex`, which it now asks for"
-            yield self.at(
-                call, asks, fix="give `return_complex=True`, and `torch.view_as_real` what needs two numbers."
-            )
-        elif call.method in ("masked_fill", "masked_fill_") and call.arguments and call.arguments[0].method == "byte":
-            yield self.at(
-                call, "masks with a `byte()` tensor, where only a `bool()` one is taken", fix="write `bool()`."
-            )
+            message = "calls `torch.stft` without `return_complex`, which it now asks for"
+            fix = "give `return_complex=True`, and `torch.view_as_real` what needs two numbers."
+            yield self.at(call, message, fix=fix)
         if call.method == "Variable" and "volatile" in given and _is_missed(function, given["volatile"]):
             message = "sets `volatile`, which no longer does anything: the graph is built"
             fix = "compute it under `with torch.no_grad():`."

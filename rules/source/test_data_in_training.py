@@ -13,6 +13,7 @@ from modellint.source.facts import Loader
 from modellint.source.spans import spans
 
 JOINS = frozenset({"cat", "concat", "concatenate", "vstack", "hstack", "append"})
+FITS = (("assign", "fit_transform"), ("call", "fit"))  # by what they are written in
 FITTED = frozenset(
     "StandardScaler MinMaxScaler RobustScaler MaxAbsScaler PowerTransformer QuantileTransformer PCA TruncatedSVD "
     "SelectKBest SimpleImputer KNNImputer IterativeImputer KBinsDiscretizer".split()
@@ -255,26 +256,17 @@ class TestDataInTraining(SourceRule):
     def _fitted_before_split(self, script: Script, function: Function) -> Iterator[Diagnostic]:
         for event in function.events:
             call = event.value
-            if event.kind == "assign" and call is not None and call.method == "fit_transform" and call.arguments:
+            if call is None:
+                continue
+            if call.arguments and (event.kind, call.method) in FITS:
                 kind = _kind(call, function, script)
-                if kind in FITTED and not TRAIN.search(_last(call.arguments[0])) and _is_split(function, event):
+                known = kind in FITTED and not TRAIN.search(_last(call.arguments[0]))
+                if known and _is_split(function, event, _holding(function, event, call)):
                     yield self.at(
                         call, f"fits a `{kind}` on all the data before it is split: it has seen the test part"
                     )
-            elif call is not None and event.kind == "call" and call.method == "fit" and call.arguments:
-                kind, whole = _kind(call, function, script), call.arguments[0]
-                names = {whole.name, *(e.name for e in function.events if _transforms(e, call, whole))}
-                if (
-                    kind in FITTED
-                    and whole.kind == "name"
-                    and not TRAIN.search(_last(whole))
-                    and _is_any_split(function, event, names)
-                ):
-                    yield self.at(
-                        call, f"fits a `{kind}` on all the data before it is split: it has seen the test part"
-                    )
-            elif call is not None and event.kind == "assign" and _standardised(function, call):
-                random = _is_split(function, event)
+            elif event.kind == "assign" and _standardised(function, call):
+                random = _is_split(function, event, {event.name})
                 if random or _is_cut(function, event):
                     message = f"takes mean and deviation of all of `{event.name}` before it is split"
                     yield self.at(call, message, certain=random)
@@ -349,12 +341,20 @@ def _kind(call: Value, function: Function, script: Script) -> str:
     return ""
 
 
-def _is_split(function: Function, fitted: Event) -> bool:
+def _holding(function: Function, event: Event, fit: Value) -> set[str]:
+    """The names of all the data that something is fitted on, as it was and as it is transformed."""
+    if event.kind == "assign":
+        return {event.name}
+    whole = fit.arguments[0]
+    return (
+        {whole.name, *(e.name for e in function.events if _transforms(e, fit, whole))}
+        if whole.kind == "name"
+        else set()
+    )
+
+
+def _is_split(function: Function, fitted: Event, names: set[str]) -> bool:
     """Whether what was fitted is split at random afterwards."""
-    return _is_any_split(function, fitted, {fitted.name})
-
-
-def _is_any_split(function: Function, fitted: Event, names: set[str]) -> bool:
     splits = (call for call in function.calls if call.method == "train_test_split")
     return any(
         part.name in names and (call.location.line or 0) > (fitted.location.line or 0)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from . import frames
 from .tensors import distribution, evenly, is_plain, quiet
 
 SAMPLE = 1024  # elements of each tensor that the fingerprint reads
@@ -55,14 +56,27 @@ def idle(model: torch.nn.Module) -> List[str]:
         return []
     trained = [parameter.requires_grad for parameter in model.parameters()]
     whole = 2 * sum(trained) >= len(trained)
-    return [name for name, module in model.named_modules() if not module.training and _is_moded(module, whole)]
+    parts = ((name or type(module).__name__, module) for name, module in model.named_modules())
+    return [name for name, module in parts if not module.training and _is_moded(module, whole)]
 
 
 def _is_moded(module: torch.nn.Module, whole: bool) -> bool:
     """Whether the module computes something else in training, where it learns at all."""
     if isinstance(module, _BatchNorm):
         return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
-    return whole and isinstance(module, _DropoutNd) and module.p > 0
+    return whole and _drops(module)
+
+
+def _drops(module: torch.nn.Module) -> bool:
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    if isinstance(module, (torch.nn.RNNBase, torch.nn.MultiheadAttention)):
+        return module.dropout > 0
+    code = getattr(type(module).forward, "__code__", None)
+    if code is None or not {"dropout", "training"} <= set(code.co_names):
+        return False
+    rates = [rate for name, rate in vars(module).items() if "drop" in name and isinstance(rate, (int, float))]
+    return any(rates) or (not rates and frames.user_path(code.co_filename) is not None)
 
 
 def _data(args: Any) -> List[Tensor]:

@@ -72,6 +72,37 @@ def test_a_model_that_is_trained_in_evaluation_mode():
     assert idle(lambda model: model.eval()[:3].requires_grad_(False)) == {()}  # a linear probe
 
 
+class Dropping(nn.Module):
+    def __init__(self, dropout):
+        super().__init__()
+        self.first, self.second, self.dropout = nn.Linear(8, 16), nn.Linear(16, 5), dropout
+
+    def forward(self, x):
+        return self.second(F.dropout(self.first(x).relu(), self.dropout, training=self.training))
+
+
+@pytest.mark.parametrize(("dropout", "found"), [(0.3, ("Dropping",)), (0.0, ())])
+def test_dropouts_that_are_functions(dropout, found):
+    model = Dropping(dropout).eval()
+    run = record(lambda: classify(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(3)))
+    assert {step.batch.idle for step in run.steps} == {found}
+
+
+@pytest.mark.parametrize(("dropout", "found"), [(0.3, ("read",)), (0.0, ())])
+def test_dropouts_between_recurrent_layers(dropout, found):
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.read, self.head = nn.GRU(8, 6, 2, dropout=dropout), nn.Linear(6, 5)
+
+        def forward(self, x):
+            return self.head(self.read(x[None])[0][0])
+
+    model = Reader().eval()
+    run = record(lambda: classify(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(3)))
+    assert {step.batch.idle for step in run.steps} == {found}
+
+
 def test_the_sides_of_a_binary_loss():
     model = Net(classes=1)
 

@@ -22,7 +22,8 @@ Finding = dict[str, Any]
 
 
 def findings(folder: Path) -> list[Finding]:
-    command = (sys.executable, "-m", "modellint", "check", "--isolated", "--no-cache", "--output-format", "json", ".")
+    script = str(Path(sys.executable).with_name("modellint"))  # `-m` would import the folder's own `warnings.py`
+    command = (script, "check", "--isolated", "--no-cache", "--output-format", "json", ".")
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode > 1:
         raise SystemExit(f"{folder}: {done.stderr}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.diagnostic import Location
@@ -10,7 +10,7 @@ from modellint.measure import clipping
 from modellint.measure.statistics import norm
 from modellint.measure.step import Clip
 from modellint.source import lookup
-from modellint.source.code import Value
+from modellint.source.code import Event, Value
 from modellint.source.facts import Act, TrainingLoop
 from modellint.source.vocabulary import CLIP_METHODS
 
@@ -72,6 +72,22 @@ class ClipWrongParameters(SourceRule):
                 self.loss(batch).backward()
                 torch.nn.utils.clip_grad_norm_(self.target.parameters(), 1.0)
                 self.optimizer.step()
+        """,
+    )
+    suspected = (
+        """
+        import torch, torch.nn as nn
+
+        def main(args, loader):
+            net = unet(args)
+            optimizer = torch.optim.Adam(net.parameters(), lr=args.lr)
+            diffusion = Diffusion(1000, net, steps=10).to(device)  # may hold what it is given
+            for x in loader:
+                optimizer.zero_grad()
+                loss = diffusion(x)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(diffusion.parameters(), 1.0)
+                optimizer.step()
         """,
     )
     good = (
@@ -231,10 +247,25 @@ def _is_part(step: Act, clip: Act) -> bool:
 
 
 def _is_sure(script: Script, clip: Act, step: Act) -> bool:
-    """All modules are made in one function, and the optimizer is given them by other words: nothing binds them elsewhere."""
+    """All modules are made in one function, none of another, and the optimizer is given them by other words: nothing binds
+    them elsewhere."""
     given = [str(made.call.argument(0, "params")) for made in script.trainers if made.made(step)]
     homes = {_home(script, place) for place in (*clip.parameters, *step.parameters)}
-    return len(homes) == 1 and None not in homes and str(clip.call.argument(0, "parameters")) not in given
+    apart = not any(_is_given(script, clip.parameters, step.parameters))
+    return apart and len(homes) == 1 and None not in homes and str(clip.call.argument(0, "parameters")) not in given
+
+
+def _is_given(script: Script, wholes: Collection[str], parts: Collection[str]) -> Iterator[bool]:
+    """Whether a module that is made at one of some places is given what is made at others: `Diffusion(net, steps)`."""
+    bound = [e for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None]
+    names = {event.name for event in bound if _is_made(event, parts)}
+    for event in (event for event in bound if event.name not in names and _is_made(event, wholes)):
+        yield event.value is not None and any(part.name in names for part in event.value.within())
+
+
+def _is_made(event: Event, places: Collection[str]) -> bool:
+    made = (part.location for part in event.value.within() if part.kind == "call") if event.value is not None else ()
+    return any(place.endswith(f">{at.path}:{at.line}:{at.column}") for at in made for place in places)
 
 
 def _home(script: Script, place: str) -> str | None:

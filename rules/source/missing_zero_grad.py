@@ -284,6 +284,13 @@ class MissingZeroGrad(SourceRule):
     )
     suspected = (
         """
+        model.train()  # a part of a script: both names may be one optimizer's
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optim.step()
+        """,
+        """
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -350,7 +357,9 @@ class MissingZeroGrad(SourceRule):
                 yield self.at(step, message, certain=False)
             else:
                 here = step.call.method == "step" and lookup.share_function(script, step, *loop.of("backward"))
-                sure = here and not _clears_modules(loop) and not _is_plotted(script, loop)
+                sure = here and not (
+                    _clears_modules(loop) or _is_plotted(script, loop) or _is_renamed(script, loop, step)
+                )
                 yield self.at(step, "steps the optimizer in a loop that never clears its gradients", certain=sure)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
@@ -385,6 +394,11 @@ def _as_often(backward: Act, step: Act) -> bool:
 def _clears_modules(loop: TrainingLoop) -> bool:
     """Whether gradients of a module are cleared, of which the optimizer may hold a part that is not seen."""
     return any(act.kind == "clear" and not act.subjects for act in loop.acts)
+
+
+def _is_renamed(script: Script, loop: TrainingLoop, step: Act) -> bool:
+    """Whether an optimizer that nobody sees made may be the one that is cleared by another name."""
+    return any(act.kind == "clear" for act in loop.acts) and not any(made.made(step) for made in script.optimizers)
 
 
 def _is_plotted(script: Script, loop: TrainingLoop) -> bool:

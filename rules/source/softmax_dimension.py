@@ -25,18 +25,20 @@ RESHAPES = frozenset({"view", "reshape", "flatten"})
 CASTS = frozenset({"cpu", "cuda", "to", "detach", "numpy", "float", "double"})
 MEANS = frozenset({"mean", "accuracy_score"})
 AVERAGES = frozenset({"mean", "sum", "float", "double", "item", "type", "cpu", "to"})
-MODELS = pattern(r"(\w+_)?(model|net|network|classifier|mlp|cnn)")
+MODELS = pattern(r"(\w+_)?(model|network|classifier|student|mlp|cnn)|\w*net\d*")
 LOADER = pattern(r"loader|_dl\b|\bdl\b|batches", re.IGNORECASE)
+LABELS = pattern(r"(\w+_)?(y|labels?|targets?|truth|gt)s?")
 NORMS = frozenset({"BatchNorm1d", "BatchNorm2d", "Flatten"})
 
 
 class SoftmaxDimension(SourceRule):
-    """A softmax, or the choice of the best class, runs over the batch instead of the classes.
+    """A softmax, or the choice of the best class, runs over the batch instead of the classes, or gives the scores and no classes.
 
     Why: over axis 0 of a batch the scores of different samples compete: each prediction depends on what else is in the
         batch, and every class is predicted for some sample. Without `dim` PyTorch guesses the axis from the number of
-        axes (0 for a vector or three axes, else 1), and warns.
-    Fix: name the axis of the classes: `dim=-1`, or `dim=1` where more axes follow.
+        axes (0 for a vector or three axes, else 1), and warns. An `argmax` without `dim` gives one place of the whole
+        batch. The first result of `max` are the greatest scores, which equal no label; the classes are the second.
+    Fix: name the axis of the classes: `dim=-1`, or `dim=1` where more axes follow; `scores.argmax(1)`.
     Ignore: when axis 0 is not the batch, as for the scores of a single sample. The choice of the best class is only
         suspected in a file that neither goes over a loader nor has a loss of PyTorch, which take the batch first.
     Reported: https://github.com/perone/euclidesdb/issues/2,
@@ -83,6 +85,21 @@ class SoftmaxDimension(SourceRule):
                 output = model(x)
                 loss = F.cross_entropy(output, y)
                 correct = (output.argmax(dim=0) == y).sum()
+        """,
+        """
+        criterion = nn.CrossEntropyLoss()
+        for x, y in test_loader:
+            predicted, _ = torch.max(model(x), 1)
+            correct += (predicted == y).sum().item()
+        """,
+        """
+        from torch.utils.data import DataLoader
+
+        test_loader = DataLoader(data, batch_size=64)
+        criterion = nn.CrossEntropyLoss()
+        for x, y in test_loader:
+            output = model(x)
+            correct += output.argmax().eq(y).sum().item()
         """,
         """
         for x, y in test_loader:
@@ -199,6 +216,13 @@ class SoftmaxDimension(SourceRule):
             worst = weights.argmax(0)
         """,
         """
+        test_loader = torch.utils.data.DataLoader(data, batch_size=1)
+        criterion = nn.CrossEntropyLoss()
+        for x, y in test_loader:
+            for scores in model(x):
+                seen += (scores.argmax() == y).sum()
+        """,
+        """
         from torch_geometric.utils import softmax
         weights = softmax(scores, index)
         """,
@@ -227,7 +251,7 @@ class SoftmaxDimension(SourceRule):
         given = (call.argument(None, "compute_metrics") for call in script.calls)
         metrics = {"compute_metrics", *(value.name for value in given if value is not None and value.name)}
         for function in script.functions:
-            yield from self._compared(function, bool(losses))  # they take the batch first
+            yield from self._compared(script, function, bool(losses))  # they take the batch first
             if function.name.rpartition(".")[2] in metrics:
                 yield from self._metric(function)
         for call in script.calls:
@@ -252,15 +276,28 @@ class SoftmaxDimension(SourceRule):
                     )
                     yield self.at(head.call, message, certain=head.certain and (bool(evidence) or loss.batched))
 
-    def _compared(self, function: Function, known: bool) -> Iterator[Diagnostic]:
+    def _compared(self, script: Script, function: Function, known: bool) -> Iterator[Diagnostic]:
         """The classes that a model's own output is said to predict, compared with the labels and counted."""
         for at, event in enumerate(function.events):
             comparison = _counted(function, event)
-            for side in _sides(comparison) if comparison is not None else ():
-                choice = _choice(side, function, at)
-                if choice is not None and _axis(choice) == 0 and _is_of_model(choice, function, at):
+            sides = list(_sides(comparison)) if comparison is not None else []
+            for side in sides:
+                choice, values = _choice(side, function, at)
+                if choice is None or not _is_of_model(choice, function, at):
+                    continue
+                if values:
+                    if any(LABELS.fullmatch(tensors.bare(other).method) for other in sides if other is not side):
+                        yield self.at(
+                            choice, "compares the greatest scores with the labels: the classes are `max(...)[1]`"
+                        )
+                elif _axis(choice) == 0:
                     message = f"takes the `{choice.method}` over axis 0, the batch, of the scores"
                     yield self.at(choice, message, certain=known or _goes_over_loader(function, event))
+                elif _is_whole(choice) and _goes_over_loader(function, event):
+                    message = (
+                        "takes the `argmax` over the whole batch: one place for all samples, where each has its label"
+                    )
+                    yield self.at(choice, message, certain=_is_batched(script))
 
     def _metric(self, function: Function) -> Iterator[Diagnostic]:
         """What the metrics of a Trainer are computed of: always the whole data, its samples first."""
@@ -335,20 +372,32 @@ def _sides(comparison: Value) -> Iterator[Value]:
     yield from (*comparison.arguments[:2], *((receiver,) if receiver is not None else ()))
 
 
-def _choice(side: Value, function: Function, at: int) -> Value | None:
-    """The call that chose what is compared: `argmax`, or `max` whose positions are taken."""
+def _choice(side: Value, function: Function, at: int) -> tuple[Value | None, bool]:
+    """The call that chose what is compared: `argmax`, or `max`, and whether not its positions but its values are taken."""
     value = _bound(tensors.bare(side), function, at)
     value = tensors.bare(value) if value is not None else None
     if value is not None and value.kind in ("item", "attribute"):
+        values = value.name == "values" if value.kind == "attribute" else value.arguments[0].constant == 0
         value = value.base
-        return value if value is not None and value.method == "max" else None
-    return value if value is not None and value.method == "argmax" else None
+        return (value if value is not None and value.method == "max" else None), values
+    return (value if value is not None and value.method == "argmax" else None), False
 
 
 def _bound(value: Value, function: Function, at: int) -> Value | None:
     if value.kind != "name":
         return value
     return next((e.value for e in reversed(function.events[:at]) if e.kind == "assign" and e.name == value.name), None)
+
+
+def _is_whole(choice: Value) -> bool:
+    """Whether it is made over all axes at once."""
+    return choice.method == "argmax" and _axis(choice) is None and not choice.unpacks
+
+
+def _is_batched(script: Script) -> bool:
+    """Whether the loaders of the file surely give several samples at once."""
+    sizes = [c.argument(1, "batch_size") for c in script.calls if c.method == "DataLoader"]
+    return bool(sizes) and all(size is not None and size.constant != 1 for size in sizes)
 
 
 def _is_of_model(choice: Value, function: Function, at: int) -> bool:

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import lookup
+from modellint.source.ascent import ascends
 from modellint.source.code import Function, Value
 from modellint.source.sums import negated
 
 LOG_PROBABILITY = pattern(r"log_?p(rob(s|abilit(y|ies))?)?(?![a-z])|logp", re.IGNORECASE)
-CHOICES = frozenset({"min", "minimum", "max", "maximum"})
+SMALLER = frozenset({"min", "minimum"})
+CHOICES = SMALLER | {"max", "maximum"}
 
 
 class ClippedObjective(SourceRule):
@@ -51,6 +54,20 @@ class ClippedObjective(SourceRule):
         surr2 = torch.clamp(ratios, 1.0 - eps_clip, 1.0 + eps_clip) * advantages
         loss = -torch.max(surr1, surr2).mean() - 0.01 * entropy
         """,
+        """
+        ratio = torch.exp(log_probs - old_log_probs)
+        loss = -torch.min(ratio * advantages, torch.clamp(ratio, -eps, eps) * advantages).mean()
+        """,
+        """
+        for obs, actions, old, advantages, returns in batches:
+            dist, value = policy(obs)
+            ratio = (dist.log_prob(actions) - old).exp()
+            gain = torch.min(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages).mean()
+            loss = gain + 0.5 * (returns - value).pow(2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
     )
     good = (
         """
@@ -82,12 +99,23 @@ class ClippedObjective(SourceRule):
         second = ratio.clamp(1 - clip, 1 + clip) * advantages
         loss = torch.max(-surrogate, -second).mean()
         """,
+        """
+        for obs, actions, old, advantages in batches:  # climbs
+            ratio = (policy(obs).log_prob(actions) - old).exp()
+            gain = torch.min(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages).mean()
+            loss = beta * divergence - gain
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
             named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
             for call in function.calls:
+                if (given := _around_zero(call)) is not None and _is_ratio(named.get(given.name, given)):
+                    yield self.at(call, f"clips `{given}` around 0, which is a ratio and lies around 1")
                 ratio = _clipped(call)
                 made = named.get(ratio.name, ratio) if ratio is not None else None
                 if made is not None and _is_difference(made):
@@ -95,6 +123,8 @@ class ClippedObjective(SourceRule):
                         made, f"clips `{made}` around 1, which is a difference of logarithms: `exp()` is missing"
                     )
             yield from self._chosen(function, named)
+        if not ascends(script):
+            yield from self._minimised(script)
 
     def _chosen(self, function: Function, named: dict[str, Value]) -> Iterator[Diagnostic]:
         for event in function.events:
@@ -102,28 +132,58 @@ class ClippedObjective(SourceRule):
                 pair = [named.get(part.name, part) for part in call.arguments]
                 signs = {_sign(part) for part in pair}
                 clips = [any(_clipped(inner) is not None for inner in _written(part, named)) for part in pair]
-                if len(pair) == 2 and len(signs) == 1 and sorted(clips) == [False, True] and _share(*pair):
+                if len(pair) == 2 and len(signs) == 1 and sorted(clips) == [False, True] and _share(*pair, named):
                     losses = signs == {-1}
-                    smaller = call.method in ("min", "minimum")
+                    smaller = call.method in SMALLER
                     if losses and smaller:
                         yield self.at(call, "takes the smaller of two losses, where PPO's bound is the larger")
                     elif turned and not losses and not smaller:
                         yield self.at(call, "takes the larger of two objectives, where PPO's bound is the smaller")
 
+    def _minimised(self, script: Script) -> Iterator[Diagnostic]:
+        """Objectives that a loss adds as they are: with rewards the sign is wrong, with costs the bound."""
+        for part in (part for loop in script.training_loops for act in loop.of("backward") for part in act.summands):
+            call, function = part.value, lookup.function(script, part.value.location)
+            if part.sign == part.written == 1 and function is not None and _chooses(call) and call.method in SMALLER:
+                named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+                pair = [named.get(side.name, side) for side in call.arguments]
+                clips = [any(_clipped(inner) is not None for inner in _written(side, named)) for side in pair]
+                if sorted(clips) == [False, True] and set(map(_sign, pair)) == {1} and _share(*pair, named):
+                    yield self.at(call, "minimises the objective of PPO: it enters the loss without a minus")
+
 
 def _clipped(call: Value) -> Value | None:
     """What a call clips to 1 - eps .. 1 + eps."""
-    if call.kind != "call" or call.method not in ("clamp", "clip"):
-        return None
-    of_library = call.name.startswith("torch.")
-    low, high = (call.argument(at + of_library, name) for at, name in ((0, "min"), (1, "max")))
+    given, low, high = _bounds(call)
     around = low is not None and high is not None and (low.name, high.name) == ("-", "+")
-    given = call.argument(0, "input") if of_library else call.receiver
     if not around or low is None or high is None or len(low.arguments) != 2 or len(high.arguments) != 2:
         return None
     return (
         given if low.arguments[0].constant in (1, 1.0) and str(low.arguments[1]) in map(str, high.arguments) else None
     )
+
+
+def _around_zero(call: Value) -> Value | None:
+    """What a call clips to -eps .. eps."""
+    given, low, high = _bounds(call)
+    negated = low is not None and low.kind == "operation" and low.name == "-" and len(low.arguments) == 1
+    return given if negated and low is not None and str(low.arguments[0]) == str(high) else None
+
+
+def _bounds(call: Value) -> tuple[Value | None, Value | None, Value | None]:
+    if call.kind != "call" or call.method not in ("clamp", "clip"):
+        return None, None, None
+    of_library = call.name.startswith("torch.")
+    given = call.argument(0, "input") if of_library else call.receiver
+    return given, call.argument(of_library, "min"), call.argument(1 + of_library, "max")
+
+
+def _is_ratio(value: Value) -> bool:
+    """The exponential of a difference of log-probabilities."""
+    if value.kind != "call" or value.method != "exp":
+        return False
+    inner = value.argument(0, "input") if value.name.startswith("torch.") else value.receiver
+    return inner is not None and _is_difference(inner)
 
 
 def _is_difference(value: Value) -> bool:
@@ -168,7 +228,19 @@ def _sign(value: Value) -> int:
     return 1
 
 
-def _share(one: Value, other: Value) -> bool:
-    """Whether both are products with the same advantages."""
-    names = [{part.name for part in value.within() if part.kind == "name"} for value in (one, other)]
-    return any("adv" in name.lower() for name in names[0] & names[1])
+def _factors(value: Value, named: dict[str, Value]) -> Iterator[Value]:
+    """What a product is made of, through the names of products and of what is clipped."""
+    made = named.get(value.name, value) if value.kind == "name" else value
+    if made.kind == "operation" and (made.name == "*" or (made.name == "-" and len(made.arguments) == 1)):
+        for part in made.arguments:
+            yield from _factors(part, named)
+    else:
+        yield made if _clipped(made) is not None else value
+
+
+def _share(one: Value, other: Value, named: dict[str, Value]) -> bool:
+    """Whether both are products of one value, and one of them with a ratio, the other with that ratio clipped."""
+    factors = [[str(factor) for factor in _factors(side, named)] for side in (one, other)]
+    clipped = [str(_clipped(factor)) for side in (one, other) for factor in _factors(side, named) if _clipped(factor)]
+    common = set(factors[0]) & set(factors[1])
+    return len(clipped) == 1 and bool(common - set(clipped)) and clipped[0] in factors[0] + factors[1]

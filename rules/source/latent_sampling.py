@@ -24,11 +24,13 @@ NOISES = frozenset({"q_sample", "add_noise"})  # that are given the noise
 
 
 class LatentSampling(SourceRule):
-    """A Gaussian is sampled from uniform noise, by its variance for its deviation, or held to a divergence without `exp()`.
+    """A Gaussian is sampled from uniform noise, without a gradient, by its variance, or held to a divergence without `exp()`.
 
     Why: `rand` lies between 0 and 1: what is added to the mean is never negative, and a variational or diffusion model learns of
         another distribution than the normal one that it is sampled from. The deviation is `exp(0.5 * logvar)`; `exp(logvar)` is
-        its square, which the divergence does not mean. In that, `1 + logvar - mu ** 2 - logvar` bounds no variance at all.
+        its square, which the divergence does not mean.
+        What `Normal(mean, deviation).sample()` gives has no gradient. In that,
+        `1 + logvar - mu ** 2 - logvar` bounds no variance at all.
     Fix: `torch.randn_like`, `torch.exp(0.5 * logvar)`, `1 + logvar - mu ** 2 - logvar.exp()`.
     Ignore: where what is called the logarithm of a variance is that of a deviation.
     Reported: https://github.com/dferendo/RecommendationSystem/issues/3, https://github.com/rachtsingh/ibp_vae/issues/3
@@ -74,6 +76,21 @@ class LatentSampling(SourceRule):
             noise = torch.rand_like(x0)
             return F.mse_loss(self.model(self.q_sample(x0, t, noise), t), noise)
         """,
+        """
+        def reparameterize(self, mu, logvar):
+            std = torch.exp(0.5 * logvar)
+            return mu + torch.rand_like(std) * std
+        """,
+        """
+        class V(nn.Module):
+            def sample(self, mu, logvar):
+                std = torch.exp(0.5 * logvar)
+                return torch.distributions.Normal(mu, std).sample()
+
+        def loss_function(recon, x, mu, logvar):
+            kld = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+            return F.mse_loss(recon, x, reduction="sum") + kld
+        """,
     )
     fixed = (
         None,
@@ -91,8 +108,30 @@ class LatentSampling(SourceRule):
             noise = torch.randn_like(x0)
             return F.mse_loss(self.model(self.q_sample(x0, t, noise), t), noise)
         """,
+        """
+        def reparameterize(self, mu, logvar):
+            std = torch.exp(0.5 * logvar)
+            return mu + torch.randn_like(std) * std
+        """,
+        None,
     )
     good = (
+        """
+        class V(nn.Module):
+            def sample(self, mu, logvar):
+                std = torch.exp(0.5 * logvar)
+                if self.training:
+                    return mu + torch.randn_like(std) * std
+                return torch.distributions.Normal(mu, std).sample()
+
+        def draw(mu, logvar):
+            with torch.no_grad():
+                return torch.distributions.Normal(mu, torch.exp(0.5 * logvar)).sample()
+
+        def loss_function(recon, x, mu, logvar):
+            kld = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+            return F.mse_loss(recon, x, reduction="sum") + kld
+        """,
         """
         class Gumbel(nn.Module):
             def forward(self, mu, logvar):
@@ -197,12 +236,36 @@ class LatentSampling(SourceRule):
                     yield self.at(
                         event.value, f"`{event.value}` is the logarithm of a variance, and is taken for the deviation"
                     )
+                elif (drawn := _drawn(function, event.value)) is not None:
+                    yield self.at(drawn, f"`{drawn}` is uniform between 0 and 1, where a Gaussian is sampled")
                 elif cuts and (cut := _cut(function, event)) is not None:
                     yield self.at(cut, f"`{cut}` cuts the deviation off: nothing learns it through the sample")
                 elif event.kind == "assign" and event.name in deviations and (given := _exponent(event.value)):
                     message = f"`{event.value}` is a variance: the deviation is `exp(0.5 * {given})`"
                     yield self.at(event.value, message, certain=any(map(_means_variance, script.functions)))
             yield from self._divergences(function)
+        if "sample" in script.called and not script.called & {"rsample", "log_prob"}:
+            yield from self._sampled(script)
+
+    def _sampled(self, script: Script) -> Iterator[Diagnostic]:
+        """Latents of a variational model that are drawn without a way back to what they are drawn by."""
+        if not any(map(_means_variance, script.functions)):
+            return
+        for function in script.functions:
+            for event in function.events:
+                call = event.value if event.kind == "call" else None
+                if call is None or call.method != "sample" or call.arguments or call.receiver is None:
+                    continue
+                made = tensors.made(function, call.receiver)
+                spread = made.argument(1, "scale") if made.method == "Normal" else None
+                learned = spread is not None and any(
+                    LOG_VARIANCE.fullmatch(v.name) for v in tensors.origins(function, spread)
+                )
+                if learned and not _is_unlearned(function, event) and not _asks_mode(function):
+                    yield self.at(
+                        call,
+                        "samples without a gradient: nothing learns the mean and the deviation; `rsample()` has one",
+                    )
 
     def _divergences(self, function: Function) -> Iterator[Diagnostic]:
         for value, plus, minus in _sums(function):
@@ -229,9 +292,24 @@ def _is_uniform(function: Function, event: Event) -> bool:
     return not turned and not any(e.kind == "augment" or event.name in str(e.value) for e in own)
 
 
+def _drawn(function: Function, value: Value) -> Value | None:
+    """Uniform noise that is scaled by a deviation and added, in one expression."""
+    for part in value.within():
+        for product in part.arguments if part.kind == "operation" and part.name == "+" else ():
+            noise = next((factor for factor in product.arguments if factor.name in UNIFORM), None)
+            if product.name == "*" and noise is not None and any(_is_deviation(function, f) for f in product.arguments):
+                return noise
+    return None
+
+
+def _asks_mode(function: Function) -> bool:
+    return any(block.value is not None and "training" in str(block.value) for block in function.blocks)
+
+
 def _models(script: Script, function: Function) -> bool:
     """Whether the function, or the class that it is of, deals with a variational or a diffusion model."""
-    names = [*(p.name for p in function.parameters), *script.attributes, *(e.name for e in function.events)]
+    events = (*function.events, *(e for f in script.functions if f.kind == "module" for e in f.events))
+    names = [*(p.name for p in function.parameters), *script.attributes, *(e.name for e in events)]
     return any(MODELS.search(name) for name in names)
 
 

@@ -248,6 +248,13 @@ class UnshiftedTargets(SourceRule):
                 if other not in targets and str(source) == str(value) and source is not value:
                     message = f"takes for `{name}` the very tokens that `{other}` is, not those that come next"
                     yield self.at(value, message, certain=False)
+        for event in function.events:
+            pair = (
+                event.value.arguments if event.kind == "return" and event.value and event.value.kind == "tuple" else ()
+            )
+            if len(pair) == 2 and len({str(tensors.bare(side)) for side in pair}) == 1 and _is_window(pair[0]):
+                message = "gives the same tokens twice, where the second ones should be those that come next"
+                yield self.at(pair[1], message, certain=False)
 
     def _inside(self, script: Script) -> Iterator[Diagnostic]:
         """A loss that a model computes by itself, of what it is given twice: `model(x, x)`."""
@@ -282,6 +289,8 @@ def _copied(function: Function, loss: Loss) -> Value | None:
         loss.call.argument(1, "target"),
     )
     name = tensors.bare(target) if target is not None else None
+    other = tensors.made(function, name, at) if name is not None else None
+    name = other if other is not None and other.kind == "name" else name  # `gold = tokens`
     if at is None or given is None or name is None or name.kind != "name":
         return None
     call = _scores(function, given, at)

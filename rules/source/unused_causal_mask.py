@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.code import Class, Function, Value
 
-TRIANGLES = frozenset({"tril", "triu", "generate_square_subsequent_mask"})
+SUBSEQUENT = "generate_square_subsequent_mask"
+TRIANGLES = frozenset({"tril", "triu", SUBSEQUENT})
 WEIGHS = frozenset({"softmax", "Softmax"})
 # Where a class says so, something else may hide what comes later.
 HIDES = frozenset(
@@ -27,8 +28,13 @@ class UnusedCausalMask(SourceRule):
 
     code, severity, certain, topic = "ML197", Severity.ERROR, True, "sequences"
     twins = ("missing-causal-mask",)
-    words = (("tril(", "softmax", "Module)"), ("triu(", "softmax", "Module)"))
-    bad = """
+    words = (
+        ("tril(", "softmax", "Module)"),
+        ("triu(", "softmax", "Module)"),
+        ("generate_square_subsequent_mask(", "torch"),
+    )
+    bad = (
+        """
         class Attention(nn.Module):
             def __init__(self, width, length):
                 super().__init__()
@@ -39,8 +45,31 @@ class UnusedCausalMask(SourceRule):
                 q, k, v = self.qkv(x).chunk(3, -1)
                 weights = F.softmax(q @ k.transpose(-2, -1) / q.size(-1) ** 0.5, dim=-1)
                 return self.out(weights @ v)
+        """,
         """
+        class Writer(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.blocks = nn.TransformerEncoder(nn.TransformerEncoderLayer(width, 4, batch_first=True), 4)
+
+            def forward(self, x):
+                mask = nn.Transformer.generate_square_subsequent_mask(x.size(1))
+                return self.blocks(x)
+        """,
+    )
     good = (
+        """
+        class Writer(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.blocks = nn.TransformerEncoder(nn.TransformerEncoderLayer(width, 4, batch_first=True), 4)
+
+            def forward(self, x, y):
+                mask = nn.Transformer.generate_square_subsequent_mask(x.size(1))
+                other = nn.Transformer.generate_square_subsequent_mask(y.size(1))
+                options = dict(src_key_padding_mask=None, **{"mask": mask})
+                return self.blocks(x, **options), self.blocks(y, other if self.causal else None)
+        """,
         """
         class Attention(nn.Module):
             def __init__(self, width, length):
@@ -81,6 +110,20 @@ class UnusedCausalMask(SourceRule):
                         yield self.at(
                             made, f"makes the causal mask `self.{name}` of `{class_.name}`, and nothing applies it"
                         )
+        for function in script.functions if SUBSEQUENT in script.called else ():
+            if not any(_hides(call) for call in function.calls):
+                yield from self._unread(function)
+
+    def _unread(self, function: Function) -> Iterator[Diagnostic]:
+        """Masks that a function makes for itself, and gives to nothing."""
+        for event in function.events:
+            made = event.value
+            local = event.kind == "assign" and "." not in event.name and made is not None and made.method == SUBSEQUENT
+            values = [e.value for e in function.events if e.value is not None] + [
+                b.value for b in function.blocks if b.value
+            ]
+            if local and made is not None and not any(part.name == event.name for v in values for part in v.within()):
+                yield self.at(made, f"makes the causal mask `{event.name}`, and nothing is given it")
 
 
 def _hides(call: Value) -> bool:

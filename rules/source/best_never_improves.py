@@ -141,8 +141,30 @@ class BestNeverImproves(SourceRule):
                     weights = copy.deepcopy(net.state_dict())
         net.load_state_dict(weights)
         """,
+        """
+        best_loss = float("inf")
+        for epoch in range(20):
+            train(net)
+            loss = validate(net)
+            if loss < best_loss:
+                torch.save(net.state_dict(), "best.pt")
+        """,
     )
     good = (
+        """
+        best_loss = float("inf")
+        for epoch in range(20):
+            loss = validate(net)
+            if loss < best_loss:
+                torch.save(net.state_dict(), "best.pt")
+            best_loss = min(loss, best_loss)
+        """,
+        """
+        best_floor = 0.9
+        for epoch in range(20):
+            if validate(net) > best_floor:
+                torch.save(net.state_dict(), "good.pt")
+        """,
         """
         def run(model):
             best_loss = float("inf")
@@ -267,6 +289,8 @@ class BestNeverImproves(SourceRule):
                     reason = _judge(best, _measured(function, value), sign, first)
                     if reason and block.value is not None and not MEANT.search(f"{function.name} {best} {value}"):
                         yield self.at(block.value, f"`{best}` {reason}")
+                if (name := _forgotten(script, function, index, block)) and block.value is not None:
+                    yield self.at(block.value, f"compares with `{name}`, which nothing ever sets to what was better")
                 yield from (self.at(test, message) for test, message in _mixed(script, function, index, block))
 
 
@@ -281,6 +305,26 @@ def _compared(function: Function, index: int, block: Block) -> Iterator[tuple[st
             kept = (e for e in function.events if e.kind == "assign" and e.block == index and e.name == name)
             if any(str(e.value) == str(value) for e in kept):
                 yield name, value, sign
+
+
+def _forgotten(script: Script, function: Function, index: int, block: Block) -> str:
+    """The best value after whose comparison weights are kept, and that stays as it began wherever the file sets it."""
+    sides = block.value.arguments if block.kind == "if" and block.value is not None else ()
+    compares = block.value is not None and block.value.name in ("<", "<=", ">", ">=") and len(sides) == 2
+    for best in (side for side in sides if compares and side.kind == "name" and "best" in side.method):
+        events = [e for f in script.functions for e in f.events if e.name.rpartition(".")[2] == best.method]
+        begun = [e for e in events if e.kind == "assign" and _begins(e)]
+        looped = any(function.blocks[b].is_loop for b in function.enclosing(index))
+        owners = [class_ for class_ in script.classes if class_.name == function.owner and not class_.bases]
+        own = looped if best.name == best.method else best.name == f"self.{best.method}" and owners
+        if begun and begun == events and own and _saves(function, index):
+            return best.name
+    return ""
+
+
+def _begins(event: Event) -> bool:
+    """Whether it sets a number that is worse than all that is measured."""
+    return all(number is not None and (number <= 0 or number >= FAR) for number in _numbers(event))
 
 
 def _written(best: Value) -> str:

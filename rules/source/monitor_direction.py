@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
 from modellint.source.metrics import called, direction
 from modellint.source.sums import negated
 
 CALLBACKS = {"EarlyStopping": "min", "ModelCheckpoint": "min"}  # with the mode that they take where none is given
 ARGUMENTS = ("TrainingArguments", "Seq2SeqTrainingArguments")
+COUNTER = pattern(r"(\w+_)?epochs?(_(num|idx|no|i))?|(global_)?step|iteration|i")
 PLATEAU = "ReduceLROnPlateau"
 
 
@@ -85,8 +87,33 @@ class MonitorDirection(SourceRule):
                 optimizer.step()
             scheduler.step(-val_loss)
         """,
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min")
+        for epoch in range(10):
+            train(model)
+            scheduler.step(epoch)
+        """,
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=5)
+        for epoch in range(10):
+            value = validate(model)
+            scheduler.step(value)
+            if value < best:
+                best = value
+                torch.save(model.state_dict(), "best.pt")
+        """,
     )
     good = (
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=5)
+        for epoch in range(10):
+            value, other = validate(model)
+            scheduler.step(value)
+            if other < best:
+                best = other
+                torch.save(model.state_dict(), "best.pt")
+            cosine.step(epoch)
+        """,
         """
         import tensorflow as tf
         import torch
@@ -182,17 +209,42 @@ class MonitorDirection(SourceRule):
             for act in (*loop.acts, *loop.outer):
                 made = {_mode(found.call, 1, "min") if found.name == PLATEAU else 0 for found in act.schedules}
                 modes.setdefault(str(act.call.receiver), made or {0})
-        for call in script.calls:
-            mode = modes.get(str(call.receiver), {0}) if call.method == "step" and call.receiver is not None else {0}
-            if mode in ({1}, {-1}):
-                yield from self._stepped(call, next(iter(mode)))
+        for function in script.functions:
+            for call in function.calls:
+                mode = (
+                    modes.get(str(call.receiver), {0}) if call.method == "step" and call.receiver is not None else {0}
+                )
+                if mode in ({1}, {-1}):
+                    yield from self._stepped(function, call, next(iter(mode)))
 
-    def _stepped(self, call: Value, mode: int) -> Iterator[Diagnostic]:
+    def _stepped(self, function: Function, call: Value, mode: int) -> Iterator[Diagnostic]:
         given = call.argument(0, "metrics")
+        if given is not None and given.kind == "name" and COUNTER.fullmatch(given.name):
+            yield self.at(call, f"is given `{given}`, which only counts, where `{PLATEAU}` takes what is measured")
         inner = negated(given)
         measured = given if inner is None else inner
-        if measured is not None and direction(called(measured)) == (-mode if inner is None else mode):
+        better = (direction(called(measured)) or _kept(function, measured)) if measured is not None else 0
+        if measured is not None and better == (-mode if inner is None else mode):
             yield self.at(call, f"lowers the learning rate when `{called(measured)}` gets better")
+
+
+def _kept(function: Function, measured: Value) -> int:
+    """1 where the function keeps the largest of a value for the best, -1 the smallest; 0 where it tells nothing."""
+    for index, block in enumerate(function.blocks):
+        test = block.value if block.kind == "if" else None
+        for best, value, sign in _sides(test) if test is not None else ():
+            kept = (e for _, e in function.inside(index) if e.kind == "assign" and e.name == best.name)
+            if "best" in best.name and str(value) == str(measured) and any(str(e.value) == str(value) for e in kept):
+                return sign
+    return 0
+
+
+def _sides(test: Value) -> Iterator[tuple[Value, Value, int]]:
+    """Both readings of a comparison: what may be the best value, what is compared with it, and 1 where more is better."""
+    if test.name in ("<", "<=", ">", ">=") and len(test.arguments) == 2:
+        left, right = test.arguments
+        more = 1 if test.name in (">", ">=") else -1
+        yield from ((right, left, more), (left, right, -more))
 
 
 def _returned(value: Value, makers: set[str]) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source.code import Event, Function
+from modellint.source import tensors
+from modellint.source.code import Event, Function, Value
 
 GUARD = pattern(
     r"rank|main|master|primary|leader|zero|gpu|local|proc|world|dist|chief|saver|coordinator", re.IGNORECASE
@@ -17,6 +18,7 @@ OTHERS = pattern(
     r"FullyShardedDataParallel|FSDP|fully_shard|deepspeed|accelerate|lightning|checkpoint_wrapper|DTensor|ZeroRedundancy"
 )
 WRAPPERS = ("DistributedDataParallel", "DDP")
+DEEPEST = 5  # callers of callers
 STARTS = ("init_process_group",)
 
 
@@ -50,8 +52,67 @@ class SavedByEveryProcess(SourceRule):
                 train(model)
                 torch.save(model.module.state_dict(), f"epoch{epoch}.pt")
         """,
+        """
+        import torch
+        import torch.distributed as dist
+        from torch.nn.parallel import DistributedDataParallel as DDP
+
+        class Trainer:
+            def __init__(self, model, rank, path):
+                dist.init_process_group("nccl")
+                self.rank, self.path = rank, path
+                self.model = DDP(model.to(rank), device_ids=[rank])
+
+            def save(self, epoch):
+                torch.save({"model": self.model.module.state_dict(), "epoch": epoch}, self.path)
+
+            def fit(self, epochs):
+                for epoch in range(epochs):
+                    self.train(epoch)
+                    if self.rank == 0:
+                        print(epoch)
+                    if epoch % 10 == 0:
+                        self.save(epoch)
+
+        Trainer(Net(), get_rank(), "last.pt").fit(10)
+        """,
     )
     good = (
+        """
+        import torch
+        import torch.distributed as dist
+        from torch.nn.parallel import DistributedDataParallel as DDP
+
+        class Trainer:
+            def __init__(self, model, rank, path):
+                dist.init_process_group("nccl")
+                self.rank, self.path, self.own = rank, path, f"{path}.{rank}"
+                self.model = DDP(model.to(rank), device_ids=[rank])
+
+            def save(self, epoch):
+                torch.save({"model": self.model.module.state_dict(), "epoch": epoch}, self.path)
+
+            def save_random(self):
+                torch.save(torch.get_rng_state(), self.own)
+
+            def last(self):
+                if dist.get_rank() != 0:
+                    return
+                torch.save(self.model.module, self.path)
+
+            def export(self):
+                torch.save(self.model.module, self.path)
+
+            def fit(self, epochs):
+                for epoch in range(epochs):
+                    self.train(epoch)
+                    if self.rank == 0 and epoch % 10 == 0:
+                        self.save(epoch)
+                self.save_random()
+                self.last()
+
+        Trainer(Net(), get_rank(), "last.pt").fit(10)
+        """,
         """
         import torch
         import torch.distributed as dist
@@ -114,15 +175,61 @@ class SavedByEveryProcess(SourceRule):
                         and _same(function, event)
                     ):
                         yield self.at(event.value, "saves to one file from every process")
+        yield from self._methods(script)
+
+    def _methods(self, script: Script) -> Iterator[Diagnostic]:
+        """What the methods of a class save that wraps its model, where no way that leads there asks for the process."""
+        owners = {f.owner for f in script.functions if f.owner and any(c.method in WRAPPERS for c in f.calls)}
+        for function in (f for f in script.functions if f.owner in owners and "." in f.name):
+            if any(call.method in (*WRAPPERS, *STARTS) for call in function.calls):
+                continue
+            for event in function.events:
+                call = event.value if event.kind == "call" else None
+                shared = call is not None and call.name == "torch.save" and _same(function, event)
+                shared = call is not None and shared and _is_for_all(script, function, call)
+                if call is not None and shared and _leads(script, function, event.block, DEEPEST):
+                    yield self.at(call, "saves to one file from every process")
+
+
+def _leads(script: Script, function: Function, block: int, depth: int) -> bool:
+    """Whether every process comes to a block: through callers that are all known, and that ask for nothing of the kind."""
+    named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+    asked = [index for index, b in enumerate(function.blocks) if b.value is not None and _asks(b.value, named)]
+    left = any(e.kind in ("return", "leave") for index in asked for _, e in function.inside(index))
+    if left or not depth or not set(asked).isdisjoint(function.enclosing(block)):
+        return False
+    if function.kind == "module":
+        return True
+    calls = [(f, e.block) for f in script.functions for e in f.events if _calls(e, function.name.rpartition(".")[2])]
+    return all(_leads(script, f, b, depth - 1) for f, b in calls) and (bool(calls) or "spawn" in script.called)
+
+
+def _calls(event: Event, method: str) -> bool:
+    call = event.value if event.kind == "call" else None
+    return call is not None and call.method == method and not call.name.startswith("torch.")
+
+
+def _asks(test: Value, named: dict[str, Value]) -> bool:
+    """Whether a test asks which process it is."""
+    parts = (part for value in (test, named.get(str(test), test)) for part in value.within())
+    return any(GUARD.search(part.name) for part in parts)
+
+
+def _is_for_all(script: Script, function: Function, save: Value) -> bool:
+    """Whether no attribute that a path is made of was set after the process."""
+    path = save.argument(1, "f")
+    parts = tensors.origins(function, path) if path is not None else ()
+    names = {part.name for part in parts if part.name.startswith("self.")}
+    made = (e.value for f in script.functions if f.owner == function.owner for e in f.events if e.name in names)
+    inside = (part for value in made if value is not None for part in value.within())
+    return not any(GUARD.search(part.name) or GUARD.search(str(part.constant)) for part in inside)
 
 
 def _guards(function: Function) -> bool:
     """Whether any branching of the function asks which process it is."""
     tests = [block.value for block in function.blocks if block.kind in ("if", "else", "while")]
-    given = [test for test in tests if test is not None]
     named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
-    parts = (part for test in given for value in (test, named.get(str(test), test)) for part in value.within())
-    return any(GUARD.search(part.name) for part in parts)
+    return any(_asks(test, named) for test in tests if test is not None)
 
 
 def _same(function: Function, event: Event) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from modellint.core.pattern import pattern
+
 from .branches import arms
 from .code import Function, Value
 from .facts import within
@@ -14,6 +16,9 @@ from .resolve import Resolver
 from .roles import Roles
 from .scope import Source
 from .vocabulary import is_optimizer
+
+
+PREDICTOR = pattern(r"torchvision\.models\.detection\.\w+\.\w+Predictor")  # of boxes and masks
 
 
 class Replacements:
@@ -63,7 +68,7 @@ class Replacements:
         if name in CONTAINERS:
             inside = (part.name for part in layer.value.within() if part.kind == "call")
             return any(WEIGHTED.fullmatch(part) for part in inside)
-        return WEIGHTED.fullmatch(name) is not None
+        return WEIGHTED.fullmatch(name) is not None or PREDICTOR.fullmatch(name) is not None
 
 
 def _later(function: Function, at: int) -> Iterator[Value]:

@@ -16,6 +16,7 @@ LOADED = pattern(
     re.I,
 )
 LAYERS = pattern(r"torch\.nn\.(Sequential|Linear|LSTM|GRU|Transformer(En|De)coder)")
+THAWS = pattern(r"unfreeze|thaw|trainable|inject|lora|adapter|peft", re.I)
 PREPARES = ("to", "cuda", "cpu", "eval", "train", "parameters", "named_parameters", "print", "apply", "requires_grad_")
 
 
@@ -24,7 +25,7 @@ class FrozenFreshParameters(SourceRule):
 
     Why: freezing is for weights that were trained before. A backbone without pretrained weights, or a head that is
         replaced before everything is frozen, keeps its random values for ever; the rest of the model has to make do
-        with them.
+        with them. An optimizer that is given nothing but frozen parameters trains nothing.
     Fix: load pretrained weights (`weights="DEFAULT"`), or freeze before the new head is put in.
     Ignore: when random features are what is studied; a suspicion for networks that the project itself defines, or where
         another function may still load the weights.
@@ -47,6 +48,14 @@ class FrozenFreshParameters(SourceRule):
         for p in model.parameters():
             p.requires_grad_(False)
         optimizer = torch.optim.Adam(model.parameters())
+        """,
+        """
+        teacher = build().eval()
+        teacher.load_state_dict(torch.load("teacher.pt"))
+        for p in teacher.parameters():
+            p.requires_grad = False
+        student = build()
+        optimizer = torch.optim.SGD(teacher.parameters(), lr=0.05)
         """,
         """
         class Net(nn.Module):
@@ -121,6 +130,21 @@ class FrozenFreshParameters(SourceRule):
         """,
     )
     good = (
+        """
+        model = build()
+        model.load_state_dict(torch.load("model.pt"))
+        for p in model.parameters():
+            p.requires_grad = False
+        model.head = nn.Linear(512, 10)
+        optimizer = torch.optim.Adam(model.parameters())
+        """,
+        """
+        model = build()
+        model.load_state_dict(torch.load("model.pt"))
+        model.requires_grad_(False)
+        add_prompts(model)
+        optimizer = torch.optim.Adam(model.parameters())
+        """,
         """
         class Net(nn.Module):
             def __init__(self, projection):
@@ -224,13 +248,31 @@ class FrozenFreshParameters(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         if script.attributes.isdisjoint(("requires_grad", "requires_grad_")):
             return
-        if _thaws(script) or any(map(LOADED.fullmatch, script.called)):
+        if _thaws(script) or any(map(THAWS.search, script.called)):
             return
+        loads = any(map(LOADED.fullmatch, script.called))
         for function in script.functions:
             for at, event in enumerate(function.events):
                 model = _frozen(function, event)
-                if model and not MEANT.search(model.rpartition(".")[2]):
+                if model:
+                    yield from self._held(script, function, at, model)
+                if model and not loads and not MEANT.search(model.rpartition(".")[2]):
                     yield from self._judge(script, function, at, model)
+
+    def _held(self, script: Script, function: Function, at: int, model: str) -> Iterator[Diagnostic]:
+        """Optimizers that are given nothing but what was frozen just before."""
+        makers = {id(made.call) for made in script.optimizers}
+        for event in function.events[at + 1 :]:
+            call = event.value
+            given = call.argument(0, "params") if call is not None and id(call) in makers else None
+            if call is not None and given is not None:
+                held = [v.receiver for v in given.within() if v.kind == "call" and v.method == "parameters"]
+                if held and all(owner is not None and f"{owner}.".startswith(f"{model}.") for owner in held):
+                    line = function.events[at].location.line
+                    yield self.at(call, f"is given nothing but parameters of `{model}`, which line {line} has frozen")
+                return
+            if _touches(event, model):
+                return
 
     def _judge(self, script: Script, function: Function, at: int, model: str) -> Iterator[Diagnostic]:
         before, later, place = function.events[:at], function.events[at:], function.events[at]
@@ -256,6 +298,19 @@ class FrozenFreshParameters(SourceRule):
         if head is not None and trains:
             line = head.location.line
             yield self.at(place, f"freezes the new `{head.name}` of line {line} along with the rest of `{model}`")
+
+
+def _touches(event: Event, model: str) -> bool:
+    """Whether an event may put new parameters into a model: something is set in it, or done to it."""
+    if event.kind == "assign" and f"{event.name}.".startswith((f"{model}.", f"{model}[")):
+        moved = event.value is not None and event.value.method in PREPARES and str(event.value.receiver) == model
+        return not event.name.endswith("requires_grad") and not moved
+    call = event.value if event.kind == "call" else None
+    if call is None or call.method in PREPARES:
+        return False
+    owner = f"{call.receiver}." if call.receiver is not None else ""
+    inside = (part for given in (*call.arguments, *(v for _, v in call.keywords)) for part in given.within())
+    return owner.startswith(f"{model}.") or any(f"{part.name}.".startswith(f"{model}.") for part in inside)
 
 
 def _part(script: Script, made: Event | None, model: str) -> Value | None:

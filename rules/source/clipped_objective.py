@@ -132,7 +132,7 @@ class ClippedObjective(SourceRule):
                 pair = [named.get(part.name, part) for part in call.arguments]
                 signs = {_sign(part) for part in pair}
                 clips = [any(_clipped(inner) is not None for inner in _written(part, named)) for part in pair]
-                if len(pair) == 2 and len(signs) == 1 and sorted(clips) == [False, True] and _share(*pair, named):
+                if len(pair) == 2 and len(signs) == 1 and sorted(clips) == [False, True] and _share(pair[0], pair[1], named):
                     losses = signs == {-1}
                     smaller = call.method in SMALLER
                     if losses and smaller:
@@ -148,7 +148,7 @@ class ClippedObjective(SourceRule):
                 named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
                 pair = [named.get(side.name, side) for side in call.arguments]
                 clips = [any(_clipped(inner) is not None for inner in _written(side, named)) for side in pair]
-                if sorted(clips) == [False, True] and set(map(_sign, pair)) == {1} and _share(*pair, named):
+                if sorted(clips) == [False, True] and set(map(_sign, pair)) == {1} and _share(pair[0], pair[1], named):
                     yield self.at(call, "minimises the objective of PPO: it enters the loss without a minus")
 
 

@@ -17,7 +17,6 @@ from .roles import Roles
 from .scope import Source
 from .vocabulary import is_optimizer
 
-
 PREDICTOR = pattern(r"torchvision\.models\.detection\.\w+\.\w+Predictor")  # of boxes and masks
 
 

@@ -316,8 +316,13 @@ def _forgotten(script: Script, function: Function, index: int, block: Block) -> 
         begun = [e for e in events if e.kind == "assign" and _begins(e)]
         looped = any(function.blocks[b].is_loop for b in function.enclosing(index))
         owners = [class_ for class_ in script.classes if class_.name == function.owner and not class_.bases]
+        told = (
+            best.method == "best"
+            or direction(best.method)
+            or any(abs(n or 0) >= FAR for e in begun for n in _numbers(e))
+        )
         own = looped if best.name == best.method else best.name == f"self.{best.method}" and owners
-        if begun and begun == events and own and _saves(function, index):
+        if begun and begun == events and own and told and _saves(function, index):
             return best.name
     return ""
 

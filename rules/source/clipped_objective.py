@@ -132,7 +132,12 @@ class ClippedObjective(SourceRule):
                 pair = [named.get(part.name, part) for part in call.arguments]
                 signs = {_sign(part) for part in pair}
                 clips = [any(_clipped(inner) is not None for inner in _written(part, named)) for part in pair]
-                if len(pair) == 2 and len(signs) == 1 and sorted(clips) == [False, True] and _share(pair[0], pair[1], named):
+                if (
+                    len(pair) == 2
+                    and len(signs) == 1
+                    and sorted(clips) == [False, True]
+                    and _share(pair[0], pair[1], named)
+                ):
                     losses = signs == {-1}
                     smaller = call.method in SMALLER
                     if losses and smaller:
@@ -142,7 +147,10 @@ class ClippedObjective(SourceRule):
 
     def _minimised(self, script: Script) -> Iterator[Diagnostic]:
         """Objectives that a loss adds as they are: with rewards the sign is wrong, with costs the bound."""
-        for part in (part for loop in script.training_loops for act in loop.of("backward") for part in act.summands):
+        backwards = (
+            act for loop in script.training_loops for act in loop.of("backward") if not act.call.argument(0, "gradient")
+        )
+        for part in (part for act in backwards for part in act.summands):
             call, function = part.value, lookup.function(script, part.value.location)
             if part.sign == part.written == 1 and function is not None and _chooses(call) and call.method in SMALLER:
                 named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}

@@ -305,6 +305,8 @@ def _touches(event: Event, model: str) -> bool:
     if event.kind == "assign" and f"{event.name}.".startswith((f"{model}.", f"{model}[")):
         moved = event.value is not None and event.value.method in PREPARES and str(event.value.receiver) == model
         return not event.name.endswith("requires_grad") and not moved
+    if event.kind == "assign" and event.value is not None and event.value.method not in PREPARES:
+        return any(f"{part.name}.".startswith(f"{model}.") for part in event.value.within())  # by another name
     call = event.value if event.kind == "call" else None
     if call is None or call.method in PREPARES:
         return False

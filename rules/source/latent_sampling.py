@@ -19,6 +19,10 @@ LOG_VARIANCE = pattern(r"(.*[._])?(z_?)?log_?var(iance)?(_?[z\d])?", re.IGNORECA
 MODELS = pattern(r"log_?var|alphas?_?(cumprod|bars?|hats?)|one_minus_alpha|q_sample|add_noise", re.IGNORECASE)
 POSITIVE = pattern(r"exp|softplus|sqrt|square")
 SPREAD = pattern(r"std|sig|var|dev|exp|sqrt|alpha|beta|scale", re.IGNORECASE)
+REPARAMETERIZES = pattern(r"(?i)repar\w*$|sample_?(z|latent)\w*$|\bforward$")
+DIFFERENTIABLE = frozenset(
+    {"rsample", "log_prob", "randn_like", "normal_"}
+)  # by which a file may sample where it trains
 CUTS = frozenset({"data", "detach"})
 NOISES = frozenset({"q_sample", "add_noise"})  # that are given the noise
 
@@ -83,7 +87,7 @@ class LatentSampling(SourceRule):
         """,
         """
         class V(nn.Module):
-            def sample(self, mu, logvar):
+            def reparameterize(self, mu, logvar):
                 std = torch.exp(0.5 * logvar)
                 return torch.distributions.Normal(mu, std).sample()
 
@@ -244,14 +248,14 @@ class LatentSampling(SourceRule):
                     message = f"`{event.value}` is a variance: the deviation is `exp(0.5 * {given})`"
                     yield self.at(event.value, message, certain=any(map(_means_variance, script.functions)))
             yield from self._divergences(function)
-        if "sample" in script.called and not script.called & {"rsample", "log_prob"}:
+        if "sample" in script.called and script.called.isdisjoint(DIFFERENTIABLE):
             yield from self._sampled(script)
 
     def _sampled(self, script: Script) -> Iterator[Diagnostic]:
         """Latents of a variational model that are drawn without a way back to what they are drawn by."""
         if not any(map(_means_variance, script.functions)):
             return
-        for function in script.functions:
+        for function in (f for f in script.functions if REPARAMETERIZES.search(f.name) and not f.decorators):
             for event in function.events:
                 call = event.value if event.kind == "call" else None
                 if call is None or call.method != "sample" or call.arguments or call.receiver is None:

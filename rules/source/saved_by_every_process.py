@@ -196,7 +196,7 @@ def _leads(script: Script, function: Function, block: int, depth: int) -> bool:
     named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
     asked = [index for index, b in enumerate(function.blocks) if b.value is not None and _asks(b.value, named)]
     left = any(e.kind in ("return", "leave") for index in asked for _, e in function.inside(index))
-    if left or not depth or not set(asked).isdisjoint(function.enclosing(block)):
+    if left or not depth or function.decorators or not set(asked).isdisjoint(function.enclosing(block)):
         return False
     if function.kind == "module":
         return True

@@ -111,16 +111,19 @@ class UnusedCausalMask(SourceRule):
                             made, f"makes the causal mask `self.{name}` of `{class_.name}`, and nothing applies it"
                         )
         for function in script.functions if SUBSEQUENT in script.called else ():
-            if not any(_hides(call) for call in function.calls):
-                yield from self._unread(function)
+            others = [call for call in function.calls if call.method not in (SUBSEQUENT, "size")]
+            if others and not any(map(_hides, others)):
+                inside = [f for f in script.functions if f.name.startswith(f"{function.name}.")]
+                yield from self._unread(function, inside)
 
-    def _unread(self, function: Function) -> Iterator[Diagnostic]:
+    def _unread(self, function: Function, inside: list[Function]) -> Iterator[Diagnostic]:
         """Masks that a function makes for itself, and gives to nothing."""
         for event in function.events:
             made = event.value
             local = event.kind == "assign" and "." not in event.name and made is not None and made.method == SUBSEQUENT
-            values = [e.value for e in function.events if e.value is not None] + [
-                b.value for b in function.blocks if b.value
+            seen = (function, *inside)
+            values = [e.value for f in seen for e in f.events if e.value] + [
+                b.value for f in seen for b in f.blocks if b.value
             ]
             if local and made is not None and not any(part.name == event.name for v in values for part in v.within()):
                 yield self.at(made, f"makes the causal mask `{event.name}`, and nothing is given it")

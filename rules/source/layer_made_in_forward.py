@@ -9,8 +9,10 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 
-KINDS = r"(?:Bil|L)inear|Conv(?:Transpose)?[123]d|Embedding|(?:LSTM|GRU|RNN)(?:Cell)?|MultiheadAttention"
-    r"|Transformer(?:En|De)coderLayer"
+KINDS = (
+    r"(?:Bil|L)inear|Conv(?:Transpose)?[123]d|Embedding|(?:LSTM|GRU|RNN)(?:Cell)?"
+    r"|MultiheadAttention|Transformer(?:En|De)coderLayer"
+)
 WEIGHTED = pattern(rf"torch\.nn\.(?:{KINDS})")
 MOVES = frozenset({"to", "cuda", "double", "half", "float", "type", "train", "type_as"})
 # Where new weights in each pass are what is meant.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
-from modellint.source import lookup
+from modellint.source import lookup, microbatches
 from modellint.source.facts import Act, TrainingLoop
 
 
@@ -61,8 +61,30 @@ class AccumulationCleared(SourceRule):
                 scaler.update()
                 optimizer.zero_grad()
         """,
+        """
+        for step in range(5000):
+            for micro in range(8):
+                optimizer.zero_grad(set_to_none=True)
+                x, y = get_batch()
+                (F.cross_entropy(model(x), y) / 8).backward()
+            optimizer.step()
+        """,
     )
     good = (
+        """
+        for step in range(5000):
+            optimizer.zero_grad()
+            for micro in range(8):
+                x, y = get_batch()
+                (F.cross_entropy(model(x), y) / 8).backward()
+            optimizer.step()
+        for x, y in loader:
+            for k in range(7):  # looks for the worst point near by
+                optimizer.zero_grad()
+                F.cross_entropy(model(x + delta), y).backward()
+                delta = move(delta)
+            optimizer.step()
+        """,
         """
         for i, (x, y) in enumerate(loader):
             loss = F.cross_entropy(model(x), y) / 4
@@ -138,12 +160,29 @@ class AccumulationCleared(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for loop in script.training_loops:
             steps = {step.location: step for step in loop.steps}
+            yield from self._micro(script, loop)
             known = loop.whole and not any(act.owner or act.kind == "unknown" for act in loop.acts)
             if known and len(steps) == 1 and all(map(_counted, loop.steps)):
                 (step,) = steps.values()
                 for clear in _wasting(loop, step):
                     message = f"clears in each pass what is stepped with in some of them (line {step.location.line})"
                     yield self.at(clear, message, certain=lookup.share_function(script, clear, step))
+
+    def _micro(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
+        """What a loop over micro-batches clears before each backward(), where the step comes behind the loop."""
+        if any(act.owner or act.kind == "unknown" for act in loop.acts):
+            return
+        for step in loop.steps:
+            for clear in (act for act in loop.before(step) if act.kind == "clear" and act.concerns(step)):
+                if not clear.branches and microbatches.gathers(script, clear, step):
+                    backwards = [
+                        act for act in loop.after(clear) if act.kind == "backward" and act.loops == clear.loops
+                    ]
+                    if backwards and not any(act.kind == "step" and act.loops == clear.loops for act in loop.acts):
+                        yield self.at(
+                            clear,
+                            f"clears what all but the last micro-batch gave (the step is in line {step.location.line})",
+                        )
 
 
 def _wasting(loop: TrainingLoop, step: Act) -> Iterator[Act]:

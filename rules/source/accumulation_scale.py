@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.measure.statistics import median
+from modellint.source import microbatches
 from modellint.source.code import Value
 from modellint.source.facts import Act, Optimizer, TrainingLoop
 
@@ -87,8 +88,30 @@ class AccumulationScale(SourceRule):
                 scaler.update()
                 optimizer.zero_grad()
         """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(5000):
+            optimizer.zero_grad()
+            for micro_step in range(accumulate):
+                x, y = get_batch()
+                F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
     )
     good = (
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(5000):
+            optimizer.zero_grad()
+            for micro_step in range(accumulate):
+                x, y = get_batch()
+                (F.cross_entropy(model(x), y) / accumulate).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            for task in tasks:  # one step for the sum of all tasks
+                F.cross_entropy(model(task.x), task.y).backward()
+            optimizer.step()
+        """,
         """
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         for i, (x, y) in enumerate(loader):
@@ -141,7 +164,8 @@ class AccumulationScale(SourceRule):
         for loop in script.training_loops:
             for step in loop.steps:
                 makers = [made for made in script.trainers if made.made(step)]
-                for backward in _added(loop, step) if _sees_scale(loop, makers) else ():
+                seen = _sees_scale(loop, makers)
+                for backward in (*_added(loop, step), *_gathered(script, loop, step)) if seen else ():
                     if _is_mean(backward, losses, loop) and not _is_divided(backward, loop):
                         yield self.at(backward, "adds up the gradients of several batches and not their mean")
 
@@ -174,15 +198,23 @@ def _added(loop: TrainingLoop, step: Act) -> Iterator[Act]:
             yield act
 
 
+def _gathered(script: Script, loop: TrainingLoop, step: Act) -> Iterator[Act]:
+    """The backward() of each micro-batch in a loop before the step, whose gradients nothing clears there."""
+    cleared = [act.loops for act in loop.of("clear")]
+    for act in loop.before(step) if cleared and not _is_owned(loop) else ():
+        if act.kind == "backward" and microbatches.gathers(script, act, step) and act.loops not in cleared:
+            yield act
+
+
 def _is_mean(backward: Act, losses: dict[Value, Value], loop: TrainingLoop) -> bool:
     """Whether it starts from the mean loss of a batch, a sum of such, or the loss that a model itself computes."""
     start = next((o for o in backward.origins if o.method != "scale"), None)
     parts = [part.value for part in backward.summands]
-    if not parts or any(part not in losses for part in parts):
-        parts = [start] if start in losses else []
+    known = [part for part in parts if part in losses]
+    parts = known or ([start] if start in losses else [])
     reductions = [losses[part].argument(None, "reduction") for part in parts]
-    known = bool(parts) or any(start is model.call for model in loop.of("model"))
-    return known and all(reduction is None or reduction.constant == "mean" for reduction in reductions)
+    mean = bool(parts) or any(start is model.call for model in loop.of("model"))
+    return mean and all(reduction is None or reduction.constant == "mean" for reduction in reductions)
 
 
 def _is_owned(loop: TrainingLoop) -> bool:

@@ -115,7 +115,8 @@ class LayerMadeInForward(SourceRule):
                 for at, event in enumerate(function.events):
                     layer = _applied(function, at, event) if event.kind == "call" else None
                     if layer is not None and not _is_shape_only(function, event):
-                        yield self.at(layer, f"makes a new `{layer.method}` in each pass, whose weights nothing trains")
+                        message = f"makes a new `{layer.method}` in each pass, whose weights nothing trains"
+                        yield self.at(layer, message, certain=not _is_conditional(function, event.block))
 
 
 def _applied(function: Function, at: int, event: Event) -> Value | None:

@@ -147,6 +147,28 @@ class TrainEvalMode(SourceRule):
                 optimizer.step()
             print(accuracy(net, test_loader))
         """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.drop, self.head = load_body(), nn.Dropout(0.2), nn.Linear(64, 2)
+
+            def forward(self, x):
+                return self.head(self.drop(self.body(x)))
+
+        model = Net()
+        optimizer = torch.optim.Adam([{"params": model.body.parameters(), "lr": 1e-5}, {"params": model.head.parameters()}])
+        model.train()
+        for epoch in range(10):
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                for x, y in test_loader:
+                    correct += (model(x).argmax(1) == y).sum().item()
+        """,
     )
     suspected = """
     def test_attention():
@@ -422,11 +444,13 @@ class TrainEvalMode(SourceRule):
     def _trained(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
         left = list(_switched(loop))
         left = [] if any(_is_meant(script, loop, act) for act in left) else left
-        for step in {step.subjects: step for step in loop.steps}.values() if left else ():
-            called = [a for a in loop.of("model") if a.modal is not False and a.shares(step.parameters)]
-            switched = next((a for a in left if a.shares(step.parameters)), None)
-            if switched is not None and (called or not step.parameters):
-                sure = _comes(switched, step) and (not step.parameters or any(a.modal for a in called))
+        steps = {step.subjects: step for step in loop.steps} if left else {}
+        for step in steps.values():
+            held = step.parameters or (_learning(loop) if len(steps) == 1 else ())
+            called = [a for a in loop.of("model") if a.modal is not False and a.shares(held)]
+            switched = next((a for a in left if a.shares(held)), None)
+            if switched is not None and called:
+                sure = _comes(switched, step) and any(a.modal for a in called)
                 message = "is left in evaluation mode by this call when the next epoch trains it: `train()` is never called again"
                 yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=sure)
 
@@ -441,6 +465,12 @@ class TrainEvalMode(SourceRule):
             return None
         claim = "dropouts and batch norms in evaluation mode at a step"
         return Evidence(claim, max(idle), 0, holds=max(idle) > 0, series=tuple(idle))
+
+
+def _learning(loop: TrainingLoop) -> tuple[str, ...]:
+    """The models from whose calls a backward() starts, where it cannot be read what the optimizer holds."""
+    origins = {id(origin) for backward in loop.of("backward") for origin in backward.origins}
+    return tuple(name for act in loop.of("model") if id(act.call) in origins for name in act.parameters)
 
 
 def _is_meant(script: Script, loop: TrainingLoop, switched: Act) -> bool:

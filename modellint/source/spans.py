@@ -11,7 +11,17 @@ from .tensors import bound
 
 ROUNDS = frozenset({"int", "round", "math.floor", "math.ceil"})
 HOLDS = frozenset(
-    {"TensorDataset", "SubsetRandomSampler", "tensor", "as_tensor", "from_numpy", "array", "list", "Tensor"}
+    {
+        "TensorDataset",
+        "DataLoader",
+        "SubsetRandomSampler",
+        "tensor",
+        "as_tensor",
+        "from_numpy",
+        "array",
+        "list",
+        "Tensor",
+    }
 )
 DEEPEST = 5
 
@@ -39,7 +49,7 @@ class Span:
         if other.open or self.start is None or other.stop is None:
             return other.open and self.start is not None
         if self.start.share == 0:
-            return other.stop.share > 0
+            return other.stop.share != 0  # `[:-50]` takes the first item, if it takes any
         same = self.start.of == other.stop.of and (self.start.share < 0) == (other.stop.share < 0)
         return same and self.start.share < other.stop.share
 

@@ -21,8 +21,30 @@ class LabelsShiftedTwice(SourceRule):
     """
 
     code, severity, certain, topic = "ML168", Severity.ERROR, True, "sequences"
-    words = tuple(("labels=", name) for name in ("ForCausalLM", "LMHead"))
+    words = tuple((given, name) for given in ("labels=", 'labels"] =') for name in ("ForCausalLM", "LMHead"))
     bad = (
+        """
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained("gpt2")
+
+        def collate(rows):
+            batch = tokenizer(rows, return_tensors="pt")
+            labels = torch.roll(batch["input_ids"], -1, dims=1)
+            batch["labels"] = labels
+            return batch
+
+        for batch in DataLoader(texts, 4, collate_fn=collate):
+            model(**batch).loss.backward()
+        """,
+        """
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained("gpt2")
+        for batch in loader:
+            labels = batch["input_ids"].roll(-1, dims=1)
+            model(input_ids=batch["input_ids"], labels=labels).loss.backward()
+        """,
         """
         from transformers import AutoModelForCausalLM
 
@@ -43,6 +65,15 @@ class LabelsShiftedTwice(SourceRule):
         """,
     )
     good = (
+        """
+        from transformers import GPT2LMHeadModel
+
+        lm = GPT2LMHeadModel.from_pretrained("gpt2")
+        for batch in loader:
+            labels = torch.roll(batch["input_ids"], 1, dims=1)
+            outputs = lm(input_ids=batch["input_ids"])
+            loss = F.cross_entropy(outputs.logits.flatten(0, 1), torch.roll(batch["input_ids"], -1, dims=1).flatten())
+        """,
         """
         from transformers import AutoModelForCausalLM
 
@@ -68,12 +99,32 @@ class LabelsShiftedTwice(SourceRule):
                 call = event.value if event.kind == "call" else None
                 if call is not None and call.name in names and _is_shifted(function, call, at):
                     yield self.at(call, f"is given shifted labels, and `{call.name}` shifts them once more")
+        given = next((call.name for call in script.calls if call.name in names and call.unpacks), "")
+        for function in script.functions if given else ():
+            for at, event in enumerate(function.events):
+                if event.kind == "assign" and event.name.endswith("[labels]") and event.value is not None:
+                    rolled = _rolled(tensors.made(function, event.value, at))
+                    if rolled is not None and "input_ids" in str(rolled):
+                        yield self.at(event.value, f"gives shifted labels, and `{given}` shifts them once more")
 
 
 def _is_shifted(function: Function, call: Value, at: int) -> bool:
     given, labels = call.argument(0, "input_ids"), call.argument(None, "labels")
     if given is None or labels is None:
         return False
+    if (rolled := _rolled(tensors.made(function, labels, at))) is not None:
+        return str(rolled) == str(tensors.made(function, given, at))
     ids = tensors.shifted(tensors.made(function, given, at), -1)
     targets = tensors.shifted(tensors.made(function, labels, at), 1)
     return ids is not None and targets is not None and str(ids) == str(targets)
+
+
+def _rolled(labels: Value) -> Value | None:
+    """What is rolled by one to the left: `ids.roll(-1, dims=1)`, `torch.roll(ids, -1, 1)`."""
+    if labels.kind != "call" or labels.method != "roll":
+        return None
+    listed = labels.name.startswith("torch.")
+    by = labels.argument(int(listed), "shifts")
+    return (
+        (labels.argument(0, "input") if listed else labels.receiver) if by is not None and by.constant == -1 else None
+    )

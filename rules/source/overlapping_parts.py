@@ -34,6 +34,13 @@ class OverlappingParts(SourceRule):
     words = (("train", "torch", TRAINED, NAMED),)
     bad = (
         """
+        from torch.utils.data import DataLoader, Subset
+
+        order = torch.randperm(len(images)).tolist()
+        train_loader = DataLoader(Subset(images, order[:-50]), batch_size=2, shuffle=True)
+        test_loader = DataLoader(Subset(plain, order[:50]), batch_size=1)
+        """,
+        """
         import torch
 
         x, y = load()

@@ -60,6 +60,14 @@ class UnusedCausalMask(SourceRule):
     good = (
         """
         class Writer(nn.Module):
+            def generate_square_subsequent_mask(self, n):
+                return torch.triu(torch.full((n, n), float("-inf")), diagonal=1)
+
+            def forward(self, x):
+                return self.blocks(x, self.generate_square_subsequent_mask(x.size(1)))
+        """,
+        """
+        class Writer(nn.Module):
             def __init__(self, width):
                 super().__init__()
                 self.blocks = nn.TransformerEncoder(nn.TransformerEncoderLayer(width, 4, batch_first=True), 4)
@@ -120,7 +128,13 @@ class UnusedCausalMask(SourceRule):
         """Masks that a function makes for itself, and gives to nothing."""
         for event in function.events:
             made = event.value
-            local = event.kind == "assign" and "." not in event.name and made is not None and made.method == SUBSEQUENT
+            local = (
+                event.kind == "assign"
+                and "." not in event.name
+                and made is not None
+                and made.kind == "call"
+                and made.method == SUBSEQUENT
+            )
             seen = (function, *inside)
             values = [e.value for f in seen for e in f.events if e.value] + [
                 b.value for f in seen for b in f.blocks if b.value

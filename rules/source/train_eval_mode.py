@@ -147,6 +147,18 @@ class TrainEvalMode(SourceRule):
                 optimizer.step()
             print(accuracy(net, test_loader))
         """,
+    )
+    suspected = """
+    def test_attention():
+        for shape in shapes:
+            x = torch.randn(1, 32, 8)
+            block = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1))
+            with torch.no_grad():
+                assert block(x).shape == x.shape
+
+    test_attention()
+    """
+    suspected = (
         """
         class Net(nn.Module):
             def __init__(self):
@@ -170,16 +182,6 @@ class TrainEvalMode(SourceRule):
                     correct += (model(x).argmax(1) == y).sum().item()
         """,
     )
-    suspected = """
-    def test_attention():
-        for shape in shapes:
-            x = torch.randn(1, 32, 8)
-            block = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1))
-            with torch.no_grad():
-                assert block(x).shape == x.shape
-
-    test_attention()
-    """
     good = (
         """
         net, head = build(args), nn.Sequential(nn.Dropout(0.5), nn.Linear(10, 10))
@@ -450,7 +452,7 @@ class TrainEvalMode(SourceRule):
             called = [a for a in loop.of("model") if a.modal is not False and a.shares(held)]
             switched = next((a for a in left if a.shares(held)), None)
             if switched is not None and called:
-                sure = _comes(switched, step) and any(a.modal for a in called)
+                sure = bool(step.parameters) and _comes(switched, step) and any(a.modal for a in called)
                 message = "is left in evaluation mode by this call when the next epoch trains it: `train()` is never called again"
                 yield self.at(switched, f"`{switched.call.receiver}` {message}", certain=sure)
 

@@ -160,13 +160,16 @@ class TrainEvalMode(SourceRule):
     """
     suspected = (
         """
+        from torchvision import models
+
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
-                self.body, self.drop, self.head = load_body(), nn.Dropout(0.2), nn.Linear(64, 2)
+                self.body = models.densenet121(weights="IMAGENET1K_V1").features
+                self.drop, self.head = nn.Dropout(0.2), nn.Linear(1024, 2)
 
             def forward(self, x):
-                return self.head(self.drop(self.body(x)))
+                return self.head(self.drop(self.body(x).mean((2, 3))))
 
         model = Net()
         optimizer = torch.optim.Adam([{"params": model.body.parameters(), "lr": 1e-5}, {"params": model.head.parameters()}])

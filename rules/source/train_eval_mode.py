@@ -148,7 +148,8 @@ class TrainEvalMode(SourceRule):
             print(accuracy(net, test_loader))
         """,
     )
-    suspected = """
+    suspected = (
+        """
     def test_attention():
         for shape in shapes:
             x = torch.randn(1, 32, 8)
@@ -157,8 +158,7 @@ class TrainEvalMode(SourceRule):
                 assert block(x).shape == x.shape
 
     test_attention()
-    """
-    suspected = (
+    """,
         """
         from torchvision import models
 

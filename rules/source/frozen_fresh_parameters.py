@@ -54,7 +54,7 @@ class FrozenFreshParameters(SourceRule):
         teacher.load_state_dict(torch.load("teacher.pt"))
         for p in teacher.parameters():
             p.requires_grad = False
-        student = build()
+        student = nn.Sequential(build(), nn.Linear(64, 10))
         optimizer = torch.optim.SGD(teacher.parameters(), lr=0.05)
         """,
         """

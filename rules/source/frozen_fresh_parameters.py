@@ -397,4 +397,10 @@ def _is_part(event: Event) -> bool:
 
 def _is_layer(event: Event) -> bool:
     value = event.value
-    return event.kind == "assign" and value is not None and value.kind == "call" and value.name.startswith("torch.nn.")
+    return (
+        event.kind == "assign"
+        and value is not None
+        and value.kind == "call"
+        and value.name.startswith("torch.nn.")
+        and not value.unpacks
+    )

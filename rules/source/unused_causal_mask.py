@@ -31,7 +31,7 @@ class UnusedCausalMask(SourceRule):
     words = (
         ("tril(", "softmax", "Module)"),
         ("triu(", "softmax", "Module)"),
-        ("generate_square_subsequent_mask(", "torch"),
+        ("generate_square_subsequent_mask(", "nn."),
     )
     bad = (
         """

@@ -14,10 +14,12 @@ from modellint.source.ascent import ascends
 from modellint.source.code import Function, Value
 from modellint.source.facts import Act, Summand, TrainingLoop
 
+CALLED = pattern(rb"D(?:(?<!\wD)|(?<=\b_D)|(?<=\bnetD)|(?<=\bnet_D)|(?<=\bmodelD)|(?<=\bmodel_D))(?:_\w+)?\(")
 CRITICS = (
-    pattern(rb"isc(?<=[dD]isc)(?!ard|onn|ount|over)"),
-    pattern(rb"ritic(?<=[cC]ritic)"),
-    pattern(rb"D(?:(?<!\wD)|(?<=\b_D)|(?<=\bnetD)|(?<=\bnet_D)|(?<=\bmodelD)|(?<=\bmodel_D))(?:_\w+)?\("),
+    ("isc", pattern(rb"isc(?<=[dD]isc)(?!ard|onn|ount|over)")),
+    ("ritic", pattern(rb"ritic(?<=[cC]ritic)")),
+    ("D(", CALLED),
+    ("D_", CALLED),
 )
 DEEPEST = 8  # values that one is computed from, through the names of a function
 CRITIC = pattern(r"(\w*_)?(net_?)?d(is[ck]?)?(_\w+)?|\w*(discrim|critic)\w*", re.IGNORECASE)
@@ -55,7 +57,7 @@ class AdversariesAgree(SourceRule):
     """
 
     code, severity, certain, topic = "ML461", Severity.ERROR, False, "loss"
-    words = tuple((call, critic) for call in (".backward(", "manual_backward(") for critic in CRITICS)
+    words = tuple((call, *critic) for call in (".backward(", "manual_backward(") for critic in CRITICS)
     bad = (
         """
         for real in loader:

@@ -42,8 +42,7 @@ class FreezingWithoutEffect(SourceRule):
 
     code, severity, certain, topic = "ML470", Severity.ERROR, True, "optimizer"
     words = (
-        ("_grad", MISSPELT),
-        ("_gard", MISSPELT),
+        *((name, MISSPELT) for name in ("require_grad", "required_grad", "requires_grads", "requried_grad", "_gard")),
         (".requires_grad =", ON_MODULE),
         (".requires_grad =", "children()", ON_CHILD),
         (".requires_grad =", "modules()", ON_CHILD),

@@ -47,7 +47,8 @@ class RemovedApi(SourceRule):
         "clip_grad_norm(",
         "init.uniform(", "init.normal(", "init.constant(", "init.eye(", "init.dirac(", "init.orthogonal(", "init.sparse(",
         "xavier_uniform(", "xavier_normal(", "kaiming_uniform(", "kaiming_normal(", ".next()", "byte()",
-        ("lr_scheduler", "verbose="), "torch.stft(", ("def forward(self", FUNCTION), *(f"{name}(" for name in REMOVED),
+        ("lr_scheduler", "verbose="), "torch.stft(", ("def forward(self", "Function):", FUNCTION),
+        *(f"{name}(" for name in REMOVED),
     )  # fmt: skip
     bad = (
         """

@@ -38,11 +38,12 @@ class UnregisteredParameters(SourceRule):
     words = (
         (
             "Module)",
+            "Parameter(",
             pattern(
                 rb"self\.\w+(?: *:[^=\n]+)? = [\w.]*Parameter\((?:.*|[^=]{1,200})\)\s*\.(?:cuda|to|double|half|bfloat16|clone)\("
             ),
         ),
-        ("Module)", pattern(rb"self\.\w+(?: *:[^=\n]+)? = .*requires_grad(?: ?= ?True|_\()")),
+        ("Module)", "requires_grad", pattern(rb"self\.\w+(?: *:[^=\n]+)? = .*requires_grad(?: ?= ?True|_\()")),
     )
     bad = (
         """

@@ -132,7 +132,7 @@ def test_user_rules_are_tested_by_their_own_examples(tmp_path: Path) -> None:
     rule = tmp_path / "house_rule.py"
     rule.write_text(
         "from modellint import SourceRule\n\n\nclass House(SourceRule):\n"
-        '    """No banana.\n\n    Why: w.\n\n    Fix: f.\n\n    Ignore: i.\n\n    Reported: r.\n    """\n\n'
+        '    """No banana.\n\n    Why: w.\n\n    Fix: f.\n\n    Ignore: i.\n    """\n\n'
         '    code, words = "HR1", ("banana",)\n    bad = "banana()"\n    good = "apple()"\n\n'
         "    def check(self, script):\n"
         '        return (self.at(c, "banana") for c in script.calls if c.name == "banana")\n'

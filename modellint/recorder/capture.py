@@ -87,8 +87,10 @@ class Capture(TorchFunctionMode):
         return result
 
     def _here(self) -> bool:
-        """Not in a forked worker, which inherits the mode, and not in another thread, which shares the hooks."""
-        return self._active and self._home == (os.getpid(), threading.get_ident())
+        """Not in a forked worker, which inherits the mode, not in another thread, which shares the hooks, and not within
+        torch.jit.trace, whose own graph would hold what is measured here.
+        """
+        return self._active and self._home == (os.getpid(), threading.get_ident()) and not torch.jit.is_tracing()
 
     def _guarded(self, action: Callable[..., None], *args: Any) -> None:
         try:

@@ -13,8 +13,10 @@ Around = Callable[[Callable[..., Any], Tuple[Any, ...], "dict[str, Any]"], Any]
 
 
 def is_blind() -> bool:
-    """Whether nothing may be read: torch.compile traces what it finds, or a CUDA graph is captured, which a transfer ends."""
-    return is_compiling() or is_capturing()
+    """Whether nothing may be read: torch.compile or torch.jit traces what it finds, or a CUDA graph is captured, which
+    a transfer ends.
+    """
+    return is_compiling() or torch.jit.is_tracing() or is_capturing()
 
 
 def is_capturing() -> bool:

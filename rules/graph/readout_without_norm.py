@@ -29,6 +29,8 @@ WRITTEN_OPEN = pattern(
     re.IGNORECASE,
 )
 WRITTEN_NORM = pattern(r"\w*norm\w*|rsqrt|selu", re.IGNORECASE)
+# A weight that is made of another one by weight norm or spectral norm, in torch's older and newer names.
+NORMALISED = re.compile(r"\.weight_(g|orig)$|\.parametrizations\.weight\b")
 WEIGHT = Parameter("readout.weight", role="readout", module="readout")
 
 
@@ -42,6 +44,16 @@ def _run(norms: Sequence[float], losses: Sequence[float], sizes: Sequence[float]
     return Run(tuple(steps), (WEIGHT,), classes=50)
 
 
+def _stream(weight: str) -> Graph:
+    """Four branches, each added to a stream that ends in the readout."""
+    branches = (
+        line
+        for i in range(4)
+        for line in (f"linear branch{i} weight=branch{i}{weight} <- s{i}", f"add s{i + 1} <- s{i}, branch{i}")
+    )
+    return Graph.of("input x", "linear s0", *branches, "linear readout", "loss cross_entropy")
+
+
 class ReadoutWithoutNorm(GraphRule):
     """The readout reads features that nothing normalises or bounds.
 
@@ -51,6 +63,8 @@ class ReadoutWithoutNorm(GraphRule):
     Fix: put a norm (LayerNorm, RMSNorm, BatchNorm) between the last hidden layer and the readout.
     Ignore: when the features are small by design (scaled residual branches, weight standardisation) and the probe shows
         steady gradients, or when a sum over nodes or tokens is what the model is meant to compute.
+        Additions convict by reading alone only where what is added is made by plain weights: weight norm and spectral
+        norm hold a branch as small as its gain says, and then the run decides.
         Where other layers of the model are normalised and nothing amplifies the features on their way, as in heads of
         two layers, the rule speaks only if a run convicts it.
     Thresholds: `growth` is that of exploding-gradients: 50 times the first steps, reached by no healthy run of 129.
@@ -74,6 +88,7 @@ class ReadoutWithoutNorm(GraphRule):
     bad = (
         Graph.of("input x", "linear body", "activation relu", "linear readout", "loss cross_entropy"),
         Graph.of("input x", "norm n", "conv a", "activation relu", "pool p", "linear readout", "loss cross_entropy"),
+        _stream(""),
         """
         class Net(nn.Module):
             def __init__(self):
@@ -111,6 +126,7 @@ class ReadoutWithoutNorm(GraphRule):
             F.cross_entropy(model(x), y).backward()
         """,
     )
+    suspected = _stream(".parametrizations")
     confirmed_by = (
         _run([9.0, 8.0, 9.0, 8.0, 9.0], [90.0, 80.0, 70.0, 60.0, 50.0], [45.0, 44.0, 43.0, 42.0, 41.0]),
         _run([0.5, 2e4, 1e4, 1e5, 7e4], [4.6, 6e5, 3e3, 3e4, 4e3], [2.4, 4e3, 6e3, 1e4, 9e3]),
@@ -187,7 +203,7 @@ class ReadoutWithoutNorm(GraphRule):
         return self.at(
             readout,
             message + amplified,
-            certain=judges_classes(graph) and len(sums) >= self.additions,
+            certain=judges_classes(graph) and len(sums) >= self.additions and not _held(between),
             hint=not anywhere and not growing,
         )
 
@@ -198,3 +214,8 @@ class ReadoutWithoutNorm(GraphRule):
             return
         if all(WRITTEN_OPEN.fullmatch(operation.short) for operation in way[layers[0] + 1 : layers[1]]):
             yield way[layers[0]]
+
+
+def _held(between: Sequence[Node]) -> bool:
+    """Whether the size of a branch is that of a learned gain."""
+    return any(NORMALISED.search(parameter) for node in between for parameter in node.parameters)

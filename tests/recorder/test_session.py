@@ -571,3 +571,22 @@ def test_scripted_models_have_parameters_and_modules(compiled):
     run = record(train)
     assert [(p.name, p.module) for p in run.parameters][:2] == [("0.weight", "0"), ("0.bias", "0")]
     assert len(run.steps) == 3
+
+
+def test_a_trace_of_the_model_before_its_training_is_what_it_is_without_the_recorder():
+    """As a tensorboard writer's `add_graph` makes it: traced twice, and both have to be the same."""
+    model, data = Net(), batches(3)
+    x = data[0][0]
+    plain = torch.jit.trace(model, x).inlined_graph
+    traced = []
+
+    def train():
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        traced.append(torch.jit.trace(model, x).inlined_graph)
+        classify(model, optimizer, data)
+
+    run = record(train)
+    operations = [[node.kind() for node in graph.nodes()] for graph in (plain, *traced)]
+    assert operations[0] == operations[1]
+    assert run.graph is not None
+    assert len(run.steps) == 3

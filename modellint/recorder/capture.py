@@ -20,6 +20,7 @@ from .ledger import Ledger
 from .lower import lower
 from .operation import Call, Op, tensors_in, writes
 from .owned import owned
+from .patches import is_tracing
 
 MOST_ERRORS = 10
 Line = Callable[[], Optional[Tuple[str, int]]]
@@ -90,7 +91,7 @@ class Capture(TorchFunctionMode):
         """Not in a forked worker, which inherits the mode, not in another thread, which shares the hooks, and not within
         torch.jit.trace, whose own graph would hold what is measured here.
         """
-        return self._active and self._home == (os.getpid(), threading.get_ident()) and not torch.jit.is_tracing()
+        return self._active and self._home == (os.getpid(), threading.get_ident()) and not is_tracing()
 
     def _guarded(self, action: Callable[..., None], *args: Any) -> None:
         try:

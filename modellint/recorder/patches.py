@@ -7,8 +7,10 @@ import inspect
 from typing import Any, Callable, List, Tuple
 
 import torch
+from torch.jit import _trace
 
 is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", torch._utils.is_compiling)
+is_tracing: Callable[[], bool] = _trace.is_tracing
 Around = Callable[[Callable[..., Any], Tuple[Any, ...], "dict[str, Any]"], Any]
 
 
@@ -16,7 +18,7 @@ def is_blind() -> bool:
     """Whether nothing may be read: torch.compile or torch.jit traces what it finds, or a CUDA graph is captured, which
     a transfer ends.
     """
-    return is_compiling() or torch.jit.is_tracing() or is_capturing()
+    return is_compiling() or is_tracing() or is_capturing()
 
 
 def is_capturing() -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import inspect
 import weakref
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple, cast
 
 import torch
 from torch import Tensor
@@ -112,8 +111,12 @@ def describe(
 
 
 def part(model: torch.nn.Module, path: str) -> torch.nn.Module:
-    """The module at a path, of scripted models too, which have no `get_submodule`."""
-    found: torch.nn.Module = functools.reduce(getattr, filter(None, path.split(".")), model)
+    """The module at a path, of scripted models too, which have no `get_submodule`; a name that the class has for something
+    else, such as `parameters`, hides none.
+    """
+    found = model
+    for name in filter(None, path.split(".")):
+        found = cast(torch.nn.Module, found._modules[name])
     return found
 
 

@@ -143,8 +143,9 @@ def _keeps_statistics(module: torch.nn.Module) -> bool:
 
 
 def _own(model: torch.nn.Module, path: str, module: Any, weight: Any) -> List[Tensor]:
-    """The parameters of the readout: all of a module that was called, else the weight alone."""
-    return [weight] if module is None else list(models.part(model, path).parameters(recurse=False))
+    """The parameters of the readout: all of the module that was called, else, as from a ParameterList, the weight alone."""
+    part = models.part(model, path)
+    return list(part.parameters(recurse=False)) if type(part) is type(module) else [weight]
 
 
 def _path(model: torch.nn.Module, module: Optional[torch.nn.Module], weight: Optional[Tensor]) -> Optional[str]:

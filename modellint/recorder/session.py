@@ -198,6 +198,13 @@ class Recorder:
             self._graph.abandon()
 
     def describe(self) -> None:
+        """A fault in here must not keep the run from its end."""
+        try:
+            self._describe()
+        except Exception as error:
+            self.warn("describe: %s: %s" % (type(error).__name__, error))
+
+    def _describe(self) -> None:
         self.write({"kind": "files", "files": surroundings.source_files()})
         if self.tracks:
             device = surroundings.device(parameter for track in self.tracks for parameter in track.parameters())

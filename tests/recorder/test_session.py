@@ -590,3 +590,21 @@ def test_a_trace_of_the_model_before_its_training_is_what_it_is_without_the_reco
     assert operations[0] == operations[1]
     assert run.graph is not None
     assert len(run.steps) == 3
+
+
+def test_parameters_that_a_list_called_parameters_holds():
+    """As a network whose layers are in plain lists keeps them: the layer that feeds the loss is no part of the model."""
+
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [nn.Linear(8, 16), nn.Linear(16, 5)]
+            self.parameters = nn.ParameterList([p for layer in self.layers for p in layer.parameters()])
+
+        def forward(self, x):
+            return self.layers[1](self.layers[0](x).relu())
+
+    model, data = Listed(), batches(3)
+    run = record(lambda: classify(model, torch.optim.SGD(nn.Module.parameters(model), lr=0.1), data))
+    assert len(run.steps) == 3
+    assert [parameter.shape for parameter in run.parameters if parameter.role == "readout"] == [(5, 16)]

@@ -29,7 +29,7 @@ def _watch(write: Callable[[Dict[str, Any]], None]) -> None:
         try:
             original(*args, **kwargs)
         except (RuntimeError, OSError):  # it says so itself that it is not there, or could not be fetched
-            name = type(args[0]).__name__
+            name = _kind(args[0])
             if name not in _FILLED:
                 raise
             _FILLED[name](args[0])
@@ -45,7 +45,7 @@ def _digits(dataset: Any) -> None:
 
 
 def _coloured(dataset: Any) -> None:
-    count, size = COLOURED[type(dataset).__name__], _size(dataset, "CIFAR")
+    count, size = COLOURED[_kind(dataset)], _size(dataset, "CIFAR")
     dataset.data, dataset.targets = _images(size, 32, 32, 3).numpy(), _labels(size, count).tolist()
     _name_classes(dataset, count)
 
@@ -71,6 +71,12 @@ _FILLED: Dict[str, Callable[[Any], None]] = {
     "SVHN": _street_numbers,
     "ImageFolder": _folder,
 }
+
+
+def _kind(dataset: Any) -> str:
+    """The name of torchvision's class that it is of, also where the user has made a class of his own from it."""
+    kinds = type(dataset).__mro__
+    return next((kind.__name__ for kind in kinds if kind.__module__.startswith("torchvision.")), "")
 
 
 def _name_classes(dataset: Any, count: int) -> None:

@@ -69,6 +69,13 @@ def test_images_of_the_right_shape(vision, name, shape):
     assert "frozen-weights" in {check.rule for check in report.passed}
 
 
+def test_a_class_that_is_made_from_one_of_torchvision(vision):
+    pairs = "class Pairs(datasets.CIFAR10):\n        pass\n\n    torch.manual_seed(0)"
+    script = SCRIPT.replace("torch.manual_seed(0)", pairs).replace("datasets.NAME", "Pairs")
+    run = vision.probe(script, synthetic_data=True, steps=10)
+    assert (run.problem, len(run.steps), run.invented) == (None, 10, ("CIFAR10",))
+
+
 def test_without_the_option_nothing_changes(vision):
     run = vision.probe(SCRIPT.replace("NAME", "MNIST"))
     assert run.problem.message.startswith("RuntimeError: Dataset not found")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -23,8 +24,8 @@ class BrokenAverage(RuntimeRule):
     Fix: `average = decay * average + (1 - decay) * weights`, or `average.lerp_(weights, 1 - decay)`, with a decay near 1.
     Ignore: a copy after every step, which moves all of the way, is taken to be meant; a decay that warms up moves less each time.
     Thresholds: in the last `steps` = 5 steps a network of the same names and shapes was moved straight towards the trained one,
-        each time by the same part of the way (within 0.01, and not by less each time), from `least` = 0.9 up to 0.99999; or by less than nothing. Or the
-        trained one was moved straight to the other, each time by at least `half` = 0.5 of the way.
+        each time by the same part of the way (within 0.01, and not by less each time), from `least` = 0.9 up to 0.99999; or by less
+        than nothing. Or the trained one was moved straight to the other, each time by at least `half` = 0.5 of the way.
     Reported: https://github.com/ostris/ai-toolkit/issues/1034, https://github.com/huggingface/diffusers/issues/1864
     """
 
@@ -70,7 +71,7 @@ class BrokenAverage(RuntimeRule):
     def _fault(self, rates: Sequence[float]) -> str:
         if max(rates) < -1e-6:
             return "moves away from the trained weights"
-        warms_up = all(earlier > later for earlier, later in zip(rates, rates[1:], strict=False))
+        warms_up = all(earlier > later for earlier, later in itertools.pairwise(rates))
         same = max(rates) - min(rates) < 0.01 and not warms_up
         if same and self.least <= min(rates) and max(rates) < 0.99999:
             return f"is moved by {rates[-1]:.3g} of the way to the trained weights in each step: it keeps nothing"

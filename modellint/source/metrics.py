@@ -14,15 +14,16 @@ RISING = frozenset(
 FALLING = frozenset(
     "loss losses error errors err mse mae rmse mape nll ppl perplexity wer cer fid eer ce bce distance dist".split()
 )
+TURNED = frozenset("neg negative negated minus inv inverse".split())
 WORDS = pattern(r"[A-Z]?[a-z]+\d*|[A-Z]+\d*(?![a-z])")
 SUMMARIES = frozenset({"item", "mean", "float", "round", "abs", "cpu", "numpy", "detach", "avg"})
 
 
 def direction(name: str) -> int:
-    """1 if more is better, -1 if less is; 0 if that is not known."""
+    """1 if more is better, -1 if less is; 0 if that is not known, as of `neg_mse`."""
     words = {word.lower() for word in WORDS.findall(name)}
     rising, falling = not words.isdisjoint(RISING), not words.isdisjoint(FALLING)
-    return 0 if rising is falling else 1 if rising else -1
+    return 0 if rising is falling or words & TURNED else 1 if rising else -1
 
 
 def called(value: Value) -> str:

@@ -17,6 +17,7 @@ from modellint.source.sums import negated
 FAR = 1e5  # as good as infinite for what is measured
 INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf", "sys.maxsize")
 # Words of those who look for what is worst, and names of values that may be below zero.
+BELOW_ZERO = pattern(r"cosine_similarity|snr|log_prob|elbo|entropy$", re.IGNORECASE)  # losses that may be negative
 MEANT = pattern(r"advers|attack|perturb|worst|hardest|negat|elbo|log_prob|likelihood|energy", re.IGNORECASE)
 
 
@@ -288,10 +289,13 @@ class BestNeverImproves(SourceRule):
                     first = _first(script, function, index, best)
                     reason = _judge(best, _measured(function, value), sign, first)
                     if reason and block.value is not None and not MEANT.search(f"{function.name} {best} {value}"):
-                        yield self.at(block.value, f"`{best}` {reason}")
+                        below = sign < 0 and any(BELOW_ZERO.search(name) for name in script.called)
+                        yield self.at(block.value, f"`{best}` {reason}", certain=not below)
                 if (name := _forgotten(script, function, index, block)) and block.value is not None:
-                    yield self.at(block.value, f"compares with `{name}`, which nothing ever sets to what was better")
-                yield from (self.at(test, message) for test, message in _mixed(script, function, index, block))
+                    message = f"compares with `{name}`, which nothing ever sets to what was better"
+                    yield self.at(block.value, message, certain=False)  # another file, or a name in a string, may
+                for test, message, sure in _mixed(script, function, index, block):
+                    yield self.at(test, message, certain=sure)
 
 
 def _compared(function: Function, index: int, block: Block) -> Iterator[tuple[str, Value, int]]:
@@ -340,7 +344,7 @@ def _written(best: Value) -> str:
     return best.name if best.kind == "name" else ""
 
 
-def _mixed(script: Script, function: Function, index: int, block: Block) -> Iterator[tuple[Value, str]]:
+def _mixed(script: Script, function: Function, index: int, block: Block) -> Iterator[tuple[Value, str, bool]]:
     """A comparison with the best of one value after which another is kept, and one that is made in training alone."""
     tests = block.value.arguments if block.value is not None and block.value.kind == "choice" else (block.value,)
     held_out = not script.attributes.isdisjoint(PHASES)
@@ -362,9 +366,13 @@ def _mixed(script: Script, function: Function, index: int, block: Block) -> Iter
                 and _saves(function, index)
                 and held_out
             ):
-                yield test, f"`{best}` is the best of training: what is kept for it has learned that part by heart"
+                yield (
+                    test,
+                    f"`{best}` is the best of training: what is kept for it has learned that part by heart",
+                    False,
+                )
             elif kept[0].kind == "name" and _apart(function, kept[0], value):
-                yield test, f"compares `{value}` with `{best}`, and keeps `{kept[0]}`"
+                yield test, f"compares `{value}` with `{best}`, and keeps `{kept[0]}`", True
 
 
 def _in_training(test: Value | None) -> bool:

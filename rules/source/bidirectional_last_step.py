@@ -12,6 +12,8 @@ from modellint.source.facts import Layer
 
 BATCH = pattern(r"(?i)(^|[._])(batch(_?size)?|bsz?|b)$|size\(\d\)$|shape\[\d\]$|^len\(\w+\)$")
 
+TURNS = frozenset({"transpose_", "swapaxes_", "swapdims_", "t_"})
+
 
 class BidirectionalLastStep(SourceRule):
     """The last time step of a bidirectional recurrent layer stands for a sequence, or its states are reshaped across the batch.
@@ -135,7 +137,8 @@ class BidirectionalLastStep(SourceRule):
             if recurrent.is_bidirectional(layer) or _is_deep(layer):
                 for call in recurrent.pools(function.events[at:], lambda value: _is_state(value, layer), _flattened):  # noqa: B023
                     message = f"gives each sample the states of others: the first axis of the state of `{layer.path}` is no batch"
-                    yield self.at(call, message)
+                    turned = any(other.method in TURNS for other in function.calls)
+                    yield self.at(call, message, certain=not turned)
             if recurrent.is_bidirectional(layer) and layer.call is not None and layer.made is not None:
                 if layer.made.location.path != script.path:  # handed in from outside: it may be of one direction too
                     continue

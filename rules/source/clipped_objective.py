@@ -16,6 +16,8 @@ LOG_PROBABILITY = pattern(r"log_?p(rob(s|abilit(y|ies))?)?(?![a-z])|logp", re.IG
 SMALLER = frozenset({"min", "minimum"})
 CHOICES = SMALLER | {"max", "maximum"}
 
+TURNS = frozenset({"grad", "register_hook", "_foreach_neg_", "_foreach_mul_"})  # what may turn gradients around
+
 
 class ClippedObjective(SourceRule):
     """The clipped objective of PPO is not that: its ratio is a difference of logarithms, or the wrong bound of two is taken.
@@ -71,6 +73,13 @@ class ClippedObjective(SourceRule):
     )
     good = (
         """
+        def losses(log_prob, old_log_prob, cost_adv, clip):
+            ratio = torch.exp(log_prob - old_log_prob)
+            gain1 = -ratio * cost_adv
+            gain2 = -torch.clamp(ratio, 1 - clip, 1 + clip) * cost_adv
+            return -torch.min(gain1, gain2).mean()
+        """,
+        """
         ratios = torch.exp(log_probs - old_log_probs.detach())
         surr1 = ratios * advantages
         surr2 = torch.clamp(ratios, 1.0 - eps_clip, 1.0 + eps_clip) * advantages
@@ -122,9 +131,9 @@ class ClippedObjective(SourceRule):
                     yield self.at(
                         made, f"clips `{made}` around 1, which is a difference of logarithms: `exp()` is missing"
                     )
-            yield from self._chosen(function, named)
+            yield from self._chosen(function, named) if not ascends(script) else ()
         if not ascends(script):
-            yield from self._minimised(script)
+            yield from self._minimised(script, TURNS.isdisjoint(script.attributes | script.called))
 
     def _chosen(self, function: Function, named: dict[str, Value]) -> Iterator[Diagnostic]:
         for event in function.events:
@@ -140,12 +149,12 @@ class ClippedObjective(SourceRule):
                 ):
                     losses = signs == {-1}
                     smaller = call.method in SMALLER
-                    if losses and smaller:
+                    if losses and smaller and not turned and not _is_negated(function, event.name):
                         yield self.at(call, "takes the smaller of two losses, where PPO's bound is the larger")
                     elif turned and not losses and not smaller:
                         yield self.at(call, "takes the larger of two objectives, where PPO's bound is the smaller")
 
-    def _minimised(self, script: Script) -> Iterator[Diagnostic]:
+    def _minimised(self, script: Script, sure: bool) -> Iterator[Diagnostic]:
         """Objectives that a loss adds as they are: with rewards the sign is wrong, with costs the bound."""
         backwards = (
             act for loop in script.training_loops for act in loop.of("backward") if not act.call.argument(0, "gradient")
@@ -157,7 +166,14 @@ class ClippedObjective(SourceRule):
                 pair = [named.get(side.name, side) for side in call.arguments]
                 clips = [any(_clipped(inner) is not None for inner in _written(side, named)) for side in pair]
                 if sorted(clips) == [False, True] and set(map(_sign, pair)) == {1} and _share(pair[0], pair[1], named):
-                    yield self.at(call, "minimises the objective of PPO: it enters the loss without a minus")
+                    message = "minimises the objective of PPO: it enters the loss without a minus"
+                    yield self.at(call, message, certain=sure)
+
+
+def _is_negated(function: Function, name: str) -> bool:
+    """Whether what a name is bound to is turned around later."""
+    inner = (negated(part) for part in function.values)
+    return any(name in {part.name for part in value.within()} for value in inner if value is not None)
 
 
 def _clipped(call: Value) -> Value | None:
@@ -201,13 +217,15 @@ def _is_difference(value: Value) -> bool:
 
 def _choices(value: Value | None) -> Iterator[tuple[bool, Value]]:
     """The calls of `torch.min` and the like of two tensors, and whether they stand behind a minus."""
+    turned: set[int] = set()
     for part in value.within() if value is not None else ():
         inner = negated(part)
         while inner is not None and inner.kind == "call" and inner.method in ("mean", "sum"):
             inner = inner.arguments[0] if inner.name.startswith("torch.") and inner.arguments else inner.base
         if inner is not None and _chooses(inner):
+            turned.add(id(inner))
             yield True, inner
-        elif _chooses(part):
+        elif _chooses(part) and id(part) not in turned:
             yield False, part
 
 

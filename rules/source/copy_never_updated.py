@@ -31,7 +31,7 @@ class CopyNeverUpdated(SourceRule):
     Reported: https://github.com/thesouther/MARL/issues/8
     """
 
-    code, severity, certain, topic = "ML474", Severity.WARNING, True, "optimizer"
+    code, severity, certain, topic = "ML474", Severity.WARNING, False, "optimizer"
     words = (
         *(("arget", copied, DISCOUNTED, "backward(") for copied in ("load_state_dict(", "deepcopy(")),
         *(

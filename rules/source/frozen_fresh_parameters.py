@@ -131,6 +131,15 @@ class FrozenFreshParameters(SourceRule):
     )
     good = (
         """
+        model = torchvision.models.resnet18(weights="DEFAULT")
+        model.fc = nn.Linear(512, 10)
+        for name, p in model.named_parameters():
+            if name.startswith("fc."):
+                continue
+            p.requires_grad = False
+        optimizer = torch.optim.Adam(model.parameters())
+        """,
+        """
         model = build()
         model.load_state_dict(torch.load("model.pt"))
         for p in model.parameters():
@@ -269,7 +278,8 @@ class FrozenFreshParameters(SourceRule):
                 held = [v.receiver for v in given.within() if v.kind == "call" and v.method == "parameters"]
                 if held and all(owner is not None and f"{owner}.".startswith(f"{model}.") for owner in held):
                     line = function.events[at].location.line
-                    yield self.at(call, f"is given nothing but parameters of `{model}`, which line {line} has frozen")
+                    message = f"is given nothing but parameters of `{model}`, which line {line} has frozen"
+                    yield self.at(call, message, certain=False)  # what is imported may let them learn again
                 return
             if _touches(event, model):
                 return
@@ -287,6 +297,7 @@ class FrozenFreshParameters(SourceRule):
         fresh = _freshness(script, value) if value is not None else None
         if fresh is not None and trains and made is not None and not _is_used(before, made, made.name):
             sure = fresh and not known and made.name == model and not model.startswith("self.")
+            sure = sure and not any(f"{model}.parameters" in str(call) for call in script.calls if call.name == "zip")
             yield self.at(place, f"freezes `{model}`, which starts at random values and so stays there", certain=sure)
             return
         names = {event.name for event in later}
@@ -297,7 +308,8 @@ class FrozenFreshParameters(SourceRule):
         head = next((e for e in heads if e.name not in names and model not in names), None)
         if head is not None and trains:
             line = head.location.line
-            yield self.at(place, f"freezes the new `{head.name}` of line {line} along with the rest of `{model}`")
+            message = f"freezes the new `{head.name}` of line {line} along with the rest of `{model}`"
+            yield self.at(place, message, certain=model != "self")  # a fixed module is loaded by who makes it
 
 
 def _touches(event: Event, model: str) -> bool:
@@ -341,7 +353,11 @@ def _frozen(function: Function, event: Event) -> str:
 
 def _walked(blocks: Iterable[Block], name: str, function: Function) -> str:
     """The model whose parameters the innermost loop goes through by a name."""
-    over = next((block.value for block in blocks if block.kind == "for"), None)
+    loop = next((block for block in blocks if block.kind == "for"), None)
+    over = loop.value if loop is not None else None
+    left = (function.enclosing(event.block) for event in function.events if event.kind == "leave")
+    if any(function.blocks[index] is loop for around in left for index in around):
+        return ""  # `continue` leaves some of them out
     walks = over is not None and over.kind == "call" and over.method in ("parameters", "named_parameters")
     bound = any(
         e.kind == "assign" and e.name == name and e.value is not None and _is_item(e.value, over)

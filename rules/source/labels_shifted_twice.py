@@ -105,7 +105,8 @@ class LabelsShiftedTwice(SourceRule):
                 if event.kind == "assign" and event.name.endswith("[labels]") and event.value is not None:
                     rolled = _rolled(tensors.made(function, event.value, at))
                     if rolled is not None and "input_ids" in str(rolled):
-                        yield self.at(event.value, f"gives shifted labels, and `{given}` shifts them once more")
+                        message = f"gives shifted labels, and `{given}` shifts them once more"
+                        yield self.at(event.value, message, certain=False)  # they may be taken out again
 
 
 def _is_shifted(function: Function, call: Value, at: int) -> bool:

@@ -24,6 +24,9 @@ DIFFERENTIABLE = frozenset(
     {"rsample", "log_prob", "randn_like", "normal_"}
 )  # by which a file may sample where it trains
 CUTS = frozenset({"data", "detach"})
+SCALES = pattern(r"(.*\.)?(std|std_?dev|stddev|sigma|sqrt_one_minus_?\w*)", re.IGNORECASE)
+ROOTS = frozenset({"sqrt", "sqrt_", "rsqrt", "diag", "diag_embed", "MultivariateNormal"})
+ALWAYS = pattern(r"(^|\.)(forward|reparam\w*)$")
 NOISES = frozenset({"q_sample", "add_noise"})  # that are given the noise
 
 
@@ -118,6 +121,18 @@ class LatentSampling(SourceRule):
             return mu + torch.randn_like(std) * std
         """,
         None,
+    )
+    suspected = (
+        """
+        class Vae(nn.Module):
+            def forward(self, x, generate=False):
+                mu, logvar = self.encode(x)
+                std = torch.exp(0.5 * logvar)
+                kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+                if generate:
+                    return self.decoder(Normal(mu, std).sample())
+                return self.decoder(mu + std * torch.randn(std.shape)), kl
+        """,
     )
     good = (
         """
@@ -231,9 +246,8 @@ class LatentSampling(SourceRule):
                 if event.value is None:
                     continue
                 if _is_uniform(function, event) and _models(script, function) and _shapes(function, event.name):
-                    yield self.at(
-                        event.value, f"`{event.name}` is uniform between 0 and 1, where a Gaussian is sampled"
-                    )
+                    message = f"`{event.name}` is uniform between 0 and 1, where a Gaussian is sampled"
+                    yield self.at(event.value, message, certain=_is_gaussian(function, event.name))
                 elif not deviations:
                     continue
                 elif event.kind == "assign" and event.name in deviations and _is_log(function, event):
@@ -246,7 +260,8 @@ class LatentSampling(SourceRule):
                     yield self.at(cut, f"`{cut}` cuts the deviation off: nothing learns it through the sample")
                 elif event.kind == "assign" and event.name in deviations and (given := _exponent(event.value)):
                     message = f"`{event.value}` is a variance: the deviation is `exp(0.5 * {given})`"
-                    yield self.at(event.value, message, certain=any(map(_means_variance, script.functions)))
+                    sure = any(map(_means_variance, script.functions)) and not _takes_root(function)
+                    yield self.at(event.value, message, certain=sure)
             yield from self._divergences(function)
         if "sample" in script.called and script.called.isdisjoint(DIFFERENTIABLE):
             yield from self._sampled(script)
@@ -265,11 +280,14 @@ class LatentSampling(SourceRule):
                 learned = spread is not None and any(
                     LOG_VARIANCE.fullmatch(v.name) for v in tensors.origins(function, spread)
                 )
-                if learned and not _is_unlearned(function, event) and not _asks_mode(function):
-                    yield self.at(
-                        call,
-                        "samples without a gradient: nothing learns the mean and the deviation; `rsample()` has one",
+                standard = any(
+                    name in str(side) for side in (made.argument(0, "loc"), spread) for name in ("zeros", "ones")
+                )
+                if learned and not standard and not _is_unlearned(function, event) and not _asks_mode(function):
+                    message = (
+                        "samples without a gradient: nothing learns the mean and the deviation; `rsample()` has one"
                     )
+                    yield self.at(call, message, certain=event.block < 0 and ALWAYS.search(function.name) is not None)
 
     def _divergences(self, function: Function) -> Iterator[Diagnostic]:
         for value, plus, minus in _sums(function):
@@ -294,6 +312,22 @@ def _is_uniform(function: Function, event: Event) -> bool:
     own = (e for e in function.events if e is not event and e.name == event.name and e.kind in ("assign", "augment"))
     turned = any(call.method.endswith("_") and str(call.receiver) == event.name for call in function.calls)
     return not turned and not any(e.kind == "augment" or event.name in str(e.value) for e in own)
+
+
+def _is_gaussian(function: Function, noise: str) -> bool:
+    """Whether the noise is scaled by what is a deviation, or is what a loss asks a diffusion for."""
+    parts = list(function.values)
+    products = [p for p in parts if p.name == "*" and any(factor.name == noise for factor in p.arguments)]
+    scaled = any(SCALES.fullmatch(factor.method or factor.name) for p in products for factor in p.arguments)
+    roots = any(part.method == "sqrt" and "alpha" in str(part) for product in products for part in product.within())
+    asked = any("loss" in part.method and any(a.name == noise for a in part.arguments) for part in parts)
+    return scaled or roots or asked
+
+
+def _takes_root(function: Function) -> bool:
+    """Whether a variance is made a deviation later, or is handed on as one."""
+    powers = (part.arguments[1].constant for part in function.values if part.name == "**" and len(part.arguments) == 2)
+    return any(call.method in ROOTS for call in function.calls) or 0.5 in powers
 
 
 def _drawn(function: Function, value: Value) -> Value | None:
@@ -358,8 +392,18 @@ def _cut(function: Function, event: Event) -> Value | None:
     if event.value is None or event.kind not in ("return", "assign"):
         return None
     factors = (factor for part in event.value.within() for factor in _scales(part))
+    products = [part for part in function.values if part.name == "*"]
+    learned = {argument.name for product in products for argument in product.arguments}  # elsewhere, with its graph
     return next(
-        (f for f in factors if _is_deviation(function, f.receiver) and not _is_unlearned(function, event)), None
+        (
+            f
+            for f in factors
+            if f.receiver is not None
+            and f.receiver.name not in learned
+            and _is_deviation(function, f.receiver)
+            and not _is_unlearned(function, event)
+        ),
+        None,
     )
 
 
@@ -377,7 +421,8 @@ def _is_deviation(function: Function, owner: Value | None) -> bool:
     if owner is None or DEVIATION.fullmatch(owner.name) is None:
         return False
     made = (e.value for e in function.events if e.kind == "assign" and e.name == owner.name)
-    return any(value is not None and "exp" in str(value) for value in made)
+    parts = [list(value.within()) for value in made if value is not None and "exp" in str(value)]
+    return any(LOG_VARIANCE.fullmatch(part.name) for inside in parts for part in inside)
 
 
 def _is_unlearned(function: Function, event: Event) -> bool:

@@ -71,6 +71,16 @@ class LayerMadeInForward(SourceRule):
                 return nn.Sequential(nn.Linear(x.size(-1), 64), nn.ReLU(), nn.Linear(64, 2))(x)
         """,
     )
+    suspected = (
+        """
+        class Net(nn.Module):
+            def forward(self, x):
+                if hasattr(self, "fc"):
+                    return self.fc(x)
+                self.fc = nn.Linear(x.size(1), 10)
+                return self.fc(x)
+        """,
+    )
     good = (
         """
         class Net(nn.Module):
@@ -116,7 +126,8 @@ class LayerMadeInForward(SourceRule):
                     layer = _applied(function, at, event) if event.kind == "call" else None
                     if layer is not None and not _is_shape_only(function, event):
                         message = f"makes a new `{layer.method}` in each pass, whose weights nothing trains"
-                        yield self.at(layer, message, certain=not _is_conditional(function, event.block))
+                        always = not _is_conditional(function, event.block) and not _may_be_over(function, at)
+                        yield self.at(layer, message, certain=always)
 
 
 def _applied(function: Function, at: int, event: Event) -> Value | None:
@@ -139,6 +150,12 @@ def _layer(made: Value) -> Value | None:
     if made.name == "torch.nn.Sequential":
         return next((layer for layer in made.arguments if WEIGHTED.fullmatch(layer.name)), None)
     return made if made.kind == "call" and WEIGHTED.fullmatch(made.name) else None
+
+
+def _may_be_over(function: Function, at: int) -> bool:
+    """Whether the pass may have come to an end before, as where a layer is there already, or draws from a seed."""
+    seeded = any(call.method in ("manual_seed", "fork_rng", "set_rng_state") for call in function.calls)
+    return seeded or any(event.kind == "return" for event in function.events[:at])
 
 
 def _is_conditional(function: Function, block: int) -> bool:

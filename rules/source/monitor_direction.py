@@ -103,6 +103,14 @@ class MonitorDirection(SourceRule):
                 torch.save(model.state_dict(), "best.pt")
         """,
     )
+    suspected = (
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        for epoch in range(30):
+            loss_epoch = train(model)
+            scheduler.step(loss_epoch)
+        """,
+    )
     good = (
         """
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=5)
@@ -220,7 +228,9 @@ class MonitorDirection(SourceRule):
     def _stepped(self, function: Function, call: Value, mode: int) -> Iterator[Diagnostic]:
         given = call.argument(0, "metrics")
         if given is not None and given.kind == "name" and COUNTER.fullmatch(given.name):
-            yield self.at(call, f"is given `{given}`, which only counts, where `{PLATEAU}` takes what is measured")
+            own = str(call.receiver) not in {parameter.name for parameter in function.parameters}
+            message = f"is given `{given}`, which only counts, where `{PLATEAU}` takes what is measured"
+            yield self.at(call, message, certain=own and given.name == "epoch")
         inner = negated(given)
         measured = given if inner is None else inner
         better = (direction(called(measured)) or _kept(function, measured)) if measured is not None else 0

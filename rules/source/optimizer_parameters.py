@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
-from modellint.core.diagnostic import Fix
+from modellint.core.diagnostic import Fix, Location
 from modellint.core.edit import move
 from modellint.core.pattern import pattern
 from modellint.measure.cast import Parameter
@@ -26,6 +26,9 @@ def _run(optimizer: int | None) -> Run:
     return Run(
         (Step(0),), (Parameter("body.weight", (8, 8), optimizer=0), Parameter("fc.weight", (2, 8), optimizer=optimizer))
     )
+
+
+TRAINS = pattern(r"^(step|backward|fit|train_\w+|\w*train|finetune\w*|fine_tune\w*)$")
 
 
 class OptimizerParameters(SourceRule):
@@ -106,6 +109,18 @@ class OptimizerParameters(SourceRule):
         None,
         None,
     )
+    suspected = (
+        """
+        model = torchvision.models.resnet18(num_classes=4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.fc = nn.Linear(512, 10)
+        finetune(model, lr=0.001)
+        """,
+    )
     good = (
         """
         class Gan:
@@ -178,7 +193,7 @@ class OptimizerParameters(SourceRule):
                 message = (
                     f"is given the parameters of a model that gets a new {layer.method} in line {layer.location.line}"
                 )
-                yield self.at(made, message)
+                yield self.at(made, message, certain=not _trains_between(script, made.location, layer.location))
             if made.twice:
                 yield self.at(made, f"is given the parameters of `{made.twice}` twice", severity=Severity.WARNING)
         misled = list(paired.misled(script)) if len(script.optimizers) > 1 else []
@@ -210,6 +225,12 @@ class OptimizerParameters(SourceRule):
         seen = max(step.index for step in run.steps) > 1  # what the loss reaches is known from the third step on
         loose = sum(parameter.loose if seen else parameter.optimizer is None for parameter in trainable)
         return Evidence("trainable parameters that no optimizer holds", loose, 0, holds=loose > 0)
+
+
+def _trains_between(script: Script, first: Location, last: Location) -> bool:
+    """Whether a stage of the training lies between two lines: the model may have got the layer for the next one."""
+    lines = (call.location for call in script.calls if TRAINS.search(call.method))
+    return any(at.path == first.path and (first.line or 0) < (at.line or 0) < (last.line or 0) for at in lines)
 
 
 def _learns(loop: TrainingLoop, act: Act) -> bool:

@@ -18,6 +18,9 @@ NAMED = pattern(
 TRAINED = pattern(rb"train\w*(?:, *\w+)* *= *[^=\n]*(?:\[[^\[\]\n]*:|Subset\()")
 TRIES = pattern(r"debug|over_?fit|tiny|smoke|sanity|fast|dry_?run", re.IGNORECASE)
 
+WINDOWS = pattern(r"look_?back|window|seq_?len|context|history|horizon|(^|_)lags?(_|$)")
+CHANGES = frozenset("reverse sort pop remove insert clear extend append".split())
+
 
 class OverlappingParts(SourceRule):
     """The part of the data that evaluates overlaps the part that trains.
@@ -130,7 +133,23 @@ class OverlappingParts(SourceRule):
             for name, value, span, at in found if held else ():
                 other = next((p for p in held if _meets(function, p[2], p[3], span, at)), None)
                 if other is not None and parts.evaluates(name) and not _is_tried(function, at):
-                    yield self.at(value, f"takes items of `{span.base}` that `{other[0]}` holds too")
+                    message = f"takes items of `{span.base}` that `{other[0]}` holds too"
+                    yield self.at(
+                        value, message, certain=not _looks_back(function) and not _is_changed(function, span.base)
+                    )
+
+
+def _looks_back(function: Function) -> bool:
+    """Whether a part may begin with what its first window needs of the one before."""
+    return any(
+        WINDOWS.search(name) for name in (*(e.name for e in function.events), *(p.name for p in function.parameters))
+    )
+
+
+def _is_changed(function: Function, base: str) -> bool:
+    """Whether a sequence is another one later: `del rows[:800]`, `rows.reverse()`."""
+    deleted = any(event.kind == "delete" and event.name.startswith(base) for event in function.events)
+    return deleted or any(call.method in CHANGES and str(call.receiver) == base for call in function.calls)
 
 
 def _is_tried(function: Function, at: int) -> bool:

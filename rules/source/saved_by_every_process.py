@@ -188,7 +188,8 @@ class SavedByEveryProcess(SourceRule):
                 shared = call is not None and call.name == "torch.save" and _same(function, event)
                 shared = call is not None and shared and _is_for_all(script, function, call)
                 if call is not None and shared and _leads(script, function, event.block, DEEPEST):
-                    yield self.at(call, "saves to one file from every process")
+                    # attributes and callers may ask for the process by names that tell nothing
+                    yield self.at(call, "saves to one file from every process", certain=False)
 
 
 def _leads(script: Script, function: Function, block: int, depth: int) -> bool:

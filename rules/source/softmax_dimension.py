@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -230,6 +231,20 @@ class SoftmaxDimension(SourceRule):
 
     suspected = (
         """
+        for images, texts in loader:
+            logits = model(images, texts)
+            labels = torch.arange(len(images))
+            loss = F.cross_entropy(logits, labels) + F.cross_entropy(logits.t(), labels)
+            t2i = (logits.argmax(dim=0) == labels).float().mean()
+        """,
+        """
+        loader = DataLoader(data, batch_size=32)
+        for images, labels in loader:
+            loss = F.cross_entropy(model(images), labels)
+            for image, label in zip(images, labels):
+                correct += (model(image[None]).argmax() == label).sum().item()
+        """,
+        """
         def accuracy(net, x, y):
             return (net(x).argmax(0) == y).float().mean()
         """,
@@ -252,7 +267,7 @@ class SoftmaxDimension(SourceRule):
         metrics = {"compute_metrics", *(value.name for value in given if value is not None and value.name)}
         for function in script.functions:
             yield from self._compared(script, function, bool(losses))  # they take the batch first
-            if function.name.rpartition(".")[2] in metrics:
+            if function.name.rpartition(".")[2] in metrics and len(function.parameters) == 1 + bool(function.owner):
                 yield from self._metric(function)
         for call in script.calls:
             if call.name in GUESSES and _axis(call) is None and not call.unpacks:
@@ -285,19 +300,22 @@ class SoftmaxDimension(SourceRule):
                 choice, values = _choice(side, function, at)
                 if choice is None or not _is_of_model(choice, function, at):
                     continue
+                given = all(_is_given(function, tensors.bare(other), at) for other in sides if other is not side)
                 if values:
                     if any(LABELS.fullmatch(tensors.bare(other).method) for other in sides if other is not side):
-                        yield self.at(
-                            choice, "compares the greatest scores with the labels: the classes are `max(...)[1]`"
-                        )
+                        message = "compares the greatest scores with the labels: the classes are `max(...)[1]`"
+                        yield self.at(choice, message, certain=known and given)
                 elif _axis(choice) == 0:
                     message = f"takes the `{choice.method}` over axis 0, the batch, of the scores"
-                    yield self.at(choice, message, certain=known or _goes_over_loader(function, event))
+                    taken = _takes_batches(function, event)
+                    sure = known if taken is None else taken
+                    yield self.at(choice, message, certain=sure and given and not _is_single(script))
                 elif _is_whole(choice) and _goes_over_loader(function, event):
                     message = (
                         "takes the `argmax` over the whole batch: one place for all samples, where each has its label"
                     )
-                    yield self.at(choice, message, certain=_is_batched(script))
+                    sure = given and bool(_takes_batches(function, event)) and _is_batched(script)
+                    yield self.at(choice, message, certain=sure)
 
     def _metric(self, function: Function) -> Iterator[Diagnostic]:
         """What the metrics of a Trainer are computed of: always the whole data, its samples first."""
@@ -396,8 +414,30 @@ def _is_whole(choice: Value) -> bool:
 
 def _is_batched(script: Script) -> bool:
     """Whether the loaders of the file surely give several samples at once."""
-    sizes = [c.argument(1, "batch_size") for c in script.calls if c.method == "DataLoader"]
-    return bool(sizes) and all(size is not None and size.constant != 1 for size in sizes)
+    sizes = _sizes(script)
+    return bool(sizes) and all(isinstance(size, int) and size > 1 for size in sizes)
+
+
+def _is_single(script: Script) -> bool:
+    """Whether a loader of the file may give one sample, or samples by themselves."""
+    return any(size in (1, None) for size in _sizes(script))
+
+
+def _sizes(script: Script) -> list[object]:
+    """The batch sizes of its loaders; NaN for one that cannot be read."""
+    given = [c.argument(1, "batch_size") for c in script.calls if c.method == "DataLoader" and not c.unpacks]
+    return [1 if size is None else size.constant if size.kind == "constant" else math.nan for size in given]
+
+
+def _is_given(function: Function, labels: Value, at: int) -> bool:
+    """Whether they come from a loop or a caller: `arange` or `gather` make labels of another kind."""
+    return labels.kind != "name" or _bound(labels, function, at) is None
+
+
+def _takes_batches(function: Function, event: Event) -> bool | None:
+    """Whether the innermost loop goes over a loader; None outside of every loop."""
+    loops = [function.blocks[b].value for b in function.enclosing(event.block) if function.blocks[b].kind == "for"]
+    return LOADER.search(str(loops[0])) is not None if loops else None
 
 
 def _is_of_model(choice: Value, function: Function, at: int) -> bool:

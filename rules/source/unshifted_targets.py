@@ -334,7 +334,15 @@ def _given_twice(call: Value, place: int, name: str) -> str:
 
 def _looks_back(script: Script, model: Model) -> bool:
     forward = next((f for f in script.functions if f.name == f"{model.name}.forward"), None)
-    return forward is not None and not tensors.shifts(forward) and _sees_no_later(script, model)
+    if forward is None or tensors.shifts(forward) or any("shift" in call.method for call in forward.calls):
+        return False
+    return not any(map(_is_state, forward.values)) and _sees_no_later(script, model)
+
+
+def _is_state(value: Value) -> bool:
+    """A part of the second result of a recurrent layer, which has read all of the text: `self.gru(x)[1][-1]`."""
+    state = value.base if value.kind == "item" else None
+    return state is not None and state.kind == "item" and state.arguments[0].constant == 1
 
 
 def _sees_no_later(script: Script, model: Model) -> bool:

@@ -12,7 +12,8 @@ TRIANGLES = frozenset({"tril", "triu", SUBSEQUENT})
 WEIGHS = frozenset({"softmax", "Softmax"})
 # Where a class says so, something else may hide what comes later.
 HIDES = frozenset(
-    {"masked_fill", "masked_fill_", "where", "is_causal", "attn_mask", "block_mask", "masked_softmax", "tril_indices"}
+    "masked_fill masked_fill_ where is_causal attn_mask block_mask masked_softmax tril_indices causal attn_bias "
+    "flash_attn_func flex_attention cumsum named_buffers".split()
 )
 
 
@@ -58,6 +59,17 @@ class UnusedCausalMask(SourceRule):
         """,
     )
     good = (
+        """
+        class Attention(nn.Module):
+            def __init__(self, width, length):
+                super().__init__()
+                self.qkv = nn.Linear(width, 3 * width)
+                self.register_buffer("causal_mask", torch.tril(torch.ones(length, length)))
+
+            def forward(self, x):
+                q, k, v = self.qkv(x).chunk(3, -1)
+                return (q @ k.transpose(-2, -1) + self.causal_mask.log()).softmax(-1) @ v
+        """,
         """
         class Writer(nn.Module):
             def generate_square_subsequent_mask(self, n):
@@ -111,7 +123,10 @@ class UnusedCausalMask(SourceRule):
         for class_ in (class_ for class_ in script.classes if class_.name in models):
             own = [function for function in script.functions if function.owner == class_.name]
             calls = [call for function in own for call in function.calls]
-            if any(call.method in WEIGHS for call in calls) and not any(map(_hides, calls)):
+            away = any(
+                given.name == "self" for call in calls for given in call.arguments
+            )  # who takes it may read the mask
+            if any(call.method in WEIGHS for call in calls) and not away and not any(map(_hides, calls)):
                 for name, made in _masks(script, class_, calls):
                     functions = own if name == "bias" else script.functions  # other layers have one too
                     if not any(_names(function, name, made) for function in functions):
@@ -140,7 +155,7 @@ class UnusedCausalMask(SourceRule):
                 b.value for f in seen for b in f.blocks if b.value
             ]
             if local and made is not None and not any(part.name == event.name for v in values for part in v.within()):
-                yield self.at(made, f"makes the causal mask `{event.name}`, and nothing is given it")
+                yield self.at(made, f"makes the causal mask `{event.name}`, and nothing is given it", certain=False)
 
 
 def _hides(call: Value) -> bool:
@@ -173,5 +188,5 @@ def _names(function: Function, name: str, made: Value) -> bool:
         for part in value.within()
     )
     return any(
-        part.name.endswith(f".{name}") or (isinstance(part.constant, str) and name in part.constant) for part in parts
+        f".{name}." in f"{part.name}." or (isinstance(part.constant, str) and name in part.constant) for part in parts
     )

@@ -102,6 +102,18 @@ class ZeroGradBeforeStep(SourceRule):
         """,
         None,
     )
+    suspected = (
+        """
+        for x, y in loader:
+            delta = torch.zeros_like(x, requires_grad=True)
+            for k in range(7):
+                net.zero_grad()
+                F.cross_entropy(net(x + delta), y).backward()
+                delta.data += 0.01 * delta.grad.sign()
+                delta.grad.zero_()
+            optimizer.step()
+        """,
+    )
     good = (
         """
         for x, y in loader:
@@ -167,7 +179,9 @@ class ZeroGradBeforeStep(SourceRule):
             for step in loop.steps:
                 clear = _cleared(loop, step)
                 if clear is not None and not _refilled(script, clear, step):
-                    sure = lookup.share_function(script, clear, step)
+                    sure = (
+                        lookup.share_function(script, clear, step) and clear.call.method != "zero_"
+                    )  # `delta.grad.zero_()`
                     message = "clears the gradients that `backward()` has made before `step()` uses them"
                     yield self.at(clear, message, certain=sure)
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, List
 import torch
 from torch.overrides import TorchFunctionMode
 
-from . import frames
+from . import frames, surroundings
 
 DRAWS = frozenset(
     "bernoulli bernoulli_ exponential_ multinomial normal normal_ poisson rand rand_like randint randint_like randn "
@@ -47,7 +47,7 @@ def seed(number: int) -> None:
 
 def _devices() -> List[int]:
     """Not those that the user has left alone: to ask for their state would take them, and no worker could be forked then."""
-    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    return list(range(torch.cuda.device_count())) if surroundings.has_taken_gpus() else []
 
 
 class Draws(TorchFunctionMode):

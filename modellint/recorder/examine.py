@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import Any, Callable, Dict, Iterator
 
@@ -15,20 +14,17 @@ Result = Dict[str, Any]
 
 def examine(watch: GivenWatch, optimizers: int, goes_on: bool) -> Iterator[Result]:
     """Nothing that the user keeps changes. What cannot be examined is a record with its `reason`."""
+    examinations = _examinations(watch, optimizers)
     try:
-        given, reason = _given(watch, goes_on), ""
+        given = _given(watch, goes_on)
+        with chance.undisturbed():
+            specimen = Specimen(given, watch.steady)
+            place = models.class_place(specimen.model, "")
+            for name, make in examinations.items():
+                yield {"kind": "examination", "name": name, "location": place, **_made(make, specimen)}
     except CannotExamineError as why:
-        given, reason = None, str(why)
-    with chance.undisturbed() if given is not None else contextlib.nullcontext():
-        specimen, place = None, {}
-        try:
-            specimen = Specimen(given, watch.steady) if given is not None else None
-            place = models.class_place(specimen.model, "") if specimen is not None else {}
-        except CannotExamineError as why:
-            reason = str(why)
-        for name, make in _examinations(watch, optimizers).items():
-            made = {"reason": reason} if specimen is None else _made(make, specimen)
-            yield {"kind": "examination", "name": name, "location": place, **made}
+        for name in examinations:
+            yield {"kind": "examination", "name": name, "location": {}, "reason": str(why)}
 
 
 def _examinations(watch: GivenWatch, optimizers: int) -> Dict[str, Callable[[Specimen], Result]]:

@@ -9,6 +9,8 @@ from typing import Any, Callable, List, Tuple
 import torch
 from torch.jit import _trace
 
+from . import surroundings
+
 is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", torch._utils.is_compiling)
 is_tracing: Callable[[], bool] = _trace.is_tracing
 Around = Callable[[Callable[..., Any], Tuple[Any, ...], "dict[str, Any]"], Any]
@@ -22,7 +24,7 @@ def is_blind() -> bool:
 
 
 def is_capturing() -> bool:
-    return bool(torch.cuda.is_initialized()) and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
+    return surroundings.has_taken_gpus() and torch.cuda.is_current_stream_capturing()
 
 
 class Patches:

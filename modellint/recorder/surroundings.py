@@ -27,6 +27,11 @@ def device(parameters: Iterable[Tensor]) -> str:
     return torch.cuda.get_device_name(first.device)
 
 
+def has_taken_gpus() -> bool:
+    """Whether this process has used CUDA; asking takes none."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 def source_files() -> List[str]:
     """The user's own source files that this process has executed."""
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}

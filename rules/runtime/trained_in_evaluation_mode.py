@@ -41,7 +41,7 @@ class TrainedInEvaluationMode(RuntimeRule):
             series = tuple(map(len, idle))
             evidence = Evidence("dropouts and batch norms in evaluation mode at a step", len(names), 0, series=series)
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            message = f"the model is trained in evaluation mode: `{names[0]}`{more} does not do its work"
+            message = f"the model is trained in evaluation mode: no dropout or batch norm works in `{names[0]}`{more}"
             yield self.convict(run.place("model"), message, evidence)
         elif not any(idle):
             yield self.passed("the model is trained in training mode")

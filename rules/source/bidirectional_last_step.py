@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -135,7 +136,7 @@ class BidirectionalLastStep(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for layer, function, at in recurrent.layers(script):
             if recurrent.is_bidirectional(layer) or _is_deep(layer):
-                for call in recurrent.pools(function.events[at:], lambda value: _is_state(value, layer), _flattened):  # noqa: B023
+                for call in recurrent.pools(function.events[at:], partial(_is_state, layer=layer), _flattened):
                     message = f"gives each sample the states of others: the first axis of the state of `{layer.path}` is no batch"
                     turned = any(other.method in TURNS for other in function.calls)
                     yield self.at(call, message, certain=not turned)

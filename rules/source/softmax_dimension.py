@@ -436,8 +436,7 @@ def _is_given(function: Function, labels: Value, at: int) -> bool:
 
 def _takes_batches(function: Function, event: Event) -> bool | None:
     """Whether the innermost loop goes over a loader; None outside of every loop."""
-    loops = [function.blocks[b].value for b in function.enclosing(event.block) if function.blocks[b].kind == "for"]
-    return LOADER.search(str(loops[0])) is not None if loops else None
+    return next(_over_loaders(function, event), None)
 
 
 def _is_of_model(choice: Value, function: Function, at: int) -> bool:
@@ -457,8 +456,14 @@ def _uncast(value: Value) -> Value:
 
 
 def _goes_over_loader(function: Function, event: Event) -> bool:
-    loops = [function.blocks[b].value for b in function.enclosing(event.block) if function.blocks[b].kind == "for"]
-    return any(over is not None and LOADER.search(str(over)) for over in loops)
+    return any(_over_loaders(function, event))
+
+
+def _over_loaders(function: Function, event: Event) -> Iterator[bool]:
+    """For each loop around an event, innermost first, whether it goes over a loader."""
+    for block in map(function.blocks.__getitem__, function.enclosing(event.block)):
+        if block.kind == "for":
+            yield LOADER.search(str(block.value)) is not None
 
 
 def _is_part(value: Value, parameters: set[str]) -> bool:

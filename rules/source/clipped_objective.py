@@ -120,6 +120,7 @@ class ClippedObjective(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        wrong: list[Diagnostic] = []  # if gradients go down
         for function in script.functions:
             named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
             for call in function.calls:
@@ -131,9 +132,9 @@ class ClippedObjective(SourceRule):
                     yield self.at(
                         made, f"clips `{made}` around 1, which is a difference of logarithms: `exp()` is missing"
                     )
-            yield from self._chosen(function, named) if not ascends(script) else ()
-        if not ascends(script):
-            yield from self._minimised(script, TURNS.isdisjoint(script.attributes | script.called))
+            wrong += self._chosen(function, named)
+        wrong += self._minimised(script, TURNS.isdisjoint(script.attributes | script.called))
+        yield from wrong if wrong and not ascends(script) else ()
 
     def _chosen(self, function: Function, named: dict[str, Value]) -> Iterator[Diagnostic]:
         for event in function.events:

@@ -1,14 +1,15 @@
-"""Shapes of tensors, where they are written in the code: through layers, arithmetic, loaders of tensors and indexing."""
+"""Shapes of tensors, where they are written in the code: through layers, calls, arithmetic and indexing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from .code import Value
+from .columns import Columns
+from .dimensions import Shape, broadcast, joined, product, squeezed, stacked, without
 from .resolve import Resolver
 from .scope import Frame, Source
 
-Shape = tuple[int | None, ...]  # None: a size that is not written, such as that of the batch
 DEEPEST = 40
 FILLED = frozenset({"rand", "randn", "zeros", "ones", "empty"})
 NUMBERS = frozenset({"torch.pi", "torch.e", "math.pi", "math.e", "numpy.pi"})
@@ -28,6 +29,7 @@ REDUCES = frozenset({"sum", "mean"})
 class Shapes:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
+        self.columns = Columns(resolver)
         self._depth = 0
         self._known: dict[tuple[Value, Frame], Shape | None] = {}
 
@@ -58,7 +60,7 @@ class Shapes:
         if value.kind == "operation":
             return self._computed(made)
         if value.kind == "item" and value.base is not None:
-            return self._batch(made, value.base) if value.base.kind == "element" else self._indexed(made, value.base)
+            return self._batched(made) if value.base.kind == "element" else self._indexed(made, value.base)
         return self._called(made) if value.kind == "call" else None
 
     def _computed(self, made: Source) -> Shape | None:
@@ -66,45 +68,13 @@ class Shapes:
         known = [part for part in parts if part is not None]
         if len(known) < len(parts) or made.value.name not in ("+", "-", "*", "/", "**", "@"):
             return None
-        if made.value.name == "@":
-            left, right = known
-            return (*left[:-1], *right[1:]) if len(left) == 2 and len(right) in (1, 2) else None
-        longest = max(known, key=len)
-        return longest if all(_fits(part, longest) for part in known) else None
+        return product(known[0], known[1]) if made.value.name == "@" else broadcast(known)
 
-    def _batch(self, made: Source, element: Value) -> Shape | None:
-        """A part of what a loader yields."""
-        assert element.base is not None
-        index = made.value.arguments[0].constant
-        loaders = self.resolver.of(made.of(element.base))
-        if len(loaders) != 1 or loaders[0].value.method != "DataLoader" or not isinstance(index, int):
-            return None
-        given = loaders[0].value.argument(0, "dataset")
-        datasets = self.resolver.of(loaders[0].of(given)) if given is not None else []
-        if len(datasets) != 1 or loaders[0].value.argument(None, "collate_fn") is not None:
-            return None
-        shape = self._column(datasets[0], index)
+    def _batched(self, made: Source) -> Shape | None:
+        """A part of what a loader yields: rows of a tensor that is written."""
+        column = self.columns.of(made)
+        shape = self.of(column) if column is not None else None
         return (None, *shape[1:]) if shape else None
-
-    def _column(self, dataset: Source, index: int) -> Shape | None:
-        """Of the tensor of which a data set gives a row as a part of each sample."""
-        parts = dataset.value.arguments
-        if dataset.value.method == "TensorDataset":
-            return self.of(dataset.of(parts[index])) if index < len(parts) and not dataset.value.unpacks else None
-        for script, class_ in self.resolver.members.classes(dataset):
-            for frame in self.resolver.members.methods(script, class_, "__getitem__", dataset):
-                if len(frame.function.parameters) == 2:
-                    counted = frame.function.parameters[1].name
-                    return self._row(self.resolver.results.returned(frame), index, counted)
-        return None
-
-    def _row(self, samples: list[Source], index: int, counted: str) -> Shape | None:
-        """`return self.x[index], self.y[index]`."""
-        if len(samples) != 1 or samples[0].value.kind != "tuple" or index >= len(samples[0].value.arguments):
-            return None
-        part = samples[0].value.arguments[index]
-        taken = part.kind == "item" and part.base is not None and part.arguments[0].name == counted
-        return self.of(samples[0].of(part.base)) if taken and part.base is not None else None
 
     def _indexed(self, made: Source, base: Value) -> Shape | None:
         """`x[:, 0]`, `x[:5]`; a slice is of no kind that is known."""
@@ -158,9 +128,7 @@ class Shapes:
         place = 0 if axis is None else axis.constant
         if first is None or not isinstance(place, int):
             return None
-        stacked = name == "stack"
-        place += (len(first) + stacked) * (place < 0)
-        return (*first[:place], len(parts) if stacked else None, *first[place + (not stacked) :])
+        return stacked(first, place, len(parts)) if name == "stack" else joined(first, place)
 
     def _reshaped(self, made: Source, name: str, shape: Shape | None, given: tuple[Value, ...]) -> Shape | None:
         if name in ("view", "reshape") and not made.value.name.startswith("torch."):
@@ -171,15 +139,11 @@ class Shapes:
         if shape is None or not isinstance(axis, int) or isinstance(axis, bool):
             return None
         if name == "unsqueeze":
-            place = axis if axis >= 0 else len(shape) + 1 + axis
-            return (*shape[:place], 1, *shape[place:])
-        place = axis if axis >= 0 else len(shape) + axis
+            return stacked(shape, axis, 1)
+        if name == "squeeze":
+            return squeezed(shape, axis)
         keeps = made.value.argument(None, "keepdim")
-        if name in REDUCES and 0 <= place < len(shape) and len(given) <= 1 and keeps is None:
-            return (*shape[:place], *shape[place + 1 :])
-        if name == "squeeze" and 0 <= place < len(shape) and shape[place] == 1:
-            return (*shape[:place], *shape[place + 1 :])
-        return None
+        return without(shape, axis) if name in REDUCES and len(given) <= 1 and keeps is None else None
 
     def _module(self, module: Source, shape: Shape | None) -> Shape | None:
         """What a layer, or one after the other of a Sequential, makes of an input."""
@@ -197,13 +161,6 @@ class Shapes:
             if name in LAYERS and callee.class_ is None:
                 return shape
         return None
-
-
-def _fits(part: Shape, whole: Shape) -> bool:
-    """Whether a shape is broadcast to another without changing it."""
-    return all(
-        one in (1, other) or None in (one, other) for one, other in zip(reversed(part), reversed(whole), strict=False)
-    )
 
 
 def _is_plain(index: Value) -> bool:

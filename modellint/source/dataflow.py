@@ -63,7 +63,7 @@ class Dataflow:
         if callee.name not in CONTAINERS:
             yield Operation(callee.name, call.location, certain, callee.made.value.location, callee.made.value)
             return
-        certain = certain and not self.resolver.items.vary(callee.made)
+        certain = certain and not self.resolver.items.growth.varies(callee.made)
         for item in reversed(list(self.resolver.items.all(callee.made))):
             for made in self.resolver.of(item)[:1]:
                 for inner in self.resolver.calls.callees(made)[:1]:

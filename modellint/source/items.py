@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .branches import arms
-from .code import Function, Value
+from .code import Value
+from .growth import GROWING, Growth
 from .scope import Frame, Source
 from .vocabulary import PASSES_TUPLE
 
@@ -20,12 +17,12 @@ DEEPEST = 30  # collections within collections
 LONGEST = 500  # collections looked at for one question: sums of tensors look like sums of lists
 LISTS = ("tuple", "list", "set")
 CONTAINERS = ("torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.ParameterList")
-GROWING = {"append": 0, "add": 0, "insert": 1, "add_module": 1, "extend": 0}
 
 
 class Items:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
+        self.growth = Growth(resolver)
         self._active: list[tuple[Value, Frame]] = []
         self._work = 0
 
@@ -124,6 +121,12 @@ class Items:
         else:
             yield from self._listed(made, index)
 
+    def _added(self, made: Source) -> Iterator[Source]:
+        for put in self.growth.of(made):
+            item = put.value.argument(GROWING[put.value.method])
+            if item is not None:
+                yield from self.all(put.of(item)) if put.value.method == "extend" else (put.of(item),)
+
     def inherited(self, made: Source) -> Source | None:
         """For an object of a class that derives from Sequential: the call that gives Sequential its modules."""
         for script, class_ in self.resolver.members.classes(made) if made.value.kind == "call" else ():
@@ -131,62 +134,6 @@ class Items:
                 frames = self.resolver.members.methods(script, class_, "__init__", made)
                 return next((given for frame in frames for given in _handed_up(frame)), None)
         return None
-
-    def _added(self, made: Source) -> Iterator[Source]:
-        """What is appended to a list that was bound to a name, until the name is bound anew."""
-        for name, start, end in self._lives(made):
-            scopes = [made.frame]
-            if name.startswith("self."):
-                beside = self.resolver.members.beside(made.frame)
-                scopes += [frame for frame in beside if frame.function is not made.frame.function]
-            for scope in scopes:
-                for at, call in growing(scope.function).get(name, ()):
-                    if start < at < end or scope is not made.frame:
-                        yield from self._grown(Source(call, scope, at))
-
-    def _lives(self, made: Source) -> Iterator[tuple[str, int, int]]:
-        """The names that a value is bound to, and between which events."""
-        function = made.frame.function
-        for name, start in _bound(function).get(id(made.value), ()):
-            places = self.resolver.assignments(function)[name]
-            later = bisect_right(places, start)
-            yield name, start, places[later] if later < len(places) else len(function.events)
-
-    def _grown(self, source: Source) -> Iterator[Source]:
-        position = GROWING.get(source.value.method)
-        item = source.value.argument(position) if position is not None else None
-        if item is not None:
-            yield from self.all(source.of(item)) if source.value.method == "extend" else (source.of(item),)
-
-    def vary(self, made: Source) -> bool:
-        """Whether some items of a container are put into it, or into the list that it is made of, on some paths only."""
-        function = made.frame.function
-        names = {e.name for e in function.events if e.kind == "assign" and e.value is made.value}
-        names |= {part.name for argument in made.value.arguments for part in argument.within() if part.kind == "name"}
-        places = (at for name in names for at in self.resolver.assignments(function).get(name, ()))
-        grown = (at for name in names for at, _ in growing(function).get(name, ()))
-        changes = (function.events[at] for at in (*places, *grown))
-        return any(arms(function, event.block) for event in changes if event.value is not made.value)
-
-
-@lru_cache(1000)
-def _bound(function: Function) -> Mapping[int, list[tuple[str, int]]]:
-    """The names that each value is bound to, and where."""
-    found: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    for at, event in enumerate(function.events):
-        if event.kind in ("assign", "augment"):
-            found[id(event.value)].append((event.name, at))
-    return found
-
-
-@lru_cache(1000)
-def growing(function: Function) -> Mapping[str, list[tuple[int, Value]]]:
-    """The calls that give a collection items, by its name, and where they are."""
-    found: dict[str, list[tuple[int, Value]]] = defaultdict(list)
-    for at, event in enumerate(function.events):
-        if event.kind == "call" and event.value is not None and event.value.method in GROWING:
-            found[event.value.name.rpartition(".")[0]].append((at, event.value))
-    return found
 
 
 def _handed_up(frame: Frame) -> Iterator[Source]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .code import Value
 from .gradient import recorded
-from .items import growing
+from .growth import growing
 from .resolve import Resolver
 from .scope import Frame, Source, reaching
 from .script import Script

@@ -13,6 +13,7 @@ from .objective import Objective
 from .resolve import Resolver
 from .roles import Roles
 from .scope import Source
+from .terms import Terms
 
 CUTTING = frozenset({"detach", "data", "no_grad", "inference_mode", "numpy"})
 
@@ -21,6 +22,7 @@ class Backwards:
     def __init__(self, resolver: Resolver, lineage: Lineage) -> None:
         self.roles = Roles(resolver)
         self.lineage = lineage
+        self.terms = Terms(lineage)
         self.beyond = Lineage(resolver, beyond=True)
         self.objective = Objective(lineage)
 
@@ -41,8 +43,8 @@ class Backwards:
 
     def _learned(self, loss: Source) -> Iterator[str]:
         """The terms of a loss, by their places, without those that no model has a part in."""
-        terms = list(self.lineage.terms(loss))
-        return (f"{made.place}{part}" for made, part in terms if len(terms) == 1 or self._is_learned(made))
+        terms = list(self.terms.of(loss))
+        return (term.place for term in terms if len(terms) == 1 or self._is_learned(term.made))
 
     def _behind(self, loss: Source, origins: Sequence[Source], summands: Sequence[Summand]) -> Iterator[Value]:
         cut = any(part.cut is not None for part in summands)

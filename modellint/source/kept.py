@@ -10,11 +10,11 @@ from modellint.core.record import replace
 
 from .code import Function, Value
 from .facts import Act
-from .lineage import Lineage
 from .place import loop_id
 from .resolve import Resolver
 from .roles import Roles
 from .scope import Frame, Source
+from .terms import Terms
 from .vocabulary import NO_MODELS
 
 CUTTING = ("data", "item", "detach", "float")
@@ -22,9 +22,9 @@ STORES = ("append", "appendleft")
 
 
 class Kept:
-    def __init__(self, resolver: Resolver, lineage: Lineage) -> None:
+    def __init__(self, resolver: Resolver, terms: Terms) -> None:
         self.resolver = resolver
-        self.lineage = lineage
+        self.terms = terms
         self.roles = Roles(resolver)
 
     def call(self, source: Source) -> Act | None:
@@ -73,7 +73,7 @@ class Kept:
         begins = _begins(function, at, name, around)
         if begins == around[:1] or _is_cut_first(function, given):
             return None
-        terms = tuple(f"{made.place}{part}" for made, part in self.lineage.terms(source.of(given)))
+        terms = tuple([term.place for term in self.terms.of(source.of(given))])
         anew = "".join(loop_id(source.frame, block) for block in begins or ())
         return Act("keep", source.value, (name,), terms=terms, anew=anew) if terms else None
 

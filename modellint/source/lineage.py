@@ -24,12 +24,6 @@ SOFT = frozenset({"detach", "detach_", "item", "numpy", "tolist", "tensor", "as_
 TYPES = frozenset({"float"})  # a number as a function; as a method of a tensor it only changes its type
 PLAIN = frozenset({"data", "shape", "device", "dtype", "grad"})  # attributes without a graph
 PACKS = ("pack_padded_sequence", "pack_sequence")
-SUMS = ("+", "-", "*", "/")
-GATHERS = ("sum", "mean", "stack", "cat")
-KEEPS = frozenset(
-    {"sum", "mean", "to", "cuda", "cpu", "clone", "view", "squeeze", "float", "half", "double", "mul", "div"}
-)
-Term = tuple[Source, str]  # a call, and which part of its result: ".loss", "[0]"
 
 
 class Lineage:
@@ -50,58 +44,6 @@ class Lineage:
                 found[key] = made
                 waiting.extend(reversed(list(self._parts(made))))
         return tuple(made for made in found.values() if made.value.kind in ("call", "operation"))
-
-    def terms(self, source: Source) -> Iterator[Term]:
-        """What the value is a sum, product or collection of, as it is or summed over its items: calls, powers."""
-        seen: set[tuple[int, Frame, str]] = set()
-        waiting = [(source, "")]
-        while waiting and len(seen) < LONGEST:
-            made, part = waiting.pop()
-            key = id(made.value), made.frame, part
-            if key not in seen:
-                seen.add(key)
-                inner = list(self._summed(made, part))
-                waiting += reversed(inner)
-                if made.value.kind in ("call", "operation") and made.value.method not in CUTS and not inner:
-                    yield made, part
-
-    def _summed(self, made: Source, part: str) -> Iterator[Term]:
-        value = made.value
-        if value.kind == "name":
-            yield from self._named(made, part)
-        elif value.kind == "call":
-            yield from ((found, part) for found in self._through(made))
-        elif value.kind == "operation":
-            inside = value.arguments if value.name in ("+", "-", "*") else value.arguments[:1]
-            yield from ((made.of(a), part) for a in inside if value.name in SUMS)
-        elif value.kind == "item" and value.base is not None and value.arguments[0].kind == "constant":
-            yield made.of(value.base), f"[{value.arguments[0].constant}]{part}"
-        elif value.kind in ("tuple", "list") and part.startswith("["):
-            yield from ((made.of(a), part[3:]) for i, a in enumerate(value.arguments) if part.startswith(f"[{i}]"))
-        elif value.kind == "attribute" and value.base is not None:
-            yield from ((made.of(value.base), f".{value.name}{part}") for _ in range(value.name not in PLAIN))
-        else:
-            inside = (*value.arguments, *(item for _, item in value.keywords))
-            yield from ((made.of(a), part) for a in (inside or (value.base,)) if a is not None)
-
-    def _named(self, made: Source, part: str) -> Iterator[Term]:
-        name = made.value.name
-        bound = list(self.bound(name, made))
-        head, _, attribute = name.rpartition(".")
-        if not bound and head not in ("", "self") and attribute not in PLAIN:
-            yield made.of(Value("name", head, location=made.value.location)), f".{attribute}{part}"
-        yield from ((found, part) for found in bound)
-
-    def _through(self, made: Source) -> Iterator[Source]:
-        """What a call only sums, rescales or moves; and what a function of the project returns."""
-        call, receiver = made.value, made.value.receiver
-        torchs = call.name.startswith("torch.")
-        if call.arguments and (call.name == "sum" or call.method == "scale" or (torchs and call.method in GATHERS)):
-            yield made.of(call.arguments[0])
-        elif call.method in KEEPS and receiver is not None and not torchs:
-            yield made.of(receiver)
-        else:
-            yield from self.results(made)
 
     def results(self, made: Source) -> Iterator[Source]:
         """What a function of the project, or an object that is called, returns."""

@@ -11,9 +11,10 @@ from . import divergence
 from .code import Value
 from .facts import Summand
 from .likelihood import Likelihoods
-from .lineage import GATHERS, KEEPS, Lineage
+from .lineage import Lineage
 from .scope import Source
 from .sums import negated
+from .terms import GATHERS, KEEPS
 
 LONGEST = 100  # parts of one objective
 CUTS = frozenset({"detach", "item", "tolist", "numpy", "float"})  # what makes a tensor a number, or forgets its graph

@@ -21,6 +21,7 @@ from .resolve import Resolver
 from .roles import Roles
 from .scope import Frame, Source
 from .spots import Spot
+from .terms import Terms
 from .vocabulary import NO_MODELS
 
 SHALLOW = 4  # helpers in which models are looked for
@@ -40,7 +41,7 @@ class Tracer:
         lineage = Lineage(resolver)
         self.acts = Acts(resolver, models, lineage)
         self.forwards = Forwards(resolver, models, self.relevance)
-        self.kept = Kept(resolver, lineage)
+        self.kept = Kept(resolver, Terms(lineage))
         self._left = LONGEST
         self._most = MOST  # less where one function after the other comes to no end: such a project trains nothing
         self._entering: set[int] = set()

@@ -12,34 +12,15 @@ from modellint.core.pattern import pattern
 from .applied import Applied
 from .buffers import registered
 from .code import Function, Value
-from .marks import CHANGES, NAMES, OPERATORS, TOKENS, Marks, each, everywhere
+from .marks import NAMES, OPERATORS, TOKENS, Marks, Options, changed, each, everywhere
 from .numbers import Numbers
 from .positions import Positions
 from .resolve import Resolver
 from .scope import Frame, Source
+from .stencils import TURNS, Stencils
 
-Options = tuple[Marks, ...]
 MOST_CALLS = 6  # of modules within modules
 DEEPEST = 25  # masks that are made of other masks
-FILLS = {
-    "ones": 1.0,
-    "ones_like": 1.0,
-    "new_ones": 1.0,
-    "zeros": 0.0,
-    "zeros_like": 0.0,
-    "new_zeros": 0.0,
-    "empty": 0.0,
-}
-FULL = {"full": 1, "full_like": 1, "new_full": 1, "fill_": 0}
-TRIANGLES = {("tril", 0): "past", ("tril", -1): "before", ("triu", 0): "onwards", ("triu", 1): "future"}
-# Calls that only arrange a mask, or change the type of its values.
-KEEPS = frozenset(
-    "unsqueeze squeeze expand expand_as repeat repeat_interleave view view_as reshape flatten contiguous clone detach copy "
-    "requires_grad_ byte long int float half double to type type_as astype cuda cpu from_numpy as_tensor tensor Tensor "
-    "Variable Parameter array asarray broadcast_to rearrange pad expand_dims unsqueeze_ squeeze_ numpy".split()
-)
-TURNS = frozenset({"t", "T", "mT", "transpose", "swapaxes"})
-LIBRARIES = ("torch.", "numpy.", "einops.")
 TOLD = pattern(r"(.*\.)?attention_mask")  # of a tokenizer: 1 at the tokens
 EDITS = pattern(r"(fill|triu|tril|logical_\w+|masked_fill|copy|index_\w+|scatter\w*|neg|mul|add|sub)_")
 
@@ -52,6 +33,7 @@ class Marking:
         self.numbers = Numbers(resolver)
         self.applied = Applied(resolver)
         self.positions = Positions(resolver)
+        self.stencils = Stencils(self)
         self._depth = 0
         self._known: dict[tuple[Value, Frame, int | None], Options] = {}  # of what the one mask is made of
 
@@ -89,7 +71,7 @@ class Marking:
                 call = later.value if later.kind == "call" else None
                 if call is not None and EDITS.fullmatch(call.method) and str(call.receiver) == event.name:
                     always = later.block == event.block
-                    marks = self._applied(made.of(call), marks, call.arguments) if always else ()
+                    marks = self.stencils.applied(made.of(call), marks, call.arguments) if always else ()
         return marks
 
     def _read(self, made: Source) -> Options:
@@ -99,8 +81,8 @@ class Marking:
         if value.kind == "item" and value.base is not None:
             return self._item(made, value.base)
         if value.kind == "call":
-            return self._call(made)
-        return self._named(made) if value.kind in ("name", "attribute") else self._number(made)
+            return self.stencils.of(made)
+        return self._named(made) if value.kind in ("name", "attribute") else self.number(made)
 
     def _named(self, made: Source) -> Options:
         """Of a name that nothing binds, or an attribute."""
@@ -113,9 +95,9 @@ class Marking:
         if TOLD.fullmatch(made.value.name):
             return (Marks(TOKENS, 1, 0, sure=False),)
         buffer = registered(self.resolver, made, last) if head == "self" else None
-        return self.of(buffer) if buffer is not None else self._number(made)
+        return self.of(buffer) if buffer is not None else self.number(made)
 
-    def _number(self, made: Source) -> Options:
+    def number(self, made: Source) -> Options:
         constant = made.value.constant
         found = {float(constant)} if isinstance(constant, bool) else {s.value for s in self.numbers.of(made)}
         return tuple(map(everywhere, found))
@@ -123,10 +105,10 @@ class Marking:
     def _operation(self, made: Source) -> Options:
         parts, name = made.value.arguments, made.value.name
         if len(parts) == 1:
-            return _changed(self.of(made.of(parts[0])), name)
-        return self._computed(made, name, *parts) if len(parts) == 2 and name in OPERATORS else ()
+            return changed(self.of(made.of(parts[0])), name)
+        return self.computed(made, name, *parts) if len(parts) == 2 and name in OPERATORS else ()
 
-    def _computed(self, made: Source, name: str, left: Value, right: Value) -> Options:
+    def computed(self, made: Source, name: str, left: Value, right: Value) -> Options:
         a, b = self.of(made.of(left)), self.of(made.of(right))
         if a and b:
             return each(lambda one, other: one.joined(other, OPERATORS[name]), a, b)
@@ -142,58 +124,6 @@ class Marking:
         begun = any(part.name.startswith("_") for part in parts)  # a triangle that is moved
         moved = begun and any(marks.turned() != marks for marks in options)
         return options if not moved and all(part.kind == "unknown" or _is_none(part) for part in parts) else ()
-
-    def _call(self, made: Source) -> Options:
-        call, name = made.value, made.value.method
-        if name in FILLS:
-            return (everywhere(FILLS[name]),)
-        if name in FULL:
-            return self._given(made, call.argument(FULL[name], "fill_value"))
-        if name == "generate_square_subsequent_mask" and self._is_transformers(made):
-            return (Marks(frozenset({"past"}), 0, -math.inf),)
-        if call.name == "float":
-            return self._number(made)
-        library = call.name.startswith(LIBRARIES) or call.receiver is None
-        subject, rest = (call.argument(0), call.arguments[1:]) if library else (call.receiver, call.arguments)
-        if name in OPERATORS and rest and subject is not None:
-            return self._computed(made, name, subject, rest[0])
-        if name == "where" and len(call.arguments) == 3:
-            condition, one, other = (self.of(made.of(part)) for part in call.arguments)
-            return each(Marks.filled, other, condition, one)
-        return self._applied(made, self._given(made, subject), rest)
-
-    def _is_transformers(self, made: Source) -> bool:
-        """Whether it is a method of `torch.nn.Transformer`, or of one that cannot be read."""
-        receiver = made.value.receiver
-        made_by = [found.value.name for found in self.resolver.of(made.of(receiver))] if receiver is not None else []
-        return any(name.startswith("torch.nn.") or "transformer" in name.lower() for name in made_by)
-
-    def _given(self, made: Source, value: Value | None) -> Options:
-        return self.of(made.of(value)) if value is not None else ()
-
-    def _applied(self, made: Source, options: Options, rest: tuple[Value, ...]) -> Options:
-        """What a call makes of the mask that it works on."""
-        call, name = made.value, made.value.method.rstrip("_")
-        if name == "fill":
-            return self._given(made, call.argument(0, "value"))
-        if name == "masked_fill" and len(rest) > 1:
-            return each(Marks.filled, options, *(self.of(made.of(part)) for part in rest[:2]))
-        if name in ("tril", "triu"):
-            diagonal = next(iter(rest), None) or call.argument(None, "diagonal") or call.argument(None, "k")
-            given = self._given(made, diagonal) if diagonal is not None else (everywhere(0),)
-            return each(lambda marks, moved: _triangle(marks, name, moved), options, given)
-        if name in TURNS:
-            return each(Marks.turned, options)
-        return options if call.method in KEEPS else _changed(options, call.method)
-
-
-def _triangle(marks: Marks, name: str, diagonal: Marks) -> Marks | None:
-    where = TRIANGLES.get((name, int(diagonal.inside))) if not diagonal.where else None
-    return Marks(frozenset({where}), marks.inside, 0) if where is not None and not marks.where else None
-
-
-def _changed(options: Options, name: str) -> Options:
-    return each(lambda marks: marks.made(CHANGES[name]), options) if name in CHANGES else ()
 
 
 @lru_cache(100)

@@ -78,11 +78,19 @@ class Marks:
         return next(left, frozenset())
 
 
+Options = tuple[Marks, ...]  # all that a mask may be
+
+
 def everywhere(value: float) -> Marks:
     return Marks(frozenset(), value, value)
 
 
-def each(change: Callable[..., Marks | None], *options: tuple[Marks, ...]) -> tuple[Marks, ...]:
+def each(change: Callable[..., Marks | None], *options: Options) -> Options:
     """What is made of all that some masks may be; nothing where that cannot be told of one."""
     made = [change(*marks) for marks in product(*options)]
     return tuple(dict.fromkeys(m for m in made if m is not None)) if None not in made and len(made) <= MOST else ()
+
+
+def changed(options: Options, name: str) -> Options:
+    """What an operator or a method without an argument makes of them."""
+    return each(lambda marks: marks.made(CHANGES[name]), options) if name in CHANGES else ()

@@ -14,6 +14,7 @@ from .code import Function, Value
 from .configuration import Configuration
 from .items import Items
 from .members import Members
+from .outside import Outside
 from .project import Project
 from .registry import Registry
 from .results import Results
@@ -22,9 +23,6 @@ from .script import Script
 
 DEEPEST = 25  # values followed one through another
 LONGEST = 3000  # values looked at for one question
-MOST_STARS = (
-    40  # files whose names one file may import all: each is parsed for a name; a list of all models has hundreds
-)
 MOST_KNOWN = 20_000  # answers that are kept; each function that is followed has its own
 
 Key = tuple[object, Frame, int | None]
@@ -44,12 +42,11 @@ class Resolver:
         self.configuration = Configuration(self)
         self.items = Items(self)
         self.members = Members(self)
+        self.outside = Outside(self)
         self.registry = Registry(self)
         self.results = Results(self)
         self._bindings: dict[int, dict[str, list[int]]] = {}
         self._frames: dict[int, Frame] = {}
-        self._stars: dict[int, tuple[str, ...]] = {}
-        self._globals: dict[int, list[Frame]] = {}
         self._known: dict[Key, list[Source]] = {}
         self._active: dict[Key, int] = {}
         self._work = 0
@@ -150,7 +147,7 @@ class Resolver:
             places = reaching(scope.function, indices, at) or ([] if known else indices)
             found = [found for place in places for found in self.assigned(place, scope)]
             if scope.function.kind == "module":
-                found += self._set_elsewhere(name, scope)
+                found += self.outside.shared(name, scope)
             if (
                 always(scope.function, places, at)
                 or (name == "self" and not given)
@@ -163,7 +160,7 @@ class Resolver:
                 passed = self.callers.given(name, scope)
                 return found + passed if passed or not found else [*found, Source(Value("unknown", name), scope)]
             at = None
-        return self._imported(name, frame.script)
+        return self.outside.imported(name, frame.script)
 
     def assigned(self, index: int, frame: Frame) -> list[Source]:
         value = frame.function.events[index].value
@@ -179,43 +176,3 @@ class Resolver:
                     table[event.name].append(index)
             self._bindings[id(function)] = table
         return table
-
-    def _set_elsewhere(self, name: str, module: Frame) -> list[Source]:
-        """What functions bind a name of the module to that they declare `global`."""
-        functions = self._globals.get(id(module.function))
-        if functions is None:
-            script = module.script
-            shared = [f for f in script.functions if any(event.kind == "global" for event in f.events)]
-            functions = self._globals[id(module.function)] = [self.frame(script, function) for function in shared]
-        setting = [
-            frame for frame in functions if any(e.kind == "global" and e.name == name for e in frame.function.events)
-        ]
-        places = ((frame, index) for frame in setting for index in self.assignments(frame.function).get(name, ()))
-        return [found for frame, index in places for found in self.assigned(index, frame)]
-
-    def _imported(self, name: str, script: Script) -> list[Source]:
-        if self.project.imported(script, name):
-            return self._from(script, name)
-        stars = self._stars.get(id(script))
-        if stars is None:
-            found = tuple([module for key, module in script.imports.items() if key.startswith("*")])
-            stars = self._stars[id(script)] = found if len(found) <= MOST_STARS else ()
-        return next(filter(None, (self._from(script, f"{star}.{name}") for star in stars)), [])
-
-    def _from(self, script: Script, name: str) -> list[Source]:
-        """What a name is bound to in another file."""
-        located = self.project.locate(script, name)
-        if located is None:
-            return []
-        other, rest = located
-        found = self.sources(Value("name", rest), self.module(other))
-        return [s for s in found if s.value.kind != "name" or s.value.name != rest] or self._handed_on(other, rest)
-
-    def _handed_on(self, script: Script, name: str) -> list[Source]:
-        """What a file imports in its turn: `from .small import Net` in a package's `__init__`."""
-        head, dot, rest = name.partition(".")
-        if head not in script.imports or script.imports[head] == head:
-            return []
-        full = f"{script.imports[head]}{dot}{rest}"
-        found = self.sources(Value("name", full), self.module(script))
-        return [s for s in found if s.value.kind != "name" or not s.value.name.startswith(".")]

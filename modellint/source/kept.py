@@ -1,4 +1,4 @@
-"""What a loop carries from one pass to the next: losses that it sums or stores, and states that it feeds back."""
+"""What a loop keeps from one pass to the next: losses that it sums or stores, and states that it feeds back."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from functools import lru_cache
 
 from modellint.core.record import replace
 
+from .carried import Carried
 from .code import Function, Value
 from .facts import Act
-from .place import loop_id
+from .place import loop_id, loops_around
 from .resolve import Resolver
-from .roles import Roles
 from .scope import Frame, Source
 from .terms import Terms
-from .vocabulary import NO_MODELS
 
 CUTTING = ("data", "item", "detach", "float")
 STORES = ("append", "appendleft")
@@ -25,7 +24,7 @@ class Kept:
     def __init__(self, resolver: Resolver, terms: Terms) -> None:
         self.resolver = resolver
         self.terms = terms
-        self.roles = Roles(resolver)
+        self.carried = Carried(resolver)
 
     def call(self, source: Source) -> Act | None:
         """A value that is appended to a list, or the first batch of a loader."""
@@ -51,7 +50,7 @@ class Kept:
             entered = self.resolver.calls.enter(callee, source) if place is not None else None
             kept = self.event(entered, place) if entered is not None and place is not None else None
             if kept is not None:
-                around = _loops(function, at)
+                around = loops_around(function, at)
                 begins = _begins(function, at, name, around)
                 anew = "".join(loop_id(source.frame, block) for block in begins or ())
                 return replace(kept, call=source.value, subjects=(name,), anew=anew) if begins != around[:1] else None
@@ -65,43 +64,17 @@ class Kept:
             return None
         if value.kind == "operation" and value.name == "+" and _is(value.arguments[0], event.name):
             return self._keeps(Source(value, frame, at), value.arguments[1], event.name)
-        return self._carries(Source(value, frame, at), event.name) if event.kind == "assign" else None
+        return self.carried.of(Source(value, frame, at), event.name) if event.kind == "assign" else None
 
     def _keeps(self, source: Source, given: Value, name: str) -> Act | None:
         function, at = source.frame.function, source.at or 0
-        around = _loops(function, at)
+        around = loops_around(function, at)
         begins = _begins(function, at, name, around)
         if begins == around[:1] or _is_cut_first(function, given):
             return None
         terms = tuple([term.place for term in self.terms.of(source.of(given))])
         anew = "".join(loop_id(source.frame, block) for block in begins or ())
         return Act("keep", source.value, (name,), terms=terms, anew=anew) if terms else None
-
-    def _carries(self, source: Source, name: str) -> Act | None:
-        call = source.value
-        while call.kind == "item" and call.base is not None:
-            call = call.base
-        given = (*call.arguments, *(value for _, value in call.keywords)) if call.kind == "call" else ()
-        if (
-            call.base is not None
-            or call.name in NO_MODELS
-            or not any(part.name == name for value in given for part in value.within())
-        ):
-            return None
-        if not _goes_on(source.frame.function, source.at or 0, name):
-            return None
-        roles = self.roles.of(source.of(Value("name", call.name, location=call.location)))
-        return (
-            Act("carry", call, (name,), recorded=self._keeps_graph(source.of(call))) if roles & {"model", ""} else None
-        )
-
-    def _keeps_graph(self, source: Source) -> bool | None:
-        """Whether the model that is called can be read, and cuts no state off."""
-        callees = self.resolver.calls.callees(source)
-        known = all(
-            c.name.startswith("torch.nn.") or (c.script and "detach" not in c.script.attributes) for c in callees
-        )
-        return True if callees and known else None
 
 
 def _sum(method: Function) -> int | None:
@@ -132,25 +105,11 @@ def _is_cut_first(function: Function, given: Value) -> bool:
     )
 
 
-def _loops(function: Function, at: int) -> list[int]:
-    """The loops around an event, innermost first."""
-    return [b for b in function.enclosing(function.events[at].block) if function.blocks[b].kind in ("for", "while")]
-
-
 def _begins(function: Function, at: int, name: str, around: list[int]) -> list[int] | None:
     """The innermost loop in each of whose passes a sum or list begins anew; none: with each call of the function."""
     others = {function.events[place].block for place in _assigned(function).get(name, ()) if place != at}
     where = {block for other in others for block in function.enclosing(other)}
     return [block for block in around if block in where][:1] if others else None
-
-
-def _goes_on(function: Function, at: int, name: str) -> bool:
-    """Whether nothing else in the loop gives the state another value, or cuts off its graph."""
-    around = _loops(function, at)
-    if not around:
-        return False
-    bound, cut = _changed(function, around[0])
-    return not cut and all(place == at for place in bound.get(name, ()))
 
 
 @lru_cache(1000)
@@ -161,18 +120,6 @@ def _assigned(function: Function) -> Mapping[str, list[int]]:
         if event.kind == "assign":
             found[event.name].append(at)
     return found
-
-
-@lru_cache(1000)
-def _changed(function: Function, loop: int) -> tuple[Mapping[str, list[int]], bool]:
-    """Where a loop binds or deletes each name or an item of it, and whether it cuts off any graph."""
-    found: dict[str, list[int]] = defaultdict(list)
-    cut = False
-    for at, event in function.inside(loop):
-        if event.kind in ("assign", "augment", "delete"):
-            found[event.name.partition("[")[0]].append(at)
-        cut = cut or (event.kind == "call" and event.value is not None and event.value.method == "detach_")
-    return found, cut
 
 
 def _is(value: Value, name: str) -> bool:

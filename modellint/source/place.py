@@ -20,6 +20,11 @@ def loops(frame: Frame, block: int, subject: Value | None = None) -> tuple[str, 
     return tuple(loop_id(frame, b) for b in reversed(around) if heads.isdisjoint(_targets(function, b)))
 
 
+def loops_around(function: Function, at: int) -> list[int]:
+    """The `for` and `while` around an event, innermost first."""
+    return [b for b in function.enclosing(function.events[at].block) if function.blocks[b].kind in ("for", "while")]
+
+
 def loop_id(frame: Frame, block: int) -> str:
     """Of two functions with one name the line tells which."""
     function = frame.function

@@ -29,6 +29,15 @@ def modules(script: Script) -> Iterator[Module]:
             yield Module(class_, methods, _manual(script, class_, methods), len(class_.bases) == 1)
 
 
+def taken(step: Function) -> Iterator[str]:
+    """The names that a method gives to the optimizers of `self.optimizers()`."""
+    for event in step.events:
+        value = event.value if event.kind == "assign" else None
+        whole = value.base if value is not None and value.kind == "item" else value
+        if whole is not None and whole.kind == "call" and whole.name == "self.optimizers":
+            yield event.name
+
+
 def _manual(script: Script, class_: Class, methods: Mapping[str, Function]) -> bool | None:
     set_ = [script.functions[a.function].events[a.event].value for a in class_.attributes if a.name == MANUAL]
     if not set_:

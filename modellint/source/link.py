@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,7 +69,7 @@ class _Facts:
         evaluations: Sequence[Evaluation],
     ) -> None:
         self.resolver = resolver
-        self.loops = _by_path(loops)
+        self.loops = _told(loops, {script.path for script in resolver.project.given})
         self.entered = _by_entry(loops)
         self.evaluations = _by_path(evaluations)
         self.steps = _steps(loops)
@@ -144,6 +144,15 @@ def _by_path(found: Iterable[Placed]) -> Mapping[str | None, list[Placed]]:
     table: dict[str | None, list[Placed]] = defaultdict(list)
     for each in found:
         table[each.location.path].append(each)
+    return table
+
+
+def _told(loops: Iterable[TrainingLoop], given: Collection[str]) -> Mapping[str | None, list[TrainingLoop]]:
+    """By the file in which they lie; those of a file that is only read as a caller by the one in which they step."""
+    table: dict[str | None, list[TrainingLoop]] = defaultdict(list)
+    for loop in loops:
+        steps = (step.location.path for step in loop.steps)
+        table[next((path for path in (loop.location.path, *steps) if path in given), loop.location.path)].append(loop)
     return table
 
 

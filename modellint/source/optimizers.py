@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from .branches import arms
 from .code import Value
 from .facts import Model, Optimizer, Setting
+from .leftover import Leftover
 from .models import Models
 from .numbers import Numbers
 from .parameters import Parameters
@@ -29,6 +30,7 @@ class Optimizers:
         self.numbers = Numbers(resolver)
         self.parameters = Parameters(resolver)
         self.replacements = Replacements(resolver)
+        self.leftover = Leftover(resolver)
         self.usages = Usages(Relations(resolver.project))
 
     def of(self, script: Script) -> Iterator[Optimizer]:
@@ -83,6 +85,7 @@ class Optimizers:
             held,
             tuple(self.replacements.after(source, held)),
             next(_twice(values[0].value), "") if len(values) == 1 else "",
+            tuple(self.leftover.of(source, given)) if given is not None else (),
         )
 
     def _rates(self, source: Source) -> Iterator[Setting]:

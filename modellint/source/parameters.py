@@ -79,7 +79,7 @@ class Parameters:
             yield from self._all(made, call.arguments)
         elif call.method == "master_params" and call.arguments:
             yield from (f for s in self.resolver.of(made.of(call.arguments[0])) for f in self._optimized(s))
-        elif call.name == "torch.nn.Parameter":
+        elif call.name == "torch.nn.Parameter" or call.argument(None, "requires_grad") is not None:
             yield made.place
         else:
             yield UNKNOWN

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source.code import Value
-from modellint.source.lightning import modules
+from modellint.source.code import Function, Value
+from modellint.source.lightning import modules, taken
 from modellint.source.vocabulary import sounds_like_optimizer
 
 CLEARS = pattern(r"\w*(zero|clear|reset)\w*", re.IGNORECASE)
@@ -42,6 +42,24 @@ class LightningManualZeroGrad(SourceRule):
                 loss = F.cross_entropy(self.net(batch[0]), batch[1])
                 self.manual_backward(loss)
                 optimizer.step()
+        """,
+        """
+        import lightning as L
+
+        class Gan(L.LightningModule):
+            def __init__(self, generator, critic):
+                super().__init__()
+                self.generator, self.critic = generator, critic
+                self.automatic_optimization = False
+
+            def training_step(self, batch, index):
+                opt_g, opt_c = self.optimizers()
+                noise = torch.zeros(len(batch), 16).normal_()
+                self.manual_backward(self.loss_g(batch, noise))
+                opt_g.step()
+                opt_c.zero_grad()
+                self.manual_backward(self.loss_c(batch))
+                opt_c.step()
         """,
     )
     good = (
@@ -83,6 +101,37 @@ class LightningManualZeroGrad(SourceRule):
                 optimizer = self.optimizers()
                 optimizer.step(closure=lambda: self.closure(optimizer, batch))
         """,
+        """
+        import lightning as L
+
+        class Gan(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                opt_g, opt_c = self.optimizers()
+                for optimizer in (opt_g, opt_c):
+                    optimizer.zero_grad()
+                self.manual_backward(self.loss_g(batch))
+                opt_g.step()
+                opt_c.zero_grad()
+                self.manual_backward(self.loss_c(batch))
+                opt_c.step()
+        """,
+        """
+        import lightning as L
+
+        class Gan(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                opt_g, opt_c = self.optimizers()
+                self.generator.zero_grad()
+                self.manual_backward(self.loss_g(batch))
+                opt_g.step()
+                opt_c.zero_grad()
+                self.manual_backward(self.loss_c(batch))
+                opt_c.step()
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
@@ -91,10 +140,15 @@ class LightningManualZeroGrad(SourceRule):
                 calls = [call for method in module.methods.values() for call in method.calls]
                 steps = [call for call in calls if _steps(call)]
                 backward = any(call.name == "self.manual_backward" for call in calls)
-                if steps and backward and not any(CLEARS.fullmatch(call.method) for call in calls):
+                if steps and backward and not any(map(_clears, calls)):
                     yield self.at(
                         steps[0],
                         f"steps `{steps[0].receiver}`, whose gradients nothing in `{module.class_.name}` clears",
+                    )
+                step = module.methods.get("training_step")
+                for one in _uncleared(step, calls) if step is not None and backward else ():
+                    yield self.at(
+                        one, f"steps `{one.receiver}`, and only the gradients of other optimizers are cleared"
                     )
 
 
@@ -102,3 +156,16 @@ def _steps(call: Value) -> bool:
     """A step without a closure."""
     named = call.receiver is not None and sounds_like_optimizer(str(call.receiver))
     return call.method == "step" and named and not call.arguments and not call.keywords
+
+
+def _uncleared(step: Function, calls: Iterable[Value]) -> Iterator[Value]:
+    """The steps of optimizers that nothing clears, where all that is cleared are others of `self.optimizers()`."""
+    names = set(taken(step))
+    cleared = {str(call.receiver) for call in calls if _clears(call)}
+    if cleared and cleared < names:
+        yield from (call for call in step.calls if _steps(call) and str(call.receiver) in names - cleared)
+
+
+def _clears(call: Value) -> bool:
+    """Whether it may clear gradients; `torch.zeros` does not."""
+    return CLEARS.fullmatch(call.method) is not None and not call.name.startswith("torch.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.code import Function, Value
@@ -50,6 +50,31 @@ class LightningTrainingStep(SourceRule):
                 loss = F.cross_entropy(self.net(x), y)
                 return {"loss": loss.detach(), "n": len(x)}
         """,
+        """
+        import lightning as L
+
+        class Classifier(L.LightningModule):
+            def shared_step(self, batch, stage):
+                loss = F.cross_entropy(self.net(batch[0]), batch[1])
+                self.log(f"{stage}_loss", loss)
+                return loss
+
+            def training_step(self, batch, index):
+                self.shared_step(batch, "train")
+        """,
+        """
+        import lightning as L
+
+        class Classifier(L.LightningModule):
+            def shared_step(self, batch, stage):
+                loss = F.cross_entropy(self.net(batch[0]), batch[1])
+                self.log(f"{stage}_loss", loss)
+                return loss.item()
+
+            def training_step(self, batch, index):
+                loss = self.shared_step(batch, "train")
+                return loss
+        """,
     )
     good = (
         """
@@ -88,31 +113,79 @@ class LightningTrainingStep(SourceRule):
                     return None
                 return {"loss": self.loss(batch)}
         """,
+        """
+        import lightning as L
+
+        class Classifier(L.LightningModule):
+            def measure(self, batch):
+                loss = F.cross_entropy(self.net(batch[0]), batch[1])
+                return loss.item() if self.quiet else loss
+
+            def training_step(self, batch, index):
+                return self.measure(batch)
+        """,
+        """
+        import lightning as L
+
+        class Idle(L.LightningModule):
+            def remember(self, batch):
+                self.bank.append(self.net(batch[0]))
+
+            def training_step(self, batch, index):
+                self.remember(batch)  # the weights are not trained at all
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for module in modules(script):
             step = module.methods.get("training_step")
             if step is not None and module.manual is False:
-                yield from self._judge(step)
+                yield from self._judge(step, module.methods if module.alone else {})
 
-    def _judge(self, step: Function) -> Iterator[Diagnostic]:
-        returned = [e.value for e in step.events if e.kind in ("return", "yield") and e.value is not None]
-        given = [value for value in returned if value.kind != "constant" or value.constant is not None]
+    def _judge(self, step: Function, own: Mapping[str, Function]) -> Iterator[Diagnostic]:
+        given = _given(step)
         open_ = any(e.kind == "leave" and e.name == "raise" for e in step.events)
-        named = any(e.kind == "assign" and "loss" in e.name.lower() for e in step.events)
-        computes = named or any(
-            call.method in ("log", "log_dict")
-            or "loss" in call.method.lower()
-            or call.name.startswith("torch.nn.functional.")
-            for call in step.calls
-        )
-        if not given and computes and not open_:
+        helpers = (helper for call in step.calls if (helper := _helper(call, own)) is not None)
+        if (
+            not given
+            and not open_
+            and (_computes(step) or any(_computes(helper) and _given(helper) for helper in helpers))
+        ):
             yield self.at(step, "returns no loss: Lightning skips every step")
         for value in given:
             loss = dict(value.keywords).get("loss") if value.kind == "dict" else value
-            if loss is not None and _cut(loss):
+            if loss is not None and (_cut(loss) or _is_cut_by_helper(loss, step, own)):
                 yield self.at(loss, "returns a loss without its graph: nothing is trained")
+
+
+def _given(function: Function) -> list[Value]:
+    """What it returns, but for None."""
+    returned = [e.value for e in function.events if e.kind in ("return", "yield") and e.value is not None]
+    return [value for value in returned if value.kind != "constant" or value.constant is not None]
+
+
+def _computes(function: Function) -> bool:
+    """Whether a function computes a loss."""
+    named = any(e.kind == "assign" and "loss" in e.name.lower() for e in function.events)
+    return named or any(
+        call.method in ("log", "log_dict")
+        or "loss" in call.method.lower()
+        or call.name.startswith("torch.nn.functional.")
+        for call in function.calls
+    )
+
+
+def _helper(call: Value, own: Mapping[str, Function]) -> Function | None:
+    return own.get(call.method) if call.name == f"self.{call.method}" else None
+
+
+def _is_cut_by_helper(loss: Value, step: Function, own: Mapping[str, Function]) -> bool:
+    """Whether a method of the module gives it, and never with its graph."""
+    bound = [e.value for e in step.events if e.kind in ("assign", "augment") and e.name == loss.name]
+    made = bound[0] if loss.kind == "name" and len(bound) == 1 else loss
+    helper = _helper(made, own) if made is not None and made.kind == "call" else None
+    given = _given(helper) if helper is not None else []
+    return bool(given) and all(map(_cut, given))
 
 
 def _cut(value: Value) -> bool:

@@ -9,8 +9,9 @@ from pathlib import PurePath
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
 from modellint.measure import stepping
-from modellint.source import lookup
-from modellint.source.code import Value
+from modellint.source import lightning, lookup
+from modellint.source.code import Function, Value
+from modellint.source.facts import Optimizer
 
 # What is looked at where nothing is to be trained.
 MEASURES = pattern(
@@ -89,7 +90,35 @@ class MissingOptimizerStep(SourceRule):
             for epoch in range(10):
                 train(loader, net, criterion, optimizer)
         """,
+        """
+        import lightning as L
+
+        class Gan(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                optimizer_g, optimizer_d = self.optimizers()
+                optimizer_g.zero_grad()
+                self.manual_backward(self.loss_g(batch))
+                optimizer_g.step()
+                optimizer_d.zero_grad()
+                self.manual_backward(self.loss_d(batch))
+                optimizer_g.step()
+        """,
     )
+    suspected = """
+        generator, critic = nn.Linear(8, 8), nn.Linear(8, 1)
+        optimizer_g = torch.optim.Adam(generator.parameters())
+        optimizer_c = torch.optim.Adam(critic.parameters())
+        for real in loader:
+            fake = generator(noise())
+            critic.zero_grad()
+            (critic(fake.detach()).mean() - critic(real).mean()).backward()
+            optimizer_c.step()
+            generator.zero_grad()
+            (-critic(fake).mean()).backward()
+            optimizer_c.step()
+        """
     good = (
         """
         def backward(loss, optimizer):
@@ -201,6 +230,29 @@ class MissingOptimizerStep(SourceRule):
                 optimizer = torch.optim.Adam(self.parameters())
                 return optimizer
         """,
+        """
+        import lightning as L
+
+        class Gan(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                optimizer_g, optimizer_d = self.optimizers()
+                optimizer_g.zero_grad()
+                optimizer_d.zero_grad()
+                self.manual_backward(self.loss_g(batch))
+                self.advance(optimizer_g)
+                self.advance(optimizer_d)
+        """,
+        """
+        body, head = nn.Linear(8, 8), nn.Linear(8, 1)
+        spare = torch.optim.SGD(body.parameters(), lr=0.1)  # of another experiment
+        optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()])
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.mse_loss(head(body(x)), y).backward()
+            optimizer.step()
+        """,
     )
     confirmed_by = Run(status="no step")
     not_confirmed_by = Run((Step(0),))
@@ -213,6 +265,12 @@ class MissingOptimizerStep(SourceRule):
                 where = f"the {made.family.replace('*', 'optimizer')} of line {made.location.line}"
                 sure = clear.location.path == made.location.path  # else another file may step what it is handed
                 yield self.at(clear, f"clears the gradients of {where}, which never steps", certain=sure)
+            if not made.stepped and not made.clears and not idle and _is_needed(script, made):
+                yield self.at(made, "makes an optimizer of what a loss trains, and nothing steps it", certain=False)
+        for module in lightning.modules(script):
+            step = module.methods.get("training_step")
+            for clear in _never(step) if step is not None and module.manual else ():
+                yield self.at(clear, f"clears the gradients of `{clear.receiver}`, which never steps")
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         if late := next(stepping.never(run), None):
@@ -226,3 +284,28 @@ def _measures(script: Script, clear: Value) -> bool:
     """Whether the function is called as those are that look at gradients, or at how long they take."""
     function = lookup.function(script, clear.location)
     return function is not None and MEASURES.search(f"{function.name} {PurePath(script.path).stem}") is not None
+
+
+def _is_needed(script: Script, made: Optimizer) -> bool:
+    """Whether a loop trains other weights, and its loss comes to those of this optimizer, which no other one holds."""
+    others = [one for one in script.optimizers if one is not made]
+    if not made.held or not all(one.held for one in others) or any(set(one.held) & set(made.held) for one in others):
+        return False
+    for loop in script.training_loops:
+        origins = {id(origin) for backward in loop.of("backward") for origin in backward.origins}
+        models = (act for act in loop.of("model") if act.recorded is True and id(act.call) in origins)
+        if any(act.shares(made.held) for act in models):
+            return True
+    return False
+
+
+def _never(step: Function) -> Iterator[Value]:
+    """The clears of those of `self.optimizers()` that a method does nothing else with."""
+    names = set(lightning.taken(step))
+    done = [value for value in step.values if value.kind in ("name", "call")]
+    for name in names:
+        clears = [value for value in done if value.name == f"{name}.zero_grad"]
+        idle = (value.name in (name, f"{name}.zero_grad") for value in done if value.name.partition(".")[0] == name)
+        given = (part for call in step.calls if "toggle" not in call.method for part in call.arguments)
+        if clears and all(idle) and not any(part.name == name for whole in given for part in whole.within()):
+            yield clears[0]

@@ -120,6 +120,23 @@ class OptimizerParameters(SourceRule):
         model.fc = nn.Linear(512, 10)
         finetune(model, lr=0.001)
         """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = torchvision.models.resnet18(weights="DEFAULT")
+                self.neck, self.head = nn.Linear(1000, 64), nn.Linear(64, 10)
+
+            def forward(self, x):
+                return self.head(self.neck(self.body(x)))
+
+        net = Net().to(device)
+        optimizer = torch.optim.Adam([{"params": net.body.parameters(), "lr": 1e-5}, {"params": net.head.parameters()}])
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        """,
     )
     good = (
         """
@@ -183,6 +200,34 @@ class OptimizerParameters(SourceRule):
         plain = [p for p in model.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW([{"params": decay}, {"params": plain, "weight_decay": 0.0}])
         """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = nn.Linear(8, 8), nn.Linear(8, 10)
+
+            def forward(self, x):
+                return self.head(self.body(x))
+
+        net = Net()
+        net.load_state_dict(torch.load("net.pt"))  # only its head is to be trained further
+        optimizer = torch.optim.Adam(net.head.parameters())
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head, self.target = nn.Linear(8, 8), nn.Linear(8, 10), nn.Linear(8, 8)
+
+            def forward(self, x):
+                with torch.no_grad():
+                    goal = self.target(x)
+                return self.head(self.body(x)), goal
+
+        net = Net()
+        optimizer = torch.optim.Adam([*net.head.parameters()])
+        warm = torch.optim.SGD(net.body.parameters(), lr=0.1)
+        """,
     )
     confirmed_by = _run(None)
     not_confirmed_by = _run(0)
@@ -196,6 +241,11 @@ class OptimizerParameters(SourceRule):
                 yield self.at(made, message, certain=not _trains_between(script, made.location, layer.location))
             if made.twice:
                 yield self.at(made, f"is given the parameters of `{made.twice}` twice", severity=Severity.WARNING)
+            for part in made.left[:1]:
+                message = (
+                    f"is given parts of a model, and not what `{part.method}` makes for it in line {part.location.line}"
+                )
+                yield self.at(made, message, certain=False)
         misled = list(paired.misled(script)) if len(script.optimizers) > 1 else []
         for made, model, other in misled:
             yield self.at(made, f"is given the parameters of `{model}`, and those of `{other}` go to no optimizer")
@@ -207,7 +257,7 @@ class OptimizerParameters(SourceRule):
         for loop in script.training_loops:
             steps = [act for act in (*loop.acts, *loop.outer) if act.kind == "step"]
             held = [made.held for made in script.optimizers] + [step.parameters for step in steps]
-            if all(held) and not any(act.owner or act.kind == "unknown" for act in loop.acts):
+            if all(held) and not any(act.owner or _may_make(act) for act in loop.acts):
                 models = {act.parameters: act for act in loop.of("model") if _learns(loop, act)}
                 for act in models.values():
                     if not any(act.shares(one) for one in held):
@@ -225,6 +275,11 @@ class OptimizerParameters(SourceRule):
         seen = max(step.index for step in run.steps) > 1  # what the loss reaches is known from the third step on
         loose = sum(parameter.loose if seen else parameter.optimizer is None for parameter in trainable)
         return Evidence("trainable parameters that no optimizer holds", loose, 0, holds=loose > 0)
+
+
+def _may_make(act: Act) -> bool:
+    """Whether a helper that was not found is given anything of which it may make an optimizer."""
+    return act.kind == "unknown" and bool(act.call.arguments or act.call.keywords)
 
 
 def _trains_between(script: Script, first: Location, last: Location) -> bool:

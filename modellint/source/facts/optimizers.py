@@ -26,6 +26,7 @@ class Optimizer:
     held: tuple[str, ...] = ()  # the modules whose parameters it is given, by where they are made; none: not known
     replaced: tuple[Value, ...] = ()  # layers with weights that are put into these modules later
     twice: str = ""  # a module whose parameters it is given twice
+    left: tuple[Value, ...] = ()  # the calls that make parts, at random, of a model of which it is given other parts
     looped: bool = False  # a training loop of the project steps it
 
     @property

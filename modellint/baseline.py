@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import os
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 from .core.diagnostic import Diagnostic, Report
 from .core.errors import UsageError
-from .core.record import replace
+from .core.record import dataclass, field, replace
 from .report.fingerprint import fingerprints
 
 SCHEMA = "modellint-baseline/1"
@@ -23,28 +24,37 @@ def text(report: Report) -> str:
     return json.dumps({"schema": SCHEMA, "findings": entries}, indent=1) + "\n"
 
 
-def read(path: Path) -> Counter[str]:
-    """The fingerprints of the known findings. Raises UsageError for a file that is no baseline."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The fingerprints of known findings, and the files of some that are not there any more: deleted or renamed."""
+
+    prints: Counter[str] = field(default_factory=Counter)
+    gone: tuple[str, ...] = ()
+
+
+def read(path: Path) -> Known:
+    """Raises UsageError for a file that is no baseline."""
     try:
         entries: list[Any] = json.loads(path.read_bytes())["findings"]
-        return Counter(str(entry["fingerprint"]) for entry in entries)
+        files = dict.fromkeys(str(entry.get("path") or "") for entry in entries)
+        prints = Counter(str(entry["fingerprint"]) for entry in entries)
     except OSError as error:
         raise UsageError(f"{path}: no baseline: {error.strerror} (--write-baseline makes one)") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: this is no baseline of modellint") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: this is no baseline of modellint; --write-baseline makes one") from error
+    return Known(prints, tuple(file for file in files if file and not os.path.exists(file)))
 
 
-def new(report: Report, known: Counter[str]) -> Report:
+def new(report: Report, known: Known) -> Report:
     """The report without the findings that are known; one that comes twice must be known twice."""
-    left = known.copy()
-    return replace(report, diagnostics=tuple(_unknown(report, left)))
-
-
-def _unknown(report: Report, left: Counter[str]) -> list[Diagnostic]:
-    found = []
-    for finding, fingerprint in zip(report.diagnostics, fingerprints(report.diagnostics), strict=True):
-        if left[fingerprint]:
-            left[fingerprint] -= 1
-        else:
-            found.append(finding)
-    return found
+    left, silent = known.prints.copy(), set[int]()
+    by_file = defaultdict[str | None, list[Diagnostic]](list)
+    for finding in report.diagnostics:
+        by_file[finding.location.path].append(finding)
+    for path in (None, *known.gone):  # as it is called now, then as what was renamed was called
+        for found in by_file.values():
+            for finding, fingerprint in zip(found, fingerprints(found, path), strict=True):
+                if left[fingerprint] and id(finding) not in silent:
+                    left[fingerprint] -= 1
+                    silent.add(id(finding))
+    return replace(report, diagnostics=tuple(d for d in report.diagnostics if id(d) not in silent))

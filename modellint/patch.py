@@ -35,12 +35,17 @@ def _lines(text: Text) -> list[str]:
 
 
 def write(edited: Mapping[str, bytes]) -> None:
-    """Each file at once or not at all, with its mode; a link stays one. Raises UsageError where that fails."""
+    """Each file at once or not at all, with its mode and owner; a link stays one. Raises UsageError where that fails."""
     for path, data in edited.items():
         try:
             _replace(os.path.realpath(path), data)
         except OSError as error:
-            raise UsageError(f"{path}: the fixes cannot be written: {error.strerror}") from error
+            raise UsageError(f"{path}: the file cannot be written: {error.strerror}") from error
+
+
+def writable(path: str) -> bool:
+    """Whether its owner lets the file be changed: to put another one in its place takes no more than its folder."""
+    return os.access(path, os.W_OK)
 
 
 def _replace(path: str, data: bytes) -> None:
@@ -49,8 +54,16 @@ def _replace(path: str, data: bytes) -> None:
         with open(handle, "wb") as file:
             file.write(data)
         shutil.copymode(path, draft)
+        _give(draft, os.stat(path))
         os.replace(draft, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(draft)
         raise
+
+
+def _give(path: str, like: os.stat_result) -> None:
+    """To the owner of another file, as far as that is allowed: root mends the files of others in a container."""
+    if hasattr(os, "chown") and (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+        with contextlib.suppress(OSError):
+            os.chown(path, like.st_uid, like.st_gid)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from . import baseline, pipeline
+from . import baseline, patch, pipeline
 from .core.config import Settings
 from .core.diagnostic import Diagnostic, Report
 from .core.record import dataclass
@@ -16,6 +15,7 @@ from .source.parse import shown_path
 
 PASSES = 100
 UNNAMED = "the file is not among those that are checked"
+CLOSED = "the file is read-only"
 Edited = Mapping[str, bytes]  # what files hold instead of what is on the disk
 Faults = Counter[tuple[str | None, str]]  # how many findings of a rule a file has
 
@@ -69,22 +69,25 @@ def repair(
     *,
     unsafe: bool = False,
     given: Edited = MappingProxyType({}),
-    known: Counter[str] | None = None,
+    known: baseline.Known | None = None,
+    shown: bool = False,
 ) -> Repair:
     """Make the safe fixes (with `unsafe` all) of what reading finds, pass by pass until there is none left to make.
 
     A fix that leaves its finding, makes another one or gives no Python is taken back.
     `given` is what some files hold instead of what is on the disk; the findings that are `known` by their fingerprints
-    stay as they are. Raises UsageError for a setting that cannot be read.
+    stay as they are, and so do read-only files unless the result is only `shown`.
+    Raises UsageError for a setting that cannot be read.
     """
     bench = Bench(files, settings)
     now = start = bench.read(given)
-    new = baseline.new(start.report, known or Counter()).diagnostics
+    new = baseline.new(start.report, known or baseline.Known()).diagnostics
     spared = {_key(d, given) for d in start.report.diagnostics if d not in new and d.mended_by}
     left: dict[object, Left] = {}
     for _ in range(PASSES):
         fixable = [d for d in now.report.diagnostics if d.mended_by == "--fix" or (unsafe and d.mended_by)]
-        left |= {_key(d, now.edited): Left(d, UNNAMED) for d in fixable if d.location.path not in bench.named}
+        shut = ((d, _shut(str(d.location.path), bench.named, shown or d.location.path in given)) for d in fixable)
+        left |= {_key(d, now.edited): Left(d, reason) for d, reason in shut if reason}
         wanted = [d for d in fixable if _key(d, now.edited) not in left.keys() | spared]
         after, trial = bench.settle(now, wanted)
         left |= {_key(failed.finding, now.edited): failed for failed in trial.left}
@@ -142,8 +145,6 @@ def _tried(wanted: Sequence[Diagnostic], edited: Edited) -> Trial:
 def _file(path: str, findings: Sequence[Diagnostic], edited: Edited) -> Trial:
     from .source import fix  # importing LibCST takes longer than reading a file
 
-    if path not in edited and not os.access(path, os.W_OK):
-        return Trial({}, left=tuple(Left(finding, "the file is read-only") for finding in findings))
     try:
         applied = fix.apply(_content(path, edited), [d.rewrite for d in findings if d.rewrite is not None])
     except fix.UnreadableError as error:
@@ -155,6 +156,13 @@ def _file(path: str, findings: Sequence[Diagnostic], edited: Edited) -> Trial:
     made = tuple(findings[number] for number in applied.made)
     left = tuple(Left(findings[number], reason) for number, reason in applied.refused.items())
     return Trial({path: applied.data} if made else {}, made, left)
+
+
+def _shut(path: str, named: set[str], shown: bool) -> str:
+    """Why a file is not to be changed; empty if it may be."""
+    if path not in named:
+        return UNNAMED
+    return "" if shown or patch.writable(path) else CLOSED
 
 
 def _worse(before: Faults, after: Faults, made: Sequence[Diagnostic]) -> str:

@@ -183,6 +183,17 @@ def test_a_file_that_is_read_only_is_reported_and_the_others_are_fixed(monkeypat
     assert (path.read_text(), other.read_text()) == (LATE, EARLY)
     assert "train.py:8:5 clip-after-step is not fixed: the file is read-only" in result.stderr
     assert "1 finding fixed in 1 file" in result.stderr
+    assert "+    clip_grad_norm_" in check("--diff", ".").stdout  # to be shown it need not be writable
+
+
+def test_a_mended_file_stays_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    path = written("train.py", LATE)
+    owner = path.stat()
+    monkeypatch.setattr(os, "geteuid", lambda: owner.st_uid + 1)
+    monkeypatch.setattr(os, "chown", lambda _, user, group: given.append((user, group)))
+    assert check("--fix", "train.py").exit_code == 0
+    assert given == [(owner.st_uid, owner.st_gid)]
 
 
 def test_what_the_baseline_knows_is_not_fixed() -> None:
@@ -254,7 +265,7 @@ def test_a_file_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(os, "replace", refused)
     result = check("--fix", "train.py")
-    assert "train.py: the fixes cannot be written: Permission denied" in str(result.exception)
+    assert "train.py: the file cannot be written: Permission denied" in str(result.exception)
     assert path.read_text() == LATE
     assert os.listdir() == ["train.py"]
 

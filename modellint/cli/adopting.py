@@ -43,7 +43,7 @@ def _new(report: Report, path: Path) -> Report:
     known = baseline.read(path)
     found = baseline.new(report, known)
     left_out = len(report.diagnostics) - len(found.diagnostics)
-    gone = known.total() - left_out
+    gone = known.prints.total() - left_out
     hint = f"; {gone} no longer found: --write-baseline forgets them" if gone else ""
     click.echo(f"modellint: {count(left_out, 'finding')} of {path} left out{hint}", err=True)
     return found
@@ -53,8 +53,15 @@ def _add_ignores(report: Report) -> None:
     from modellint import patch, silence
 
     edited = silence.silenced(report.diagnostics)
-    patch.write(edited)
-    _say(f"comments written in {count(len(edited), 'file')}")
+    free = {path: data for path, data in edited.items() if patch.writable(path)}
+    patch.write(free)
+    for path in sorted(edited.keys() - free.keys()):
+        click.echo(f"modellint: {path} gets no comment: the file is read-only", err=True)
+    by_hand = sum(finding.location.in_notebook for finding in report.diagnostics)
+    if by_hand:
+        told = f"{count(by_hand, 'finding')} must be silenced by hand: notebooks are not changed"
+        click.echo(f"modellint: {told}", err=True)
+    _say(f"comments written in {count(len(free), 'file')}")
 
 
 def _say(message: str) -> None:

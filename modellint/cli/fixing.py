@@ -71,7 +71,10 @@ def _together(units: Sequence[Unit], options: dict[str, Any], source: Given) -> 
 
     known = baseline.read(options["baseline"]) if options["baseline"] and not options["write_baseline"] else None
     unsafe = options["unsafe_fixes"]
-    repairs = [repair(unit.files, unit.settings, unsafe=unsafe, given=source, known=known) for unit in units]
+    shown = options["diff"]
+    repairs = [
+        repair(unit.files, unit.settings, unsafe=unsafe, given=source, known=known, shown=shown) for unit in units
+    ]
     return Repair(
         report=pipeline.together([mended.report for mended in repairs]),
         edited={path: data for mended in repairs for path, data in mended.edited.items()},

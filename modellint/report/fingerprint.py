@@ -12,9 +12,12 @@ from .anchor import in_repository
 from .excerpt import excerpt
 
 
-def fingerprints(findings: Sequence[Diagnostic]) -> list[str]:
-    """For each finding the hash of its rule, its path, the text of its line, and which of several such it is."""
-    identities = [_identity(finding) for finding in findings]
+def fingerprints(findings: Sequence[Diagnostic], path: str | None = None) -> list[str]:
+    """For each finding the hash of its rule, its path, the text of its line, and which of several such it is.
+
+    With `path` they are those that the findings would have if their file had that one.
+    """
+    identities = [_identity(finding, path or finding.location.path) for finding in findings]
     seen: Counter[tuple[str, ...]] = Counter()
     prints = [""] * len(findings)
     for place in sorted(range(len(findings)), key=lambda place: _reading_order(findings[place])):
@@ -28,11 +31,11 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _identity(finding: Diagnostic) -> tuple[str, ...]:
+def _identity(finding: Diagnostic, path: str | None) -> tuple[str, ...]:
     """Neither line number nor message, which holds measured numbers."""
     line = next(iter(excerpt(finding.location, before=0)), None)
     text = " ".join(line.text.split()) if line else finding.location.module or ""
-    return finding.code, in_repository(finding.location.path) if finding.location.path else "", text
+    return finding.code, in_repository(path) if path else "", text
 
 
 def _reading_order(finding: Diagnostic) -> tuple[int, int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,18 +66,21 @@ def load(start: Path) -> Settings:
 def inside(folder: Path) -> Settings | None:
     """The settings of the pyproject.toml in a folder; None if there is none or it has no table for us."""
     path = folder / "pyproject.toml"
-    table = _table(path) if path.is_file() else None
+    table = _table(path) if os.path.isfile(path) else None  # of a folder that cannot be entered too
     return None if table is None else _settings(path, table)
 
 
 def _table(path: Path) -> Mapping[str, Any] | None:
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     if OURS.search(data) is None:  # to read TOML takes as long as to parse a script
         return None
     import tomllib
 
     try:
-        table = tomllib.loads(data.decode("utf-8")).get("tool", {}).get("modellint")
+        table = tomllib.loads(data.decode("utf-8-sig")).get("tool", {}).get("modellint")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     if table is not None and not isinstance(table, dict):
@@ -86,8 +90,12 @@ def _table(path: Path) -> Mapping[str, Any] | None:
 
 def _settings(path: Path, table: Mapping[str, Any], below: tuple[Path, ...] = ()) -> Settings:
     unknown = set(table) - {*_LISTS, *_OTHERS}
-    if unknown:
-        raise UsageError(f"{path}: [tool.modellint] has no setting {', '.join(sorted(unknown))}")
+    for name in sorted(unknown):
+        import difflib
+
+        near = difflib.get_close_matches(name.replace("_", "-"), (*_LISTS, *_OTHERS), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join((*_LISTS, *_OTHERS))}"
+        raise UsageError(f"{path}: [tool.modellint] has no setting {name}; {hint}")
     lists: dict[str, Any] = {key.replace("-", "_"): _strings(path, key, table[key]) for key in _LISTS if key in table}
     ignores = _tables(path, "per-file-ignores", table)
     own = Settings(
@@ -105,7 +113,7 @@ def _extended(path: Path, value: object, below: tuple[Path, ...]) -> Settings:
     other = (path.parent / value).resolve()
     if other in below:
         raise UsageError(f"{path}: [tool.modellint] extend leads back to {other}")
-    table = _table(other) if other.is_file() else None
+    table = _table(other) if os.path.isfile(other) else None
     if table is None:
         raise UsageError(f"{path}: [tool.modellint] extends {value}, where there is no [tool.modellint]")
     return _settings(other, table, below)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modellint.core.config import Settings
+from modellint.core.errors import UsageError
 from modellint.core.nearest import Nearest
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
+INVALID = (ValueError, re.error)  # for what is no pattern
 Patterns = tuple[str, "GitIgnoreSpec"]  # and the folder that they are relative to
 
 
@@ -40,24 +44,43 @@ class Excluded:
     def _patterns(self, folder: str) -> Iterator[Patterns]:
         for settings in self._nearest.of(Path(folder)).lineage:
             if settings.exclude:
-                yield str(settings.root), _spec(settings.exclude)
+                yield str(settings.root), _set(settings)
         yield from self._git(folder)
 
     def _git(self, folder: str) -> tuple[Patterns, ...]:
-        """The .gitignore files from a folder up to the top of its repository."""
+        """The .gitignore files from a folder up to the top of its repository, and what only this clone leaves out."""
         if folder not in self._ignored:
             above = os.path.dirname(folder)
             topmost = above == folder or os.path.exists(os.path.join(folder, ".git"))
-            self._ignored[folder] = (*_written(folder), *(() if topmost else self._git(above)))
+            beyond = _written(folder, ".git/info/exclude") if topmost else self._git(above)
+            self._ignored[folder] = (*_written(folder, ".gitignore"), *beyond)
         return self._ignored[folder]
 
 
-def _written(folder: str) -> Iterator[Patterns]:
+def _written(folder: str, name: str) -> Iterator[Patterns]:
     try:
-        with open(os.path.join(folder, ".gitignore"), encoding="utf-8", errors="replace") as file:
-            yield folder, _spec(tuple(file.read().splitlines()))
+        with open(os.path.join(folder, name), encoding="utf-8-sig", errors="replace") as file:
+            lines = tuple(file.read().splitlines())
     except OSError:
         return
+    try:
+        yield folder, _spec(lines)
+    except INVALID:  # git passes over a line that is no pattern
+        yield folder, _spec(tuple(line for line in lines if _is_pattern(line)))
+
+
+def _set(settings: Settings) -> GitIgnoreSpec:
+    try:
+        return _spec(settings.exclude)
+    except INVALID as error:
+        raise UsageError(f"{settings.root / 'pyproject.toml'}: [tool.modellint] exclude: {error}") from error
+
+
+def _is_pattern(line: str) -> bool:
+    try:
+        return bool(_spec((line,)))
+    except INVALID:
+        return False
 
 
 @cache

@@ -15,17 +15,26 @@ SKIPPED = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packa
 SUFFIXES = (".py", ".ipynb")
 
 
-def find(paths: Iterable[Path], nearest: Nearest) -> list[Path]:
-    """The files in `paths`, each once: named ones always, those in folders unless the settings or git leave them out.
+def find(paths: Iterable[Path], nearest: Nearest, *, force: bool = False) -> list[Path]:
+    """The files in `paths`, each once: those in folders unless the settings or git leave them out, with `force` all so.
 
     Raises UsageError for a path that does not exist, or is a pipe or a device.
     """
-    return list(dict.fromkeys(file for path in paths for file in _below(path, nearest)))
+    found = dict.fromkeys(file for path in paths for file in _below(path, nearest))
+    return [file for file in found if not (force and _is_left_out(file, nearest))]
+
+
+def _is_left_out(file: Path, nearest: Nearest) -> bool:
+    return Excluded(nearest.of(file.absolute().parent).root, nearest).file(str(file))
 
 
 def _below(path: Path, nearest: Nearest) -> Iterator[Path]:
-    if not path.exists():
-        raise UsageError(f"{path}: no such file or folder")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"{path}: no such file or folder") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     if not path.is_dir():
         if not path.is_file():  # a pipe that nobody writes to has no end
             raise UsageError(f"{path}: neither a file nor a folder; to read from a pipe, give `-`")

@@ -90,3 +90,19 @@ def test_exclude_is_relative_to_its_own_pyproject(tree: Path) -> None:
 def test_a_path_that_does_not_exist(tree: Path) -> None:
     with pytest.raises(UsageError, match="absent"):
         found("absent")
+
+
+def test_git_passes_over_lines_that_are_no_patterns_and_reads_what_one_clone_leaves_out(tree: Path) -> None:
+    (tree / ".gitignore").write_bytes(b"\xef\xbb\xbflib/\r\n**a\\\r\n[z-a]\r\n")
+    (tree / ".git" / "info").mkdir()
+    (tree / ".git" / "info" / "exclude").write_text("notes.ipynb\n")
+    assert found(".") == ["train.py", "out/a.py", "out/keep.py"]
+
+
+def test_a_path_that_may_not_be_looked_at(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    with pytest.raises(UsageError, match=r"train\.py: cannot be read: Permission denied"):
+        found("train.py")

@@ -87,7 +87,16 @@ def chosen(settings: Settings) -> tuple[Rule, ...]:
 
 
 def select(rules: Iterable[Rule], settings: Settings) -> tuple[Rule, ...]:
-    return registry.select(rules, settings.select, settings.ignore, settings.extend_select)
+    """Raises UsageError for a rule that the settings name and that is none."""
+    everything = tuple(rules)
+    for level in settings.lineage:
+        for name in {name for names in level.per_file_ignores.values() for name in names}:
+            try:
+                registry.matching(name, (*everything, *own.OWN))
+            except UsageError as error:
+                place = f"{level.root / 'pyproject.toml'}: [tool.modellint.per-file-ignores]"
+                raise UsageError(f"{place} {error}") from error
+    return registry.select(everything, settings.select, settings.ignore, settings.extend_select)
 
 
 def reading(settings: Settings) -> tuple[Rule, ...]:
@@ -194,7 +203,7 @@ def report(
 ) -> Report:
     diagnostics = correlate((f for f in found if isinstance(f, Diagnostic)), run, {rule.name: rule for rule in rules})
     return Report(
-        diagnostics=heeded(diagnostics, scripts, rules, settings, probed=run is not None),
+        diagnostics=in_reading_order(heeded(diagnostics, scripts, rules, settings, probed=run is not None)),
         passed=tuple(f for f in found if isinstance(f, Passed)),
         unchecked=tuple(f for f in found if isinstance(f, Unchecked)),
         run=summary(run) if run else None,
@@ -216,7 +225,9 @@ def heeded(
     kept = suppress.apply(
         found, marks, judged, registry.strangers(named.difference(judged, own.NAMES), settings.rule_files)
     )
-    loud = tuple(d for d in kept if not _ignored_in_file(d.location, d, settings))
+    loud = tuple(
+        d for d in kept if not (_is_ours_and_ignored(d, settings) or _ignored_in_file(d.location, d, settings))
+    )
     if not any(d.location.in_notebook for d in loud):
         return loud
     from .source import notebook
@@ -224,12 +235,20 @@ def heeded(
     return tuple(notebook.placed(loud))
 
 
+def _is_ours_and_ignored(finding: Diagnostic, settings: Settings) -> bool:
+    return finding.rule in own.NAMES and any(_names(selector, finding) for selector in settings.ignore)
+
+
+def _names(selector: str, finding: Diagnostic) -> bool:
+    return finding.rule == selector or finding.code.startswith(selector)
+
+
 def _ignored_in_file(place: Location, finding: Diagnostic, settings: Settings) -> bool:
     if place.path is None:
         return False
     full = Path(place.path).resolve()
     return any(
-        finding.rule == name or finding.code.startswith(name)
+        _names(name, finding)
         for level in settings.lineage
         for glob, names in level.per_file_ignores.items()
         if fnmatch.fnmatch(os.path.relpath(full, level.root), glob)

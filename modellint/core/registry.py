@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from . import rulefile
 from .errors import UsageError
 from .index import Index, Unloaded
+from .own import OWN
 from .rule import Rule
 
+SUGGESTED = 3
 Options = Mapping[str, Mapping[str, Any]]
 
 
@@ -44,7 +46,7 @@ def select(
     Raises UsageError for a selector that names no rule.
     """
     everything = tuple(rules)
-    known = {selector: matching(selector, everything) for selector in {*chosen, *ignored, *added}}
+    known = {selector: matching(selector, (*everything, *OWN)) for selector in {*chosen, *ignored, *added}}
     wanted = (
         set().union(*(known[s] for s in [*chosen, *added])) if tuple(chosen) else {rule.name for rule in everything}
     )
@@ -67,7 +69,7 @@ def matching(selector: str, rules: Iterable[Rule]) -> set[str]:
         return {rule.name for rule in everything}
     found = {rule.name for rule in everything if rule.name == selector or rule.code.startswith(selector)}
     if not found:
-        raise UsageError(f"no rule is called {selector!r}; `modellint rules` lists them")
+        raise _unknown(selector, everything)
     return found
 
 
@@ -77,11 +79,22 @@ def find(name: str, rules: Iterable[Rule]) -> Rule:
     for rule in everything:
         if name.lower() in (rule.name, rule.code.lower()):
             return rule
+    raise _unknown(name, everything)
+
+
+def _unknown(name: str, rules: Sequence[Rule]) -> UsageError:
+    """With the rules that may be meant: by their code, by a part of their name, or by a name that is spelled alike."""
     import difflib
 
-    near = difflib.get_close_matches(name, [rule.name for rule in everything], n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "; `modellint rules` lists them"
-    raise UsageError(f"no rule is called {name!r}{hint}")
+    low = name.lower()
+    under = [rule for rule in rules if rule.code.lower().startswith(low)]
+    coded = [rule.code if rule.code.lower() == low else rule.name for rule in under]
+    holding = [rule.name for rule in rules if low in rule.name]
+    alike = difflib.get_close_matches(low, [rule.name for rule in rules], n=SUGGESTED)
+    near = list(dict.fromkeys([*coded, *alike, *holding]))[:SUGGESTED] if low.strip("-") else []
+    meant = " or ".join(filter(None, (", ".join(near[:-1]), *near[-1:])))
+    hint = f"did you mean {meant}?" if near else "`modellint rules` lists them"
+    return UsageError(f"no rule is called {name!r}; {hint}")
 
 
 def _own(rule: Any, given: dict[str, Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -97,8 +110,8 @@ def _distinct(rules: Iterable[tuple[Path, Rule]], given: Options) -> tuple[Rule,
         if other is not None:
             raise UsageError(f"{path}: the rule {rule.name} ({rule.code}) has the name or code of {other.name}")
         names[rule.name] = codes[rule.code] = rule
-    if given:
-        raise UsageError(f"[tool.modellint.rules] names unknown rules: {', '.join(sorted(given))}")
+    for name in sorted(given):
+        raise UsageError(f"[tool.modellint.rules] {_unknown(name, tuple(names.values()))}")
     return tuple(codes[code] for code in sorted(codes))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from .diagnostic import Diagnostic, Location, Severity, Verdict
 from .pattern import pattern
-from .record import dataclass
+from .record import dataclass, replace
 
 COMMENT = pattern(r"#\s*modellint:\s*ignore(?:\[([^\]]*)\])?\s*(.*)")
 
@@ -22,6 +22,7 @@ class Ignore:
     line: int
     covers: int
     rules: tuple[str, ...]
+    columns: tuple[int, int] | None = None  # of the comment, from 1
 
     def silences(self, diagnostic: Diagnostic) -> bool:
         place = diagnostic.location
@@ -42,13 +43,14 @@ def ignores(path: str, text: str) -> Iterator[Ignore]:
     for token in _tokens(text):
         if token.type == tokenize.COMMENT and (found := COMMENT.search(token.string)):
             names = tuple(name.strip() for name in (found.group(1) or "").split(",") if name.strip())
-            ignore = Ignore(path, token.start[0], token.start[0], names)
+            columns = token.start[1] + 1, token.end[1] + 1
+            ignore = Ignore(path, token.start[0], token.start[0], names, columns)
             if token.line[: token.start[1]].strip():
                 yield ignore
             else:
                 waiting.append(ignore)
         elif token.type not in _BLANK:
-            yield from (Ignore(path, ignore.line, token.start[0], ignore.rules) for ignore in waiting)
+            yield from (replace(ignore, covers=token.start[0]) for ignore in waiting)
             waiting = []
 
 
@@ -91,8 +93,13 @@ def _note(mark: Ignore, message: str) -> Diagnostic:
         code="ML001",
         severity=Severity.NOTE,
         message=message,
-        location=Location(path=mark.path, line=mark.line),
+        location=Location(mark.path, mark.line, *_extent(mark)),
         verdict=Verdict.CERTAIN,
         help="An ignore that outlives its finding hides the next one.",
-        fix="delete the comment",
+        fix="delete the comment, or mend the name in it.",
     )
+
+
+def _extent(mark: Ignore) -> tuple[int | None, int | None, int | None]:
+    """Column, last line and last column."""
+    return (mark.columns[0], mark.line, mark.columns[1]) if mark.columns else (None, None, None)

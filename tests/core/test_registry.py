@@ -57,7 +57,7 @@ def test_options_are_the_public_attributes(tmp_path: Path) -> None:
     [
         ({"house-rule": {"lmit": 5}}, "has no option 'lmit'; it has: limit, names"),
         ({"house-rule": {"limit": "5"}}, "must be int, not str"),
-        ({"no-such-rule": {}}, "unknown rules: no-such-rule"),
+        ({"no-such-rule": {}}, "no rule is called .no-such-rule."),
     ],
 )
 def test_wrong_options_are_usage_errors(tmp_path: Path, options: dict[str, dict[str, object]], complaint: str) -> None:

@@ -17,7 +17,7 @@ SUFFIX = ".ipynb"
 LINE = pattern(r"\bline (\d+)\b")
 # `%magic`, `!command`, `?help` and `help?`, `x = !command`; of `%time statement` the statement is kept. A line that starts with
 # `%(` or `!=` goes on with the one before.
-TIMED = pattern(r"(\s*)%(?:time|timeit|prun|memit)\s+(?:-\w+(?:\s+\d+)?\s+)*(?=[^\s-])")
+TIMED = pattern(r"(\s*)%(?:time|timeit|prun|memit)\s+(?:-\w+(?:\s+\d+)?+\s+)*+(?=[^\s\\-])")
 ESCAPE = pattern(r"\s*(%(?!\s*\()|!(?!=)|\?|[\w.]+\?\??\s*$|[\w.,\s]+=\s*[%!])")
 INDENT = pattern(r"[ \t]+(?=[^\s])")
 # Cell magics whose cell is Python still.

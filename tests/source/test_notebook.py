@@ -26,6 +26,7 @@ def written(*cells: str | list[str], kind: str = "code") -> bytes:
         ("%%time\nx = 1", "pass\nx = 1"),
         ("for x in y:\n    %time optimizer.zero_grad()", "for x in y:\n    optimizer.zero_grad()"),
         ("%timeit -n 10 step()", "step()"),
+        ("%timeit -n 10 \\\n  step()\nx = 1", "pass\n\nx = 1"),
         (" pairs = [\n     x\n ]\n for x in y:\n     z()", "pairs = [\n    x\n]\nfor x in y:\n    z()"),
         ('"""\n%d items\n"""', '"""\n%d items\n"""'),
         ("%matplotlib inline\nprint('%d'\n      %(x))", "pass\nprint('%d'\n      %(x))"),

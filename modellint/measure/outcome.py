@@ -35,7 +35,12 @@ class Outcome:
     def _judge(self) -> tuple[str, Problem | None]:
         ended, traces, account = self._ended, self._traces, self._account
         if ended.not_found:
-            return "failed", Problem(f"command not found: {ended.not_found}")
+            hint = (
+                "; of a notebook, `jupyter nbconvert --to script` makes a script"
+                if _is_notebook(ended.not_found)
+                else ""
+            )
+            return "failed", Problem(f"command not found: {ended.not_found}{hint}")
         if stopped := self._records.first("stopped"):
             return "stopped", account.stopped(stopped)
         if self._came_to_its_end() or (ended.hung == "total" and traces.main.first("rest")):
@@ -88,3 +93,7 @@ class Outcome:
         known = [*itertools.chain(*asked), *self._records.of_kind("optimizer")]
         place = location(known[0]) if known else None
         return "no step", self._traces.problem(f"no training step seen: {self._account.missing()}", place)
+
+
+def _is_notebook(command: str) -> bool:
+    return command.endswith(".ipynb")

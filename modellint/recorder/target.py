@@ -27,7 +27,12 @@ def load(name: str) -> Any:
     if not colon:
         sys.exit("a target is named pkg.module:factory, not %r" % name)
     sys.path[0] = os.getcwd()  # it was the folder of this file
-    factory: Any = importlib.import_module(module)
+    try:
+        factory: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not error.name or not ("%s." % module).startswith("%s." % error.name):
+            raise
+        sys.exit("there is no module %r, neither below %s nor installed" % (error.name, os.getcwd()))
     for part in function.split("."):
         factory = getattr(factory, part, None)
     if not callable(factory):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from modellint.core.diagnostic import Report, Severity
@@ -13,6 +14,7 @@ from .numbers import count, duration, number
 from .plain_text import one_line
 from .tree import Finding
 
+TARGETS = Path(__file__).parents[1] / "recorder" / "target.py"  # what trains `--target pkg.module:factory`
 Facts = Mapping[str, Any]
 
 
@@ -48,7 +50,8 @@ def subject(run: Facts | None) -> str:
     """The script or module that a command runs; "the model" where there was no command."""
     command = _command(run)
     module = next((name for flag, name in itertools.pairwise(command) if flag == "-m"), None)
-    return one_line(script(run) or module or " ".join(command[:1]) or "the model")
+    target = next((name for file, name in itertools.pairwise(command) if Path(file) == TARGETS), None)
+    return one_line(target or script(run) or module or " ".join(command[:1]) or "the model")
 
 
 def script(run: Facts | None) -> str | None:

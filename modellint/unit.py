@@ -23,11 +23,11 @@ class Unit:
     files: tuple[Path, ...]
 
 
-def units(paths: Iterable[Path], nearest: Nearest) -> list[Unit]:
+def units(paths: Iterable[Path], nearest: Nearest, *, force: bool = False) -> list[Unit]:
     """Raises UsageError for a path that does not exist or a pyproject.toml that cannot be read."""
     settings: dict[Path, Settings] = {}
     together: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for path in files.find(paths, nearest):
+    for path in files.find(paths, nearest, force=force):
         folder = os.path.dirname(os.path.abspath(path))
         found = nearest.of(Path(folder))
         settings[found.root] = found

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -11,7 +14,8 @@ from pathlib import Path
 import click
 import pytest
 
-from modellint.cli import watching
+from modellint import survey
+from modellint.cli import cli, main, watching
 from modellint.core.errors import UsageError
 
 TRAINING = """\
@@ -206,3 +210,121 @@ def test_without_options_the_report_is_the_same(tmp_path: Path, source: str) -> 
     )
     assert (plain.returncode, plain.stdout, plain.stderr) == (read.returncode, read.stdout, read.stderr)
     assert plain.returncode == int("opt.step" in source)
+
+
+def test_a_name_for_standard_input_is_enough_to_read_it(folder: Path) -> None:
+    found = modellint(folder, "--stdin-filename", "train.py", given=TRAINING)
+    assert (found.returncode, found.stdout[: len(FINDING)]) == (1, FINDING)
+    assert "goes with no other path" in modellint(folder, "--stdin-filename", "x.py", "train.py", given="").stderr
+
+
+def test_statistics_in_json_and_in_no_format_that_has_none(folder: Path) -> None:
+    counted = {"code": "ML104", "rule": "clip-after-step", "severity": "error", "count": 1}
+    assert json.loads(modellint(folder, "--statistics", "--output-format", "json", ".").stdout) == [counted]
+    refused = modellint(folder, "--statistics", "--output-format", "sarif", ".")
+    assert (refused.returncode, "full, concise or json" in refused.stderr) == (2, True)
+
+
+def test_a_baseline_knows_the_findings_of_a_file_that_was_renamed(folder: Path) -> None:
+    modellint(folder, "--baseline", "known.json", "--write-baseline", ".")
+    (folder / "train.py").rename(folder / "fit.py")
+    assert modellint(folder, "--baseline", "known.json", ".").returncode == 0
+    (folder / "copy.py").write_text(TRAINING)
+    assert modellint(folder, "--baseline", "known.json", ".").stdout.count("ML104") == 1
+    (folder / "train.py").write_text(TRAINING)  # and what is there is not taken for something else
+    assert modellint(folder, "--baseline", "known.json", ".").stdout.count("ML104") == 2
+
+
+def test_comments_are_not_written_into_a_read_only_file_or_a_notebook(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = {"cell_type": "code", "source": TRAINING}
+    (folder / "notes.ipynb").write_text(json.dumps({"cells": [cell]}))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != "train.py")
+    with pytest.raises(SystemExit):
+        cli.main(["check", "--isolated", "--select", "ML104", "--add-ignores", "."], standalone_mode=False)
+    assert (folder / "train.py").read_text() == TRAINING
+    told = capsys.readouterr().err
+    assert "train.py gets no comment: the file is read-only" in told
+    assert "1 finding must be silenced by hand: notebooks are not changed" in told
+
+
+def test_what_is_excluded_is_left_out_even_if_it_is_named(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[tool.modellint]\nexclude = ['old/']\n")
+    (folder / "old").mkdir()
+    (folder / "old" / "train.py").write_text(TRAINING)
+    assert modellint(folder, "old/train.py").returncode == 1
+    left_out = modellint(folder, "--force-exclude", "old/train.py", "train.py")
+    assert (left_out.returncode, left_out.stdout.count("ML104")) == (1, 1)
+
+
+def test_nothing_to_read_is_said(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    found = modellint(folder, "empty")
+    assert (found.returncode, found.stderr) == (0, "modellint: there is no Python file or notebook to read\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--output-format", "json"), ("--statistics",)])
+def test_a_closed_standard_output_is_no_fault_of_ours(folder: Path, options: tuple[str, ...]) -> None:
+    command = shlex.join([sys.executable, "-m", "modellint", "check", "train.py", *options])
+    found = subprocess.run(f"{command} >&-", shell=True, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stderr) == (1, "")
+
+
+def test_a_closed_standard_input_is_named(folder: Path) -> None:
+    command = shlex.join([sys.executable, "-m", "modellint", "check", "-"])
+    found = subprocess.run(f"{command} <&-", shell=True, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stderr) == (2, "modellint: standard input is closed\n")
+
+
+@pytest.mark.parametrize("options", [["check", "train.py"], ["check", "train.py", "--statistics"]])
+def test_an_interrupt_is_told_from_findings(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(survey, "check", interrupted)
+    monkeypatch.setattr(sys, "argv", ["modellint", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    gc.enable()
+    assert (ended.value.code, capsys.readouterr().err.strip()) == (130, "Aborted!")
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("ignore = ['clip-after-stp']", "did you mean clip-after-step"),
+        ("ignore = ['ml104']", "did you mean ML104?"),
+        (
+            "[tool.modellint.per-file-ignores]\n'*.py' = ['ML9']",
+            "[tool.modellint.per-file-ignores] no rule is called 'ML9'",
+        ),
+        ("[tool.modellint.rules.clip-treshold]\nlargest = 1.0", "did you mean clip-threshold?"),
+        ("per_file_ignores = 3", "did you mean per-file-ignores?"),
+        ("exclude = ['**a\\']", "exclude: Invalid git pattern"),
+    ],
+)
+def test_a_name_in_the_settings_that_is_none_is_told_with_what_may_be_meant(
+    folder: Path, table: str, told: str
+) -> None:
+    (folder / "pyproject.toml").write_text(f"[tool.modellint]\n{table}\n")
+    found = modellint(folder, ".")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert told in found.stderr
+
+
+def test_what_modellint_says_itself_can_be_ignored_too(folder: Path) -> None:
+    (folder / "train.py").write_text("x = 1  # modellint: ignore[clip-after-step]\n")
+    assert "1:8: note[ML001 unused-ignore]" in modellint(folder, ".").stdout
+    assert modellint(folder, "--ignore", "ML001", ".").stdout == ""
+    (folder / "pyproject.toml").write_text("[tool.modellint.per-file-ignores]\n'*.py' = ['unused-ignore']\n")
+    assert modellint(folder, ".").stdout == ""
+
+
+def test_a_command_that_is_none_is_told_with_the_nearest() -> None:
+    found = subprocess.run([sys.executable, "-m", "modellint", "chek"], capture_output=True, text=True, timeout=120)
+    assert (found.returncode, "did you mean check?" in found.stderr) == (2, True)

@@ -154,3 +154,10 @@ def test_reading_imports_neither_torch_nor_libcst(sick: Path, command: str) -> N
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=sick, capture_output=True, text=True, timeout=60)
     assert result.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_files_that_are_called_as_modules_of_python_are_not_imported(sick: Path) -> None:
+    for name in ("copy", "random", "tokenize", "click", "linecache"):
+        (sick / f"{name}.py").write_text("raise SystemExit('imported')\n")
+    found = modellint(sick, "check", "--fix", "--diff", "train.py")
+    assert (found.returncode, found.stdout[:3]) == (1, "---")

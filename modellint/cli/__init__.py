@@ -21,9 +21,7 @@ def main() -> NoReturn:
     """The console script: what a user can mend is one line and exit code 2, never a traceback of ours."""
     try:
         plain.check(sys.argv[1:])
-        from .group import cli
-
-        sys.exit(cli.main(standalone_mode=True))
+        _command()
     except UsageError as error:
         message = str(error)
     except Exception as error:
@@ -36,6 +34,20 @@ def main() -> NoReturn:
     from .output import fail
 
     fail(message)
+
+
+def _command() -> NoReturn:
+    import click
+
+    from .group import cli
+
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        plain.interrupted()
 
 
 def __getattr__(name: str) -> Any:

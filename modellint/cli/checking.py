@@ -15,6 +15,9 @@ OPTIONS = (
     click.option("--statistics", is_flag=True, help="Show how often each rule was found instead of where."),
     click.option("--show-files", is_flag=True, help="List the files that would be read, and end."),
     click.option("--show-settings", is_flag=True, help="Show the settings that hold for the files, and end."),
+    click.option(
+        "--force-exclude", is_flag=True, help="Leave out what is excluded even where it is named, as hooks do."
+    ),
     click.option("--stdin-filename", metavar="NAME", help="The file that standard input (`-`) is to be taken for."),
     click.option("--watch", is_flag=True, help="Check again whenever a file changes."),
     click.option("--add-ignores", is_flag=True, help="Write an ignore comment behind each line with a finding."),

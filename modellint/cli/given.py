@@ -25,6 +25,8 @@ def read(name: str) -> Given:
 
     if name.endswith(SUFFIX):
         raise UsageError("a notebook cannot be read from standard input")
+    if sys.stdin is None:
+        raise UsageError("standard input is closed")
     given = {shown_path(Path(name)): sys.stdin.buffer.read()}
     quote(given)
     return given

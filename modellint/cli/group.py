@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from pathlib import Path
 
@@ -18,7 +19,9 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
-            return None
+            near = difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.list_commands(ctx))}"
+            ctx.fail(f"No such command {cmd_name!r}; {hint}")
         command: click.Command = importlib.import_module(f".commands.{cmd_name}", __package__).command
         return command
 

@@ -43,7 +43,7 @@ def show(
 ) -> None:
     to_file: Path | None = options["output_file"]
     if options.get("statistics"):
-        text = statistics(report)
+        text = statistics(report, options["output_format"])
     else:
         color = False if to_file else None
         text = render(report, options["output_format"], color=color, rules=_asked(settings), run=run)

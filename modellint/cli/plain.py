@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from modellint import survey
 from modellint.core.diagnostic import Report, Severity
 from modellint.core.nearest import Nearest
 from modellint.report import render
-from modellint.unit import units
+from modellint.unit import Unit, units
+
+INTERRUPTED = 130  # 128 and the number of the signal
 
 
 def check(arguments: Sequence[str]) -> None:
@@ -22,14 +25,29 @@ def check(arguments: Sequence[str]) -> None:
         return
     gc.disable()  # what is read holds no cycles, and to look for some takes longer the more there is
     try:
-        report = survey.check(units(map(Path, paths), Nearest()), cached="--no-cache" not in arguments)
+        found = units(map(Path, paths), Nearest())
+        note_empty(found)
+        report = survey.check(found, cached="--no-cache" not in arguments)
         _write(report)
     except KeyboardInterrupt:
-        sys.exit("Aborted!")
+        interrupted()
     os._exit(1 if report.at_least(Severity.WARNING) else 0)  # to free all that was read takes as long as to parse it
 
 
+def note_empty(found: Iterable[Unit]) -> None:
+    if not any(unit.files for unit in found):
+        print("modellint: there is no Python file or notebook to read", file=sys.stderr)
+
+
+def interrupted() -> NoReturn:
+    """As a shell tells it, apart from findings and from usage."""
+    print("Aborted!", file=sys.stderr)
+    sys.exit(INTERRUPTED)
+
+
 def _write(report: Report) -> None:
+    if sys.stdout is None:  # closed by the caller
+        return
     try:
         sys.stdout.buffer.write(render(report, color=None).encode())
         sys.stdout.flush()

@@ -17,6 +17,7 @@ from modellint.unit import Unit, units
 
 from . import fixing, given
 from .given import STDIN
+from .plain import note_empty
 from .showing import files, settings
 
 
@@ -24,7 +25,8 @@ def read(paths: Sequence[Path], nearest: Nearest, options: dict[str, Any]) -> Re
     """The report; what is only asked to be shown is shown, and ends the command."""
     if STDIN in paths:
         return _standard_input(paths, nearest, options)
-    found = units(paths or (Path(),), nearest)
+    found = units(paths or (Path(),), nearest, force=options["force_exclude"])
+    note_empty(found)
     if options["show_files"] or options["show_settings"]:
         click.echo(files(found) if options["show_files"] else settings(found), nl=False)
         sys.exit(0)

@@ -11,9 +11,12 @@ from typing import Any
 from modellint import pipeline
 from modellint.core.config import Settings
 from modellint.core.diagnostic import Report
+from modellint.core.errors import UsageError
 from modellint.core.plain import to_plain
 from modellint.report.numbers import count
 from modellint.unit import Unit
+
+COUNTED = ("full", "concise", "json")  # the formats in which counts can be shown
 
 
 def files(units: Iterable[Unit]) -> str:
@@ -49,8 +52,13 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def statistics(report: Report) -> str:
-    """How often each rule was found, the most frequent first."""
+def statistics(report: Report, style: str) -> str:
+    """How often each rule was found, the most frequent first. Raises UsageError for a style that has no counts."""
+    if style not in COUNTED:
+        raise UsageError(f"--statistics goes with --output-format {', '.join(COUNTED[:-1])} or {COUNTED[-1]}")
     counts = Counter((finding.code, finding.rule, str(finding.level)) for finding in report.diagnostics)
     rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
+    if style == "json":
+        plain = [{"code": code, "rule": rule, "severity": level, "count": n} for (code, rule, level), n in rows]
+        return json.dumps(plain, indent=2) + "\n"
     return "".join(f"{count:>6}  {code:<6} {rule} ({level})\n" for (code, rule, level), count in rows)

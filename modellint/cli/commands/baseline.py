@@ -9,7 +9,7 @@ import click
 from modellint.cli import kept
 
 
-@click.command("baseline")
+@click.command("baseline", short_help="Keep a recorded run under a name.")
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.argument("name", required=False)
 def command(run: Path, name: str | None) -> None:

@@ -19,7 +19,7 @@ from modellint.core.config import Settings
 from modellint.core.diagnostic import Report
 
 
-@click.command("check")
+@click.command("check", short_help="Read scripts and report faults; executes nothing.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--target", "targets", multiple=True, metavar="PKG.MODULE:FACTORY", help="Train for some steps what it returns."
@@ -30,6 +30,8 @@ from modellint.core.diagnostic import Report
 @launching
 def command(paths: tuple[Path, ...], targets: tuple[str, ...], **options: Any) -> None:
     """Read training scripts and report what reading finds; nothing is executed unless --target asks for it."""
+    if options["stdin_filename"] and STDIN not in paths:
+        paths = (*paths, STDIN)
 
     def again() -> None:
         output.show(_report(paths, targets, options), options, nearest(options).here)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modellint.proof.comparison import Comparison
 
 
-@click.command("compare")
+@click.command("compare", short_help="Compare two recorded runs at equal steps.")
 @click.argument("first")
 @click.argument("second")
 @click.option(

@@ -12,7 +12,7 @@ from modellint.core.explain import explain
 from modellint.core.own import OWN
 
 
-@click.command("explain")
+@click.command("explain", short_help="Explain a rule, with examples and thresholds.")
 @click.argument("rule")
 def command(rule: str) -> None:
     """Explain a rule: why it hurts, what to do, examples, thresholds and where they come from."""

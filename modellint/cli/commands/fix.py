@@ -18,7 +18,7 @@ from modellint.core.diagnostic import Report
 from modellint.core.errors import UsageError
 
 
-@click.command("fix")
+@click.command("fix", short_help="Mend a script by what a re-run has proven.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--proven", "only_proven", is_flag=True, help="Make the fixes of what a re-run has proven to cure.")
 @click.option("--apply", is_flag=True, help="Edit the files; without it a diff is shown, and a copy is probed.")

@@ -14,7 +14,7 @@ from modellint.core.plain import from_plain
 from modellint.report.drawing import DRAWINGS
 
 
-@click.command("graph")
+@click.command("graph", short_help="Draw the graph of a model, with its findings.")
 @click.argument("run", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--target", metavar="PKG.MODULE:FACTORY", help="Record one forward and loss of what it returns.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="FILE.svg, FILE.txt or FILE.json.")

@@ -29,7 +29,7 @@ class Probe(click.Command):
             raise click.NoSuchOption(error.option_name, f"{error.message}{hint}", ctx=ctx) from error
 
 
-@click.command("probe", cls=Probe)
+@click.command("probe", short_help="Run your own command for ten steps, watched.", cls=Probe)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Optimizer steps to watch.")
 @click.option(

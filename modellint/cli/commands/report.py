@@ -12,7 +12,7 @@ from modellint.cli.output import finish
 from modellint.cli.reporting import reporting, settings
 
 
-@click.command("report")
+@click.command("report", short_help="Judge a recorded run again.")
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @reporting
 def command(run: Path, **options: Any) -> None:

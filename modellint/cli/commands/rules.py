@@ -10,7 +10,7 @@ from modellint import pipeline
 from modellint.core import config
 
 
-@click.command("rules")
+@click.command("rules", short_help="List all rules, a line each.")
 def command() -> None:
     """List all rules, a line each."""
     everything = pipeline.known(config.load(Path()))

@@ -11,7 +11,7 @@ from modellint import pipeline, selftest
 from modellint.core import config, registry
 
 
-@click.command("test")
+@click.command("test", short_help="Run rules against their own examples.")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 def command(paths: tuple[Path, ...]) -> None:
     """Run the self-tests (`bad` and `good`) of the rule files in PATHS, or of all rules that are configured."""

@@ -9,6 +9,7 @@ from modellint.core.diagnostic import Passed, Problem, Report, Verdict
 from modellint.core.proof import Proof
 from modellint.report import finding, terminal, trials
 from modellint.report.line import Line, prose
+from modellint.report.numbers import count
 from modellint.report.passed import outcome, reasons
 from modellint.report.plain_text import cells, one_line, printable
 from modellint.report.summary import discarded, facts, tally, watched
@@ -101,7 +102,12 @@ def _closing(report: Report, findings: Sequence[Finding]) -> Iterator[Line]:
 def _hints(report: Report, findings: Sequence[Finding]) -> Iterator[str]:
     if report.problem:
         yield "The probe did not come to its end: this is what was read and measured until then."
-    suspected = next((d for d in report.diagnostics if d.verdict is Verdict.SUSPECTED and d.location.path), None)
+    if mended := _mended(report):
+        yield mended
+    suspected = next(
+        (d for d in report.diagnostics if d.verdict is Verdict.SUSPECTED and (d.location.path or "").endswith(".py")),
+        None,
+    )
     if suspected and not report.run:
         yield f"`modellint probe {suspected.location.path}` runs a few steps and measures what is only suspected."
     if report.run and report.run.get("network"):
@@ -113,3 +119,12 @@ def _hints(report: Report, findings: Sequence[Finding]) -> Iterator[str]:
     if findings:
         first = max(findings, key=lambda finding: finding.convicts).diagnostic.rule
         yield f"`modellint explain {first}` says why it hurts and where its thresholds come from."
+
+
+def _mended(report: Report) -> str:
+    """How many findings can be fixed: "`--fix` mends 2 of these, `--fix --unsafe-fixes` 3."."""
+    options = [diagnostic.mended_by for diagnostic in report.diagnostics if diagnostic.mended_by]
+    safe = options.count("--fix")
+    counts = {"--fix": safe, "--fix --unsafe-fixes": len(options) if len(options) > safe else 0}
+    told = [f"`{option}` mends {number}" for option, number in counts.items() if number]
+    return f"{', '.join(told)} of {count(len(report.diagnostics), 'finding')}." if told else ""

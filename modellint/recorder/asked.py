@@ -37,7 +37,7 @@ class AskWatch(Watch):
         recorder = self.recorder
         if recorder.backwards.depth:
             return original(*args, **kwargs)
-        recorder.place("grad")
+        recorder.notes.place("grad")
         question = self._asks(args, kwargs)
         observation = None if question is None else self._begins(question)
         result = recorder.backwards.within(original, args, kwargs)

@@ -57,7 +57,7 @@ class BackwardWatch(Watch):
     @guarded
     def _begins(self, roots: Any, gradients: Any) -> None:
         root = roots if isinstance(roots, Tensor) else roots[0]
-        self.recorder.place("backward")
+        self.recorder.notes.place("backward")
         self.recorder.by_hand.look()
         self.recorder.evaluations.trained()
         if not self.recorder.tracks:
@@ -103,7 +103,7 @@ class BackwardWatch(Watch):
     @guarded
     def _failed(self, error: BaseException) -> None:
         self._observation = None
-        self.recorder.raised(error)
+        self.recorder.notes.raised(error)
 
     def observe(self, root: Tensor, gradients: Any) -> Observation:
         node, call = walk.loss_of(root.grad_fn, self.recorder.may_read_saved)

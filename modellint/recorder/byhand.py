@@ -70,15 +70,6 @@ class ByHandWatch(Watch):
 
     def _introduce(self, track: Track) -> None:
         if not track.done:
-            numbers, location = (
-                track.numbers(self.recorder.roster.number),
-                self.recorder.places.get("backward") or self.recorder.places.get("grad", {}),
-            )
-            record = {
-                "kind": "optimizer",
-                "index": track.index,
-                "name": "by hand",
-                "parameters": numbers,
-                "location": location,
-            }
-            self.recorder.write(record)
+            places, numbers = self.recorder.notes.places, track.numbers(self.recorder.roster.number)
+            known = {"parameters": numbers, "location": places.get("backward") or places.get("grad", {})}
+            self.recorder.write({"kind": "optimizer", "index": track.index, "name": "by hand", **known})

@@ -44,7 +44,7 @@ class CallWatch(Watch):
         if not recorder.is_sampling or not torch.is_grad_enabled():
             return
         if recorder.roster.note(module, recorder.tracks):
-            recorder.place("model")
+            recorder.notes.place("model")
         if recorder.batch is None and recorder.roster.owns(module):
             self._note(module, args)
 
@@ -69,7 +69,7 @@ class CallWatch(Watch):
             self.recorder.bystanders.answered(module, result)
         if result is None and isinstance(sys.exc_info()[1], Exception):
             if not self.recorder.is_examining:
-                self.recorder.raised(sys.exc_info()[1])
+                self.recorder.notes.raised(sys.exc_info()[1])
         elif (
             self.recorder.is_sampling
             and isinstance(result, Tensor)

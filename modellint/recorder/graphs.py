@@ -57,4 +57,4 @@ class GraphWatch(Watch):
 
     def _fail(self, error: Exception) -> None:
         self._capture = None
-        self.recorder.warn("graph: %s: %s" % (type(error).__name__, error))
+        self.recorder.notes.failed("graph", error)

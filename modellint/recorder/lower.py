@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from torch.fx import Graph, Node
 
-from . import patterns
+from . import patterns, weights
 from .roles import BOUNDED, LAYERS, role_of
 from .settings import settings
 from .spelled import spelled
+from .weights import unique
 
 LARGEST = 20_000  # nodes kept, those nearest the loss first: an unrolled recurrence can be longer than any reader needs
 # What a value depends on: the weights alone, nothing, the data alone, or weights and data.
@@ -100,15 +101,15 @@ def _spreads(node: Node) -> Iterator[float]:
 def _plain(node: Node, region: List[Node], merged: Dict[Node, Node]) -> Dict[str, Any]:
     role = node.meta["role"]
     sources = [source for member in region for source in _sources(member) if source not in region]
-    weights = [each for each in sources if each.meta["space"] == WEIGHT]
+    held = [each for each in sources if each.meta["space"] == WEIGHT]
     path, line = node.meta.get("line") or (None, None)
     return {
         "name": node.name,
         "role": role,
         "operation": patterns.operation(node),
-        "inputs": _unique(merged.get(each, each).name for each in sources if _is_value(each)),
-        "parameters": _unique(name for each in weights for name in _parameters(each)),
-        "factors": [factors for each in weights for factors in _products(each)],
+        "inputs": unique(merged.get(each, each).name for each in sources if _is_value(each)),
+        "parameters": unique(name for each in held for name in weights.parameters(each)),
+        "factors": [factors for each in held for factors in weights.products(each)],
         "shape": list(node.meta["shape"]),
         "dtype": node.meta["dtype"].replace("torch.", ""),
         "bounded": _bounded(node, role),
@@ -139,35 +140,6 @@ def _is_value(node: Node) -> bool:
     return node.meta["space"] != WEIGHT and node.op != "get_attr"
 
 
-def _parameters(weight: Node) -> Iterator[str]:
-    seen, waiting = {weight}, [weight]
-    while waiting:
-        node = waiting.pop()
-        if node.meta.get("parameter"):
-            yield node.meta["parameter"]
-        fresh = [source for source in node.all_input_nodes if source not in seen]
-        seen.update(fresh)
-        waiting.extend(fresh)
-
-
-def _products(weight: Node) -> Iterator[List[str]]:
-    """Parameters that are multiplied with each other, in each product that a weight is the sum of."""
-    names = _factors(weight)
-    if len(names) > 1:
-        yield names
-    elif weight.meta["role"] in ("add", "reshape"):
-        for source in weight.all_input_nodes:
-            yield from _products(source)
-
-
-def _factors(weight: Node) -> List[str]:
-    if weight.meta.get("parameter"):
-        return [weight.meta["parameter"]]
-    if weight.meta["role"] in ("mul", "linear", "reshape"):
-        return _unique(name for source in weight.all_input_nodes for name in _factors(source))
-    return []
-
-
 def _bounded(node: Node, role: str) -> bool:
     operation = patterns.operation(node)
     if operation in ("clamp", "clip"):
@@ -190,15 +162,11 @@ def _number(value: Any) -> Optional[float]:
         return None
 
 
-def _unique(names: Iterable[str]) -> List[str]:
-    return list(dict.fromkeys(names))
-
-
 def _nearest(plain: Dict[str, Dict[str, Any]], output: str) -> Iterator[Dict[str, Any]]:
     """The nodes to keep, in their order; edges to what is cut off are cut too."""
     kept, frontier = {output}, [output]
     while frontier and len(kept) < LARGEST:
-        frontier = _unique(name for each in frontier for name in plain[each]["inputs"] if name not in kept)
+        frontier = unique(name for each in frontier for name in plain[each]["inputs"] if name not in kept)
         kept.update(frontier)
     for name, node in plain.items():
         if name in kept:

@@ -10,7 +10,8 @@ from typing import Any, Optional
 import torch
 
 from . import ending, inventing, remedy, seeds
-from .session import Recorder, Write
+from .notes import Write
+from .session import Recorder
 
 recorder: Optional[Recorder] = None
 

@@ -84,7 +84,7 @@ def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return method(self, *args, **kwargs)
         except Exception as error:
-            self.recorder.warn("%s: %s: %s" % (method.__qualname__, type(error).__name__, error))
+            self.recorder.notes.failed(method.__qualname__, error)
             return None
 
     return call

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from torch import Tensor
 
-from . import ending, frames, marks, ranks, surroundings, walk
+from . import frames, marks, ranks, surroundings, walk
 from .asked import AskWatch
 from .backwards import BackwardWatch
 from .bounds import BoundsWatch
@@ -15,23 +15,23 @@ from .byhand import ByHandWatch
 from .bystanders import BystanderWatch
 from .calls import CallWatch
 from .clips import ClipWatch
+from .description import describe
 from .evaluation import EvaluationWatch
 from .examine import examine
 from .fresh import LoadWatch
 from .given import GivenWatch
 from .graphs import GraphWatch
 from .losses import LossWatch
+from .notes import Notes, Write
 from .patches import Patches, Watch
 from .phases import Phases
 from .replays import ReplayWatch
 from .roster import Roster
 from .scalers import ScalerWatch
 from .steps import StepWatch
-from .tensors import is_plain, quiet
+from .tensors import is_plain
 from .times import Times
 from .track import Bare, Track
-
-Write = Callable[[Dict[str, Any]], None]
 
 
 class Recorder:
@@ -64,9 +64,7 @@ class Recorder:
         self.phases.forget()
         self.may_read_saved = True  # the saved tensors of autograd nodes
         self.stepping: List[Any] = []  # the user's frames around the last step(), innermost first
-        self.places: Dict[str, Any] = {}
-        self._said: Dict[str, None] = {}
-        self._raised = 0
+        self.notes = Notes(self.write)
         self._loss: Optional[marks.LossCall] = None
         self.losses: List[marks.LossCall] = []  # since the last backward()
         self.batch: Optional[Dict[str, Any]] = None  # of the step that is being made
@@ -117,30 +115,13 @@ class Recorder:
             for record in examine(self._given, len(self.tracks), goes_on):
                 self.write(record)
         except Exception as error:
-            self.warn("examine: %s: %s" % (type(error).__name__, error))
+            self.notes.failed("examine", error)
         self.examines = self.is_examining = False
 
     def may_end(self, track: Track) -> None:
         """Called between steps: what the model is given after the first is kept for the examinations, for any may be the last."""
         if self.examines and (track.done or self.steps <= 2):
             self._given.arm()
-
-    def warn(self, message: str) -> None:
-        if message not in self._said:
-            self._said[message] = None
-            self.write({"kind": "warning", "message": message})
-
-    def raised(self, error: BaseException) -> None:
-        """An exception left torch: should the run come to nothing, this may be why. It is told once, not per module."""
-        if self._raised != id(error):
-            self._raised = id(error)
-            self.write({"kind": "raised", **ending.describe(error, error.__traceback__)})
-
-    def place(self, name: str, location: Optional[Dict[str, Any]] = None) -> None:
-        """The user's line of a part of the step: the first that is seen."""
-        if name not in self.places:
-            self.places[name] = frames.place() if location is None else location
-            self.write({"kind": "place", "name": name, "location": self.places[name], "stack": frames.user_stack()})
 
     def add(self, optimizer: Any) -> Track:
         """Watches an optimizer, which is held weakly."""
@@ -188,7 +169,7 @@ class Recorder:
             self._loss = call
             self.write({"kind": "loss", "loss": call.describe()})
             if call.location:
-                self.place("loss", call.location)
+                self.notes.place("loss", call.location)
         self._given.note_labels(call)
         self.times.note_target(call.pair if call is not None else None)
         if is_plain(root):
@@ -200,19 +181,7 @@ class Recorder:
     def describe(self) -> None:
         """A fault in here must not keep the run from its end."""
         try:
-            self._describe()
+            for record in describe(self.tracks, self.roster, self.bystanders):
+                self.write(record)
         except Exception as error:
-            self.warn("describe: %s: %s" % (type(error).__name__, error))
-
-    def _describe(self) -> None:
-        self.write({"kind": "files", "files": surroundings.source_files()})
-        if self.tracks:
-            device = surroundings.device(parameter for track in self.tracks for parameter in track.parameters())
-            self.write({"kind": "environment", "environment": {**surroundings.versions(), "device": device}})
-            for track in self.tracks:
-                self.write({"kind": "reached", "optimizer": track.index, "backwards": track.backwards})
-            with quiet():
-                for record in self.roster.describe(self.tracks):
-                    self.write(record)
-                asked = list(self.bystanders.describe(self.roster.owners(self.tracks)))
-            self.write({"kind": "bystanders", "bystanders": asked})
+            self.notes.failed("describe", error)

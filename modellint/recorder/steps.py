@@ -61,7 +61,7 @@ class StepWatch(Watch):
         if len(self._stepping) > 1 or (track.taken >= self.recorder.steps or not self.recorder.is_sampling):
             return None
         if not track.done:
-            self.recorder.place("step")
+            self.recorder.notes.place("step")
         with quiet():
             self.recorder.roster.note_zeros(track)
             track.begin_step()

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 class Target:
     """What `--target pkg.module:factory` may return: one ordinary training step, ready to run.
 
-    `batch` is `(inputs, targets)`: the step computes `loss(model(inputs), targets)`; inputs that are a tuple or a
-    mapping are unpacked. Without a `loss`, `batch` is a mapping and the model returns its loss: `model(**batch).loss`.
+    `batch` is `(inputs, targets)`, tensors of shapes [B, ...] on the model's device: the step computes
+    `loss(model(inputs), targets)`, a tensor of one element; inputs that are a tuple or a mapping are unpacked.
+    Without a `loss`, `batch` is a mapping and the model returns its loss: `model(**batch).loss`, or `["loss"]`.
+    Without an `optimizer` one forward and backward are made.
     """
 
     model: torch.nn.Module
@@ -39,8 +41,14 @@ def probe(
 ) -> ProbeReport:
     """Train `model` on `batch` for some steps under hooks and report what was measured and what its graph shows.
 
-    `batch`, `loss_fn` and `optimizer` are those of a `Target`; without an optimizer there is one forward and backward.
-    Parameters, buffers, gradients, the optimizer and the random state are as before when it returns.
+    `batch`, `loss_fn` and `optimizer` are those of a `Target`. With an optimizer, `steps` times zero_grad, forward,
+    loss, backward and step are made on the same batch, without it a single forward and backward. No source is read.
+
+    Parameters, buffers, gradients, modes, the optimizer and torch's random state are as before when it returns or
+    raises; Python's and NumPy's random states and what a model keeps besides are not put back.
+
+    Raises what the model, the loss or the optimizer raise; TypeError if the loss is no tensor that can be
+    differentiated; UsageError if `pyproject.toml` cannot be read.
     """
     from .recorder import loop
 

@@ -27,7 +27,11 @@ def watch(model: torch.nn.Module, *optimizers: torch.optim.Optimizer, steps: int
     """Watch your own loop: `with modellint.watch(model, optimizer):` around it, in a script or a notebook.
 
     The first `steps` steps of each optimizer are measured, also of those that are made within the block; then the loop
-    runs on unwatched. At the end of the block the report is printed, if `show`; `report()` returns it at any time.
+    runs on unwatched, and nothing is read from the device any more. What it computes is bitwise the same with and
+    without it on the CPU. At the end of the block the report is printed, if `show`; `report()` returns it at any time.
+
+    An exception of the loop goes on its way, and the report tells it; a block without a step is told as a problem of
+    the report. Raises UsageError if `pyproject.toml` cannot be read.
     """
     return Recording(steps, model, optimizers, show=show)
 
@@ -77,7 +81,7 @@ class Recording:
             print(render(self.report(), "full"))
 
     def report(self) -> ProbeReport:
-        """What has been measured until now, judged."""
+        """What has been measured until now, judged; raises UsageError if `pyproject.toml` cannot be read."""
         if self.recorder is not None and not self._ended:
             self.recorder.flush()
         settings = config.load(Path())

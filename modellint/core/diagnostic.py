@@ -67,12 +67,12 @@ class Location:
 class Evidence:
     """A measured number, the bound it was held against, and whether the claim (the fault) holds."""
 
-    claim: str
+    claim: str  # what was measured, in words
     value: Number = None
-    bound: Number = None
-    unit: str = ""
+    bound: Number = None  # in the unit of the value
+    unit: str = ""  # "count", "share" (of 1), ...; empty where the claim says it
     holds: bool = True
-    series: tuple[float | None, ...] = ()
+    series: tuple[float | None, ...] = ()  # the value in each watched step; None: not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +106,20 @@ class Fix:
 class Diagnostic:
     """One finding. `severity` is the rule's; `level` is what is reported: a note until certain or measured."""
 
-    rule: str
+    rule: str  # its name
     code: str
     severity: Severity
-    message: str
+    message: str  # a predicate of the place: "clips the gradients after `step()` has used them"
     location: Location = Location()
     verdict: Verdict = Verdict.SUSPECTED
     evidence: tuple[Evidence, ...] = ()
-    help: str = ""
-    fix: str | None = None
-    remedy: str | None = None
-    proof: str | None = None
-    causes: tuple[str, ...] = ()
-    explains: tuple[str, ...] = ()
-    twins: tuple[str, ...] = ()
+    help: str = ""  # why it matters
+    fix: str | None = None  # what to do, in words
+    remedy: str | None = None  # what a re-run can try
+    proof: str | None = None  # what re-runs have shown, in words
+    causes: tuple[str, ...] = ()  # rules whose findings explain this one
+    explains: tuple[str, ...] = ()  # rules whose findings this one explains
+    twins: tuple[str, ...] = ()  # rules whose findings at the same place this one stands for
     rewrite: Fix | None = None  # what `--fix` would do; `fix` says it in words
 
     @property
@@ -178,11 +178,12 @@ class Report:
     diagnostics: tuple[Diagnostic, ...] = ()
     passed: tuple[Passed, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
-    run: Mapping[str, Any] | None = None
+    run: Mapping[str, Any] | None = None  # what it says of the run itself; None where nothing was run
     settings: Mapping[str, Any] = field(default_factory=dict)
-    problem: Problem | None = None
+    problem: Problem | None = None  # why the run, if there was one, did not come to its end
     proof: Proof | None = None
     schema: str = SCHEMA
 
     def at_least(self, level: Severity) -> tuple[Diagnostic, ...]:
+        """The findings that are reported at this level or above; of what is only suspected that is a note."""
         return tuple(d for d in self.diagnostics if d.level.rank >= level.rank)

@@ -7,7 +7,7 @@ from modellint.core.record import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Elementwise statistics of one tensor."""
+    """Elementwise statistics of one tensor; `std` is that of the elements themselves (divided by n, not n - 1)."""
 
     mean: float | None = None
     std: float | None = None
@@ -22,14 +22,15 @@ class Features:
     rows: int = 0
     width: int = 0
     values: Distribution = Distribution()
-    rank: float | None = None  # effective rank exp(H(p)), p = normalised singular values of the centred matrix
+    # effective rank exp(H(p)), p = normalised singular values of the centred matrix (Roy and Vetterli, 2007); at most width
+    rank: float | None = None
     distance_min: float | None = None  # smallest and largest Euclidean distance between two samples of the batch
     distance_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Logits:
-    """What enters the class loss, as `rows` by `classes`."""
+    """What enters the class loss, as a matrix of `rows` by `classes`: axes of places, such as pixels, are rows too."""
 
     rows: int = 0
     classes: int = 0
@@ -49,7 +50,7 @@ class Pair:
     input: Distribution = Distribution()
     target: Distribution = Distribution()
     positives: int | None = None  # targets that are 1, where all others are 0
-    kurtosis: float | None = None  # of the targets
+    kurtosis: float | None = None  # of the targets: E[(t - mean)^4] / var^2, 3 for a normal distribution
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """One optimizer step, as plain data.
 
-Norms are L2 norms in float64 of float32 accumulations; `None` means "not measured", never "zero".
+Norms are L2 norms in float64 of float32 accumulations; the norm of several tensors is that of all their elements, as
+`torch.nn.utils.clip_grad_norm_` computes it. Losses are in the unit of the loss, of classes in nats. `None` means "not
+measured", never "zero".
 """
 
 from __future__ import annotations

@@ -128,3 +128,8 @@ def is_training(function: Function, block: int) -> bool:
 def is_not_evaluation(function: Function, block: int) -> bool:
     """Whether a block of a module's method may run in training mode."""
     return ("self.training", "else") not in arms(function, block)
+
+
+def asks_mode(function: Function) -> bool:
+    """Whether a test asks for the mode of a model: `if self.training`."""
+    return any(block.value is not None and "training" in str(block.value) for block in function.blocks)

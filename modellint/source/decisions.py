@@ -9,7 +9,8 @@ from itertools import chain, takewhile
 from modellint.core.pattern import pattern
 
 from . import outputs
-from .code import Function, Value
+from .branches import asks_mode
+from .code import Value
 from .dataflow import Dataflow
 from .facts import Decision, Loss, Operation
 from .resolve import Resolver
@@ -85,11 +86,7 @@ class Decisions:
     def _tells_modes(self) -> bool:
         """Whether a function of the project squashes its scores, or not, after the mode: they may be other ones in evaluation."""
         functions = (function for script in self.resolver.project.scripts for function in script.functions)
-        return any(any(map(_squashes, function.calls)) and _asks_mode(function) for function in functions)
-
-
-def _asks_mode(function: Function) -> bool:
-    return any(block.value is not None and "training" in str(block.value) for block in function.blocks)
+        return any(any(map(_squashes, function.calls)) and asks_mode(function) for function in functions)
 
 
 def _squashes(call: Value) -> bool:

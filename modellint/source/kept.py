@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-from functools import lru_cache
-
 from modellint.core.record import replace
 
 from .carried import Carried
@@ -14,6 +10,7 @@ from .facts import Act
 from .place import loop_id, loops_around
 from .resolve import Resolver
 from .scope import Frame, Source
+from .tensors import bindings
 from .terms import Terms
 
 CUTTING = ("data", "item", "detach", "float")
@@ -107,19 +104,9 @@ def _is_cut_first(function: Function, given: Value) -> bool:
 
 def _begins(function: Function, at: int, name: str, around: list[int]) -> list[int] | None:
     """The innermost loop in each of whose passes a sum or list begins anew; none: with each call of the function."""
-    others = {function.events[place].block for place in _assigned(function).get(name, ()) if place != at}
+    others = {function.events[place].block for place in bindings(function).get(name, ()) if place != at}
     where = {block for other in others for block in function.enclosing(other)}
     return [block for block in around if block in where][:1] if others else None
-
-
-@lru_cache(1000)
-def _assigned(function: Function) -> Mapping[str, list[int]]:
-    """Where each name is bound anew."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for at, event in enumerate(function.events):
-        if event.kind == "assign":
-            found[event.name].append(at)
-    return found
 
 
 def _is(value: Value, name: str) -> bool:

@@ -14,6 +14,7 @@ from .resolve import Resolver
 from .roles import Roles
 from .scope import Source
 from .script import Script
+from .tensors import bounds
 
 PLAIN = ("list", "tuple", "dict", "set", "comprehension")
 WEIGHTED = pattern(
@@ -107,8 +108,7 @@ def _looks_plain(function: Function, event: int) -> bool:
     """Without a look at what names mean, which takes its time."""
     value = function.events[event].value
     if value is not None and value.kind == "name":
-        bound = (e.value for e in function.events if e.kind == "assign" and e.name == value.name)
-        return any(v is not None and v.kind in PLAIN for v in bound)
+        return any(bound.kind in PLAIN for bound in bounds(function, value.name))
     return value is not None and value.kind in PLAIN
 
 

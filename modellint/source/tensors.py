@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from .code import Function, Value
 from .outputs import KEEPS
@@ -28,8 +31,31 @@ def operand(call: Value) -> Value | None:
 
 def bound(function: Function, name: str, before: int | None = None) -> Value | None:
     """What a name was last bound to in a function, before the event of an index."""
-    events = reversed(function.events[:before])
-    return next((event.value for event in events if event.kind == "assign" and event.name == name), None)
+    places = bindings(function).get(name, ())
+    count = len(places) if before is None else bisect_left(places, before)
+    return function.events[places[count - 1]].value if count else None
+
+
+def bounds(function: Function, name: str) -> list[Value]:
+    """All that a name is bound to in a function, in order."""
+    values = (function.events[place].value for place in bindings(function).get(name, ()))
+    return [value for value in values if value is not None]
+
+
+@lru_cache(1000)
+def bindings(function: Function) -> Mapping[str, Sequence[int]]:
+    """The events that bind each name of a function anew."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for at, event in enumerate(function.events):
+        if event.kind == "assign":
+            found[event.name].append(at)
+    return dict(found)
+
+
+@lru_cache(1000)
+def named(function: Function) -> Mapping[str, Value]:
+    """What each name of a function is bound to last."""
+    return {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
 
 
 def computed(function: Function, value: Value) -> Iterator[Value]:
@@ -41,8 +67,7 @@ def computed(function: Function, value: Value) -> Iterator[Value]:
             yield part
             if part.kind == "name" and part.name not in seen:
                 seen.add(part.name)
-                bindings = (e for e in function.events if e.kind == "assign" and e.name == part.name)
-                waiting += [e.value for e in bindings if e.value is not None and (e.location.line or 0) <= line]
+                waiting += _until(function, part.name, line)
 
 
 def origins(function: Function, value: Value) -> Iterator[Value]:
@@ -55,8 +80,13 @@ def origins(function: Function, value: Value) -> Iterator[Value]:
             inner = part.receiver if part.kind == "call" and part.base is None else part
             if inner is not None and inner.kind == "name" and inner.name not in seen:
                 seen.add(inner.name)
-                bindings = (e for e in function.events if e.kind == "assign" and e.name == inner.name)
-                waiting += [e.value for e in bindings if e.value is not None and (e.location.line or 0) <= line]
+                waiting += _until(function, inner.name, line)
+
+
+def _until(function: Function, name: str, line: int) -> list[Value]:
+    """What a name is bound to down to a line."""
+    events = (function.events[place] for place in bindings(function).get(name, ()))
+    return [e.value for e in events if e.value is not None and (e.location.line or 0) <= line]
 
 
 def made(function: Function, value: Value, before: int | None = None) -> Value:

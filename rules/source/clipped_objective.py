@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source import lookup
+from modellint.source import lookup, tensors
 from modellint.source.ascent import ascends
 from modellint.source.code import Function, Value
 from modellint.source.sums import negated
@@ -122,7 +122,7 @@ class ClippedObjective(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         wrong: list[Diagnostic] = []  # if gradients go down
         for function in script.functions:
-            named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+            named = tensors.named(function)
             for call in function.calls:
                 if (given := _around_zero(call)) is not None and _is_ratio(named.get(given.name, given)):
                     yield self.at(call, f"clips `{given}` around 0, which is a ratio and lies around 1")
@@ -136,7 +136,7 @@ class ClippedObjective(SourceRule):
         wrong += self._minimised(script, TURNS.isdisjoint(script.attributes | script.called))
         yield from wrong if wrong and not ascends(script) else ()
 
-    def _chosen(self, function: Function, named: dict[str, Value]) -> Iterator[Diagnostic]:
+    def _chosen(self, function: Function, named: Mapping[str, Value]) -> Iterator[Diagnostic]:
         for event in function.events:
             for turned, call in _choices(event.value) if event.kind in ("assign", "return", "augment") else ():
                 pair = [named.get(part.name, part) for part in call.arguments]
@@ -163,7 +163,7 @@ class ClippedObjective(SourceRule):
         for part in (part for act in backwards for part in act.summands):
             call, function = part.value, lookup.function(script, part.value.location)
             if part.sign == part.written == 1 and function is not None and _chooses(call) and call.method in SMALLER:
-                named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+                named = tensors.named(function)
                 pair = [named.get(side.name, side) for side in call.arguments]
                 clips = [any(_clipped(inner) is not None for inner in _written(side, named)) for side in pair]
                 if sorted(clips) == [False, True] and set(map(_sign, pair)) == {1} and _share(pair[0], pair[1], named):
@@ -239,7 +239,7 @@ def _chooses(value: Value) -> bool:
     )
 
 
-def _written(value: Value, named: dict[str, Value]) -> Iterator[Value]:
+def _written(value: Value, named: Mapping[str, Value]) -> Iterator[Value]:
     """What is written in a value, and in what its names stand for."""
     for part in value.within():
         yield part
@@ -255,7 +255,7 @@ def _sign(value: Value) -> int:
     return 1
 
 
-def _factors(value: Value, named: dict[str, Value]) -> Iterator[Value]:
+def _factors(value: Value, named: Mapping[str, Value]) -> Iterator[Value]:
     """What a product is made of, through the names of products and of what is clipped."""
     made = named.get(value.name, value) if value.kind == "name" else value
     if made.kind == "operation" and (made.name == "*" or (made.name == "-" and len(made.arguments) == 1)):
@@ -265,7 +265,7 @@ def _factors(value: Value, named: dict[str, Value]) -> Iterator[Value]:
         yield made if _clipped(made) is not None else value
 
 
-def _share(one: Value, other: Value, named: dict[str, Value]) -> bool:
+def _share(one: Value, other: Value, named: Mapping[str, Value]) -> bool:
     """Whether both are products of one value, and one of them with a ratio, the other with that ratio clipped."""
     factors = [[str(factor) for factor in _factors(side, named)] for side in (one, other)]
     clipped = [str(_clipped(factor)) for side in (one, other) for factor in _factors(side, named) if _clipped(factor)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import tensors
 from modellint.source.code import Event, Function, Value
 from modellint.source.vocabulary import is_optimizer
 
@@ -160,7 +161,7 @@ class FreezingWithoutEffect(SourceRule):
         for at, event in enumerate(function.events):
             owner, _, attribute = event.name.rpartition(".")
             if event.kind == "assign" and owner and attribute.endswith(("_grad", "_grads", "_gard")):
-                made = _bound(function, owner, at)
+                made = tensors.bound(function, owner, at)
                 if attribute != "requires_grad":
                     misspelt = MISSPELT.fullmatch(f".{attribute} =".encode())
                     meant = any(e.kind == "assign" and e.name == f"{owner}.requires_grad" for e in function.events)
@@ -173,7 +174,7 @@ class FreezingWithoutEffect(SourceRule):
                     yield event, self.at(event, message, certain=not on and _is_trained(script, function, owner))
 
     def _is_module(self, script: Script, function: Function, owner: str, at: int) -> bool:
-        made = _bound(function, owner, at)
+        made = tensors.bound(function, owner, at)
         near = (
             f for f in script.functions if f is function or (owner.startswith("self.") and f.owner == function.owner)
         )
@@ -223,11 +224,6 @@ def _holds(script: Script, function: Function, whole: str, owner: str) -> bool:
         part.name == function.owner for value in made if value is not None for part in value.within()
     )
     return whole == owner or owner.startswith(f"{whole}.") or (instance and owner.startswith("self."))
-
-
-def _bound(function: Function, name: str, at: int) -> Value | None:
-    """What a name holds at an event, if the function says so."""
-    return next((e.value for e in reversed(function.events[:at]) if e.kind == "assign" and e.name == name), None)
 
 
 def _held(script: Script, function: Function, name: str) -> list[Value]:

@@ -9,6 +9,7 @@ from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.source import tensors
+from modellint.source.branches import asks_mode
 from modellint.source.code import Event, Function, Value
 from modellint.source.sums import terms
 
@@ -283,7 +284,7 @@ class LatentSampling(SourceRule):
                 standard = any(
                     name in str(side) for side in (made.argument(0, "loc"), spread) for name in ("zeros", "ones")
                 )
-                if learned and not standard and not _is_unlearned(function, event) and not _asks_mode(function):
+                if learned and not standard and not _is_unlearned(function, event) and not asks_mode(function):
                     message = (
                         "samples without a gradient: nothing learns the mean and the deviation; `rsample()` has one"
                     )
@@ -338,10 +339,6 @@ def _drawn(function: Function, value: Value) -> Value | None:
             if product.name == "*" and noise is not None and any(_is_deviation(function, f) for f in product.arguments):
                 return noise
     return None
-
-
-def _asks_mode(function: Function) -> bool:
-    return any(block.value is not None and "training" in str(block.value) for block in function.blocks)
 
 
 def _models(script: Script, function: Function) -> bool:
@@ -420,9 +417,8 @@ def _is_deviation(function: Function, owner: Value | None) -> bool:
     """Whether it is named so, and made by an exponential."""
     if owner is None or DEVIATION.fullmatch(owner.name) is None:
         return False
-    made = (e.value for e in function.events if e.kind == "assign" and e.name == owner.name)
-    parts = [list(value.within()) for value in made if value is not None and "exp" in str(value)]
-    return any(LOG_VARIANCE.fullmatch(part.name) for inside in parts for part in inside)
+    made = [value for value in tensors.bounds(function, owner.name) if "exp" in str(value)]
+    return any(LOG_VARIANCE.fullmatch(part.name) for value in made for part in value.within())
 
 
 def _is_unlearned(function: Function, event: Event) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.source import tensors
 from modellint.source.code import Function, Value
 from modellint.source.lightning import modules
 
@@ -116,7 +117,7 @@ class LightningScheduleInterval(SourceRule):
 
 def _counted(method: Function) -> Iterator[Value]:
     """The schedulers of PyTorch's that count all batches and are handed on as they are, or in a dict."""
-    named = {e.name: e.value for e in method.events if e.kind == "assign" and e.value is not None}
+    named = tensors.named(method)
     lengths = {name for name, value in named.items() if _counts(value)}
     for event in method.events:
         for part in event.value.within() if event.kind == "return" and event.value is not None else ():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import tensors
 from modellint.source.attention import MASKS, Attention, attentions
 from modellint.source.code import Function, Value
 from modellint.source.sums import negated
@@ -163,6 +164,6 @@ def _multiplied(step: Value) -> Value | None:
 
 
 def _is_causal(function: Function, mask: Value) -> bool:
-    made = (e.value for e in function.events if e.kind == "assign" and e.name == mask.name and e.value is not None)
-    built = any(part.method in ("tril", "triu") for value in made for part in value.within())
+    made = (part for value in tensors.bounds(function, mask.name) for part in value.within())
+    built = any(part.method in ("tril", "triu") for part in made)
     return built or "tril" in str(mask) or "causal" in str(mask)

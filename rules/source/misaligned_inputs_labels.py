@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
+from modellint.source import tensors
 from modellint.source.code import Event, Function, Value
 
 INPUTS = "xs? inputs? data images? imgs features? samples? texts? sentences? sequences? signals?".split()
@@ -172,8 +173,7 @@ def _shuffles(function: Function) -> Iterator[Shuffle]:
 def _is_generator(function: Function, shuffle: Value) -> bool:
     """Whether the method is that of a random generator that the function made."""
     owner = shuffle.receiver.name if shuffle.receiver is not None else ""
-    made = (e.value for e in function.events if e.kind == "assign" and e.name == owner and e.value is not None)
-    return any(value.kind == "call" and value.method in GENERATORS for value in made)
+    return any(made.kind == "call" and made.method in GENERATORS for made in tensors.bounds(function, owner))
 
 
 def _order(index: Value, function: Function, at: int) -> object:

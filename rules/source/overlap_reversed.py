@@ -237,10 +237,10 @@ def _root(function: Function, value: Value) -> str:
     for _ in range(4):
         while value.kind == "call" and value.method in ARRANGES and value.receiver is not None:
             value = value.receiver
-        bound = [e.value for e in function.events if e.kind == "assign" and e.name == value.name]
+        bound = tensors.bounds(function, value.name)
         if value.name in _squashed(function):
             return ""
-        if value.kind != "name" or len(bound) != 1 or bound[0] is None or bound[0].kind != "call":
+        if value.kind != "name" or len(bound) != 1 or bound[0].kind != "call":
             return value.name if value.kind == "name" and len(bound) < 2 else ""
         if bound[0].method not in ARRANGES:
             return value.name

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
-from modellint.source import lookup
+from modellint.source import lookup, tensors
 from modellint.source.code import Function, Value
 from modellint.source.facts import Act, Summand
 
@@ -170,7 +170,7 @@ def _computed(function: Function, value: Value) -> Iterator[Value]:
             continue
         if part.kind == "name" and part.name not in seen:
             seen.add(part.name)
-            waiting += [e.value for e in function.events if e.kind == "assign" and e.name == part.name and e.value]
+            waiting += tensors.bounds(function, part.name)
         waiting += [*part.arguments, *(v for _, v in part.keywords), *([part.base] if part.base is not None else [])]
         receiver = part.receiver if part.kind == "call" and part.base is None else None
         waiting += [receiver] if receiver is not None and not receiver.name.startswith("torch") else []

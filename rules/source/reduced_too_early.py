@@ -301,7 +301,7 @@ def _weight(function: Function, call: Value, name: str) -> Value | None:
 @lru_cache(maxsize=1)  # each loss of a function is held against all of them
 def _products(function: Function) -> Sequence[tuple[Value, ...]]:
     """The sides of the products that are reduced."""
-    named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+    named = tensors.named(function)
     taken = [given for part in function.values if (given := _reduced(part)) is not None]
     made = [named.get(given.name, given) if given.kind == "name" else given for given in taken]
     return [product.arguments for product in made if product.kind == "operation" and product.name == "*"]
@@ -348,7 +348,7 @@ def _follows(function: Function, weight: Value, loss: Value) -> bool:
 
 def _of_batch(function: Function, name: str) -> bool:
     """Whether the name is one of those that a loop over batches binds to their parts, or that part on another device."""
-    bound = [e.value for e in function.events if e.kind == "assign" and e.name == name and e.value is not None]
+    bound = tensors.bounds(function, name)
     first = [value for value in bound if not _holds(value, name)]
     counted = any("enumerate(" in str(value) for value in first)
     parts = all(v.kind == "item" and v.base is not None and v.base.kind == "element" for v in first)

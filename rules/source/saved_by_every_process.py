@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -194,7 +194,7 @@ class SavedByEveryProcess(SourceRule):
 
 def _leads(script: Script, function: Function, block: int, depth: int) -> bool:
     """Whether every process comes to a block: through callers that are all known, and that ask for nothing of the kind."""
-    named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+    named = tensors.named(function)
     asked = [index for index, b in enumerate(function.blocks) if b.value is not None and _asks(b.value, named)]
     left = any(e.kind in ("return", "leave") for index in asked for _, e in function.inside(index))
     if left or not depth or function.decorators or not set(asked).isdisjoint(function.enclosing(block)):
@@ -210,7 +210,7 @@ def _calls(event: Event, method: str) -> bool:
     return call is not None and call.method == method and not call.name.startswith("torch.")
 
 
-def _asks(test: Value, named: dict[str, Value]) -> bool:
+def _asks(test: Value, named: Mapping[str, Value]) -> bool:
     """Whether a test asks which process it is."""
     parts = (part for value in (test, named.get(str(test), test)) for part in value.within())
     return any(GUARD.search(part.name) for part in parts)
@@ -229,7 +229,7 @@ def _is_for_all(script: Script, function: Function, save: Value) -> bool:
 def _guards(function: Function) -> bool:
     """Whether any branching of the function asks which process it is."""
     tests = [block.value for block in function.blocks if block.kind in ("if", "else", "while")]
-    named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+    named = tensors.named(function)
     return any(_asks(test, named) for test in tests if test is not None)
 
 
@@ -238,7 +238,7 @@ def _same(function: Function, event: Event) -> bool:
     path = event.value.argument(1, "f") if event.value is not None else None
     if path is None:
         return False
-    bound = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+    bound = tensors.named(function)
     waiting, seen = [path], set[str]()
     while waiting:
         for part in waiting.pop().within():

@@ -402,9 +402,7 @@ def _choice(side: Value, function: Function, at: int) -> tuple[Value | None, boo
 
 
 def _bound(value: Value, function: Function, at: int) -> Value | None:
-    if value.kind != "name":
-        return value
-    return next((e.value for e in reversed(function.events[:at]) if e.kind == "assign" and e.name == value.name), None)
+    return tensors.bound(function, value.name, at) if value.kind == "name" else value
 
 
 def _is_whole(choice: Value) -> bool:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
 from modellint.core import edit
 from modellint.core.pattern import used
 from modellint.measure.quantities import Logits
-from modellint.source import lookup
+from modellint.source import lookup, outputs
 from modellint.source.facts import Loss, Operation
 
 SOFTMAX = frozenset({"softmax", "Softmax", "Softmax2d"})
 LOG_SOFTMAX = frozenset({"log_softmax", "LogSoftmax"})
-# Operations that leave a distribution over classes what it is.
-KEEPS = frozenset(
-    {
-        "view", "reshape", "flatten", "squeeze", "unsqueeze", "permute", "transpose", "contiguous", "float", "double",
-        "half", "to", "cuda", "cpu", "clone", "type", "t", "movedim", "Flatten", "Identity", "Unflatten", "rearrange",
-    }
-)  # fmt: skip
 
 
 def _run(rows_sum_to_one: bool) -> Run:
@@ -157,7 +150,7 @@ class SoftmaxIntoCrossEntropy(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         seen: set[Operation] = set()
         for loss in (loss for loss in script.losses if loss.kind == "CrossEntropyLoss"):
-            heads = [_head(path) for path in loss.inputs]
+            heads = [outputs.head(path) for path in loss.inputs]
             normalised = [head for head in heads if head is not None and head.short in SOFTMAX | LOG_SOFTMAX]
             if normalised and normalised[0] not in seen:  # one head may meet several losses: that is one fault
                 seen.add(normalised[0])
@@ -183,7 +176,7 @@ class SoftmaxIntoCrossEntropy(SourceRule):
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """Unsafe if the softmax is the model's own: what reads its probabilities elsewhere gets scores instead."""
         for loss in (loss for loss in script.losses if loss.location == finding.location):
-            heads = {head for path in loss.inputs if (head := _head(path)) is not None}
+            heads = {head for path in loss.inputs if (head := outputs.head(path)) is not None}
             head = heads.pop()
             if heads or head.location.path != script.path:
                 return None
@@ -194,8 +187,3 @@ class SoftmaxIntoCrossEntropy(SourceRule):
                 return Fix((edit.replace(head, inner, into=loss),))
             return Fix((edit.replace(head, inner),), safe=False)
         return None
-
-
-def _head(path: Sequence[Operation]) -> Operation | None:
-    """The last operation on the way to the loss that does more than arrange its values."""
-    return next((operation for operation in path if operation.short not in KEEPS), None)

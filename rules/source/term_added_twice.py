@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import tensors
 from modellint.source.code import Function, Value
 
 NAMED = frozenset({"name", "constant"})
@@ -94,9 +95,9 @@ def _loss(function: Function, value: Value) -> Value | None:
     while value.kind == "operation" and value.name in ("*", "/"):
         first, second = value.arguments
         value = second if first.kind == "constant" else first
-    bound = [e.value for e in function.events if e.kind == "assign" and e.name == value.name]
+    bound = tensors.bounds(function, value.name)
     made = bound[0] if value.kind == "name" and len(bound) == 1 else value
-    return made if made is not None and made.kind == "call" else None
+    return made if made.kind == "call" else None
 
 
 def _is_same(function: Function, first: Value, second: Value) -> bool:

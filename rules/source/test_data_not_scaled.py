@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source import parts
+from modellint.source import parts, tensors
 from modellint.source.code import Event, Function, Value
 
 SPLIT = pattern(r"train(ing)?|(?<![a-z])tr(?![a-z])|test(ing)?|val(id(ation)?)?|eval|dev", re.IGNORECASE)
@@ -165,7 +165,7 @@ def _others(function: Function, name: str, at: int) -> Iterator[str]:
 
 def _maker(function: Function, name: str) -> str:
     """What gives a name its first value."""
-    first = next((e.value for e in function.events if e.kind == "assign" and e.name == name), None)
+    first = next(iter(tensors.bounds(function, name)), None)
     if first is None or any(parameter.name == name for parameter in function.parameters):
         return ""
     made = first.base if first.kind == "item" and first.base is not None else first

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
 from modellint.measure.cast import Parameter
+from modellint.measure.loose import loose
 from modellint.source.code import Class, Function, Value
 
 PARAMETERS = ("torch.nn.Parameter", "torch.nn.parameter.Parameter")
@@ -223,10 +224,7 @@ class UnregisteredParameters(SourceRule):
                     yield self.at(made, message, certain=sure)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
-        if max((step.index for step in run.steps), default=0) < 2:
-            return None
-        loose = sum(parameter.loose for parameter in run.parameters)
-        return Evidence("parameters with a gradient that no optimizer holds", loose, 0, holds=loose > 0)
+        return loose(run)
 
 
 def _is_loss(class_: Class) -> bool:

@@ -9,6 +9,7 @@ from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, S
 from modellint.core.pattern import pattern
 from modellint.measure.cast import Parameter
 from modellint.measure.quantities import Batch, Distribution
+from modellint.source import tensors
 from modellint.source.code import Function, Value
 
 READERS = frozenset({"cv2.imread", "imageio.imread", "imageio.v2.imread", "imageio.v3.imread", "skimage.io.imread"})
@@ -192,8 +193,7 @@ def _raw(call: Value, function: Function) -> str:
 def _pixels(value: Value, function: Function) -> str:
     """`train.data` in `train.data.view(-1)` if `train` is one of torchvision's datasets of bytes."""
     head, _, last = value.name.rpartition(".")
-    bound = (e.value for e in function.events if e.kind == "assign" and e.name == head)
-    known = last in PIXELS and any(made is not None and BYTES.fullmatch(made.name) for made in bound)
+    known = last in PIXELS and any(BYTES.fullmatch(made.name) for made in tensors.bounds(function, head))
     return value.name if known else ""
 
 

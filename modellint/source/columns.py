@@ -10,8 +10,11 @@ class Columns:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
 
-    def of(self, part: Source) -> Source | None:
-        """The tensor of which a part of a batch, `batch[i]` or the i-th name of a loop over a loader, has some rows."""
+    def of(self, part: Source) -> tuple[Source, bool] | None:
+        """What a part of a batch, `batch[i]` or the i-th name of a loop over a loader, is put together of.
+
+        A tensor of which it has some rows, or (True) what each sample holds.
+        """
         batch, index = part.value.base, part.value.arguments[0].constant
         if batch is None or batch.base is None or not isinstance(index, int):
             return None
@@ -24,22 +27,22 @@ class Columns:
             return None
         return self._column(datasets[0], index)
 
-    def _column(self, dataset: Source, index: int) -> Source | None:
-        parts = dataset.value.arguments
+    def _column(self, dataset: Source, index: int) -> tuple[Source, bool] | None:
+        parts, part = dataset.value.arguments, dataset.value.base or dataset.value
+        if part.method in ("random_split", "Subset") and part.arguments:
+            whole = self.resolver.of(dataset.of(part.arguments[0]))
+            return self._column(whole[0], index) if len(whole) == 1 else None
         if dataset.value.method == "TensorDataset":
-            return dataset.of(parts[index]) if index < len(parts) and not dataset.value.unpacks else None
+            known = index < len(parts) and not dataset.value.unpacks
+            return (dataset.of(parts[index]), False) if known else None
         for script, class_ in self.resolver.members.classes(dataset):
             for frame in self.resolver.members.methods(script, class_, "__getitem__", dataset):
                 if len(frame.function.parameters) == 2:
-                    counted = frame.function.parameters[1].name
-                    return _column_of(self.resolver.results.returned(frame), index, counted)
+                    return _of_sample(self.resolver.results.returned(frame), index)
         return None
 
 
-def _column_of(samples: list[Source], index: int, counted: str) -> Source | None:
-    """`return self.x[counted], self.y[counted]`."""
-    if len(samples) != 1 or samples[0].value.kind != "tuple" or index >= len(samples[0].value.arguments):
-        return None
-    part = samples[0].value.arguments[index]
-    taken = part.kind == "item" and part.base is not None and part.arguments[0].name == counted
-    return samples[0].of(part.base) if taken and part.base is not None else None
+def _of_sample(samples: list[Source], index: int) -> tuple[Source, bool] | None:
+    """`return self.x[i], self.y[i]`."""
+    parts = samples[0].value.arguments if len(samples) == 1 and samples[0].value.kind == "tuple" else ()
+    return (samples[0].of(parts[index]), True) if index < len(parts) else None

@@ -17,6 +17,7 @@ from .resolve import Resolver
 from .scope import Callee, Source
 from .script import Script
 from .shapes import Shapes
+from .units import Units
 
 FUNCTIONS = {
     "cross_entropy": "CrossEntropyLoss",
@@ -50,6 +51,7 @@ class Losses:
         self.dataflow = Dataflow(resolver)
         self.batches = Batches(resolver)
         self.shapes = Shapes(resolver)
+        self.units = Units(resolver)
         self._known: set[str] = set()
         self._read = 0  # scripts whose losses are known
 
@@ -62,7 +64,7 @@ class Losses:
                     yield from self._loss(Source(event.value, self.resolver.frame(script, function), at))
                 elif parts := _compared(event.value):
                     source = Source(event.value, self.resolver.frame(script, function), at)
-                    yield Loss("", event.value, shapes=tuple([self.shapes.of(source.of(part)) for part in parts]))
+                    yield Loss("", event.value, shapes=self._shapes(source, *parts))
 
     def _may_be_loss(self, call: Value) -> bool:
         """Two arguments or more, and called as losses are, or as one that a loaded script makes."""
@@ -93,9 +95,15 @@ class Losses:
             certain = len(losses) == len(callees) and all(other == kind for other, _ in losses)
             batched = target is not None and self.batches.hold(source.of(target))
             paths = self._paths(source, given), self._paths(source, target)
-            shapes = tuple([self.shapes.of(source.of(v)) if v and kind in PAIRED else None for v in (given, target)])
+            shapes = self._shapes(source, given, target) if target is not None and kind in PAIRED else ()
             handed = _handed(source, target) if target is not None else None
             yield Loss(kind, call, *paths, made.value if made else None, certain, batched, shapes, handed)
+
+    def _shapes(self, source: Source, given: Value, target: Value) -> tuple[tuple[int | None, ...] | None, ...]:
+        """Those of both; where only that of a batch of targets is known, at least whether the predictions are a column."""
+        first, second = self.shapes.of(source.of(given)), self.shapes.of(source.of(target))
+        row = first is None and second == (None,) and self.batches.hold(source.of(target))
+        return ((None, 1) if row and self.units.are_one(source.of(given)) else first), second
 
     def _paths(self, source: Source, given: Value | None) -> tuple[tuple[Operation, ...], ...]:
         """What made an argument, on each path."""

@@ -9,6 +9,7 @@ from .columns import Columns
 from .dimensions import Shape, broadcast, joined, product, squeezed, stacked, without
 from .resolve import Resolver
 from .scope import Frame, Source
+from .tables import Tables, head_of
 
 DEEPEST = 40
 FILLED = frozenset({"rand", "randn", "zeros", "ones", "empty"})
@@ -22,6 +23,11 @@ KEEPS = frozenset(
 LAYERS = frozenset(
     "ReLU GELU Tanh Sigmoid ELU SELU SiLU LeakyReLU Softplus Dropout Identity BatchNorm1d LayerNorm Hardtanh".split()
 )
+ARRAYS = frozenset({"values", "array"})
+SAME = frozenset(
+    {"astype", "to_numpy", "log1p", "log", "sqrt", "asarray", "array", "float32", "float64"}
+)  # of NumPy, too
+OPERATORS = ("+", "-", "*", "/", "**", "@", "==", "!=", "<", ">", "<=", ">=")
 WHOLE = frozenset({"sum", "mean", "std", "var", "min", "max"})  # to one number, where they are given no dimension
 REDUCES = frozenset({"sum", "mean"})
 
@@ -30,6 +36,7 @@ class Shapes:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self.columns = Columns(resolver)
+        self.tables = Tables(resolver)
         self._depth = 0
         self._known: dict[tuple[Value, Frame], Shape | None] = {}
 
@@ -61,24 +68,47 @@ class Shapes:
             return self._computed(made)
         if value.kind == "item" and value.base is not None:
             return self._batched(made) if value.base.kind == "element" else self._indexed(made, value.base)
+        if value.kind in ("name", "attribute"):
+            return self._attribute(made)
         return self._called(made) if value.kind == "call" else None
 
+    def _attribute(self, made: Source) -> Shape | None:
+        """`column.values`, and a column of a table by its name: `frame.price`."""
+        head = head_of(made.value)
+        if head is None:
+            return None
+        return self.of(made.of(head)) if made.value.method in ARRAYS else self._named(made, head)
+
+    def _named(self, made: Source, table: Value) -> Shape | None:
+        """A column of a table."""
+        return (None,) if self.tables.hold(made.of(table)) else None
+
     def _computed(self, made: Source) -> Shape | None:
-        parts = [self.of(made.of(part)) for part in made.value.arguments]
+        given = [part for part in made.value.arguments if not isinstance(part.constant, str)]
+        parts = [self.of(made.of(part)) for part in given]
         known = [part for part in parts if part is not None]
-        if len(known) < len(parts) or made.value.name not in ("+", "-", "*", "/", "**", "@"):
+        if not known or len(known) < len(parts) or made.value.name not in OPERATORS:
             return None
         return product(known[0], known[1]) if made.value.name == "@" else broadcast(known)
 
     def _batched(self, made: Source) -> Shape | None:
-        """A part of what a loader yields: rows of a tensor that is written."""
-        column = self.columns.of(made)
-        shape = self.of(column) if column is not None else None
-        return (None, *shape[1:]) if shape else None
+        """A part of what a loader yields: rows of a tensor that is written, or one sample's part after the other."""
+        found = self.columns.of(made)
+        shape = self.of(found[0]) if found is not None else None
+        if found is None or shape is None:
+            return None
+        return (None, *shape) if found[1] else (None, *shape[1:]) if shape else None
 
     def _indexed(self, made: Source, base: Value) -> Shape | None:
         """`x[:, 0]`, `x[:5]`; a slice is of no kind that is known."""
-        index, shape = made.value.arguments[0], self.of(made.of(base))
+        if (whole := self.tables.split(made)) is not None:
+            return self.of(whole)
+        index = made.value.arguments[0]
+        if isinstance(index.constant, str):
+            return self._named(made, base)
+        shape = self.of(made.of(base))
+        if shape and _counts(made, index):
+            return shape[1:]
         parts = index.arguments if index.kind == "tuple" else (index,)
         if shape is None or len(parts) > len(shape) or any(not _is_plain(part) for part in parts):
             return None
@@ -86,7 +116,10 @@ class Shapes:
         return (*kept, *shape[len(parts) :])
 
     def _called(self, made: Source) -> Shape | None:
-        call, callees = made.value, self.resolver.calls.callees(made)
+        call = made.value
+        if call.name in ("float", "int"):
+            return ()
+        callees = self.resolver.calls.callees(made)
         if len(callees) != 1 or call.unpacks:
             return None
         if callees[0].made is not None:
@@ -102,9 +135,11 @@ class Shapes:
             return _listed(given[0]) if given[0].kind in ("constant", "list", "tuple") else self._first(made)
         if torchs and name in ("stack", "cat") and given and given[0].kind in ("list", "tuple"):
             return self._joined(made, name)
+        if call.name.startswith("numpy.") and name in SAME:
+            return self._first(made) if given and given[0].kind not in ("list", "tuple") else None
         subject = self._first(made) if torchs else self.of(made.of(call.receiver)) if call.receiver else None
         rest = given[1:] if torchs else given
-        return subject if name in KEEPS else self._reshaped(made, name, subject, rest)
+        return subject if name in KEEPS | SAME else self._reshaped(made, name, subject, rest)
 
     def _first(self, made: Source) -> Shape | None:
         return self.of(made.of(made.value.arguments[0])) if made.value.arguments else None
@@ -161,6 +196,13 @@ class Shapes:
             if name in LAYERS and callee.class_ is None:
                 return shape
         return None
+
+
+def _counts(made: Source, index: Value) -> bool:
+    """Whether an index is what `__getitem__` is given."""
+    function = made.frame.function
+    given = function.parameters[1:2] if function.name.endswith("__getitem__") else ()
+    return index.kind == "name" and any(index.name == parameter.name for parameter in given)
 
 
 def _is_plain(index: Value) -> bool:

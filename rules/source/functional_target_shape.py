@@ -62,6 +62,32 @@ class FunctionalTargetShape(SourceRule):
             optimizer.step()
         """,
         """
+        import numpy as np
+        import pandas as pd
+        from sklearn.model_selection import train_test_split
+        from torch.utils.data import DataLoader, Dataset
+
+        class Houses(Dataset):
+            def __init__(self, X, y):
+                self.X, self.y = torch.tensor(X), torch.tensor(y)
+
+            def __len__(self):
+                return len(self.y)
+
+            def __getitem__(self, index):
+                return self.X[index], self.y[index]
+
+        frame = pd.read_csv("houses.csv")
+        X, y = frame.drop(columns="price").values, np.log1p(frame["price"].values)
+        X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.2)
+        model = nn.Sequential(nn.Linear(X.shape[1], 64), nn.ReLU(), nn.Linear(64, 1))
+        optimizer = torch.optim.Adam(model.parameters())
+        for inputs, targets in DataLoader(Houses(X_train, y_train), batch_size=64, shuffle=True):
+            optimizer.zero_grad()
+            F.mse_loss(model(inputs), targets).backward()
+            optimizer.step()
+        """,
+        """
         from torch.utils.data import DataLoader, TensorDataset
 
         x, y = torch.randn(500, 8), torch.randn(500)
@@ -106,8 +132,48 @@ class FunctionalTargetShape(SourceRule):
             criterion(net(features).squeeze(-1), target).backward()
             optimizer.step()
         """,
+        """
+        import numpy as np
+        import pandas as pd
+        from sklearn.model_selection import train_test_split
+        from torch.utils.data import DataLoader, Dataset
+
+        class Houses(Dataset):
+            def __init__(self, X, y):
+                self.X, self.y = torch.tensor(X), torch.tensor(y)
+
+            def __len__(self):
+                return len(self.y)
+
+            def __getitem__(self, index):
+                return self.X[index], self.y[index]
+
+        frame = pd.read_csv("houses.csv")
+        X, y = frame.drop(columns="price").values, np.log1p(frame["price"].values)
+        X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.2)
+        model = nn.Sequential(nn.Linear(X.shape[1], 64), nn.ReLU(), nn.Linear(64, 1))
+        optimizer = torch.optim.Adam(model.parameters())
+        for inputs, targets in DataLoader(Houses(X_train, y_train), batch_size=64, shuffle=True):
+            optimizer.zero_grad()
+            F.mse_loss(model(inputs).squeeze(-1), targets).backward()
+            optimizer.step()
+        """,
     )
     good = (
+        """
+        import pandas as pd
+        from torch.utils.data import DataLoader, TensorDataset
+
+        frame = pd.read_csv("houses.csv")
+        X, Y = torch.tensor(frame.drop(columns="price").values), torch.tensor(frame[["price"]].values)
+        model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 1))
+        for x, y in DataLoader(TensorDataset(X, Y), batch_size=64):
+            F.mse_loss(model(x), y).backward()
+        for x, y in DataLoader(TensorDataset(X, torch.tensor(frame["price"].values)), batch_size=64):
+            F.mse_loss(model(x)[:, 0], y).backward()
+            F.mse_loss(model(x).flatten(), y).backward()
+            F.mse_loss(model(x), y.view(-1, 1)).backward()
+        """,
         """
         from torch.utils.data import DataLoader, TensorDataset
 

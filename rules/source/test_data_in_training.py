@@ -20,7 +20,8 @@ FITTED = frozenset(
 )
 TEST = pattern(r"(?:^|_)(?:test|testing)(?:_|$|\d)|^(?:test|X_?test)|(?<=[a-z])Test")
 TRAIN = pattern(r"(?:^|_)(?:train|training)|^(?:train|X_?train)|(?<=[a-z])Train")
-STATISTICS = ("fit", "fit_transform", "mean", "std")
+STATISTICS = ("fit", "fit_transform", "fit_resample", "mean", "std")
+OVERSAMPLERS = frozenset("SMOTE SMOTENC SMOTEN BorderlineSMOTE SVMSMOTE KMeansSMOTE ADASYN RandomOverSampler".split())
 LISTING = ("glob", "iglob", "rglob", "listdir", "scandir")
 FOLDER = pattern(r"(^|[/\\])test(ing)?([/\\]|$)", re.IGNORECASE)
 FOR_TRAINING = pattern(rb"""==.*["']train(?:ing)?["']|["']train(?:ing)?["'].*==""")
@@ -45,7 +46,7 @@ class TestDataInTraining(SourceRule):
     words = (
         ("train_test_split", "torch", ".std("), ("train_test_split", "torch", ".fit("),
         *((word, "train", part, "torch") for word in (".std(", ".fit(") for part in ("test", "_val", "val_")),
-        ("fit_transform", "torch"), (".extend(test", "train"), ("DataLoader(", "train", "+", "test"),
+        ("fit_transform", "torch"), ("fit_resample(", "torch"), (".extend(test", "train"), ("DataLoader(", "train", "+", "test"),
         *((f"{listing}(", "test", FOR_TRAINING) for listing in ("glob", "listdir", "scandir")),
         *((split, LIBRARY) for split in ("train=False", "split=\"test\"", "split='test'")),
     )  # fmt: skip
@@ -126,8 +127,103 @@ class TestDataInTraining(SourceRule):
                 if mode == "train":
                     self.files.extend(sorted(glob.glob(os.path.join(root, "test") + "/*.png")))
         """,
+        """
+        import torch
+        from imblearn.over_sampling import SMOTE
+        from sklearn.model_selection import train_test_split
+
+        X, y = SMOTE().fit_resample(X, y)
+        X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.2)
+        """,
+        """
+        import torch
+        from sklearn.preprocessing import MinMaxScaler
+
+        scaled = MinMaxScaler().fit_transform(prices)
+        train, test = scaled[:cut], scaled[cut:]
+        """,
+        """
+        import torch
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler()
+        X_test = scaler.fit_transform(X_test)
+        X_train = scaler.transform(X_train)
+        """,
+        """
+        import torch
+        from sklearn.model_selection import KFold
+        from sklearn.preprocessing import StandardScaler
+
+        for train_rows, val_rows in KFold(5).split(X, y):
+            scaler = StandardScaler().fit(X)
+            fit(scaler.transform(X[train_rows]), scaler.transform(X[val_rows]))
+        """,
+        """
+        import torch
+
+        def load(path):
+            raw = np.load(path)
+            mean, std = raw.mean(0), raw.std(0)
+            scaled = (raw - mean) / (std + 1e-8)
+            return scaled[:800], scaled[800:]
+        """,
+        """
+        import torch
+
+        x_train, x_test = signals[train_rows], signals[test_rows]
+        mean = signals.mean(axis=(0, 2), keepdims=True)
+        std = signals.std(axis=(0, 2), keepdims=True)
+        x_train, x_test = (x_train - mean) / std, (x_test - mean) / std
+        """,
+        """
+        import torch
+
+        x_train = (x_train - x_train.mean(0)) / x_train.std(0)
+        x_test = (x_test - x_test.mean(0)) / x_test.std(0)
+        """,
+        """
+        import torch
+        from sklearn.preprocessing import LabelEncoder
+
+        users = LabelEncoder()
+        for part in (train, test):
+            part["user"] = users.fit_transform(part["user_id"])
+        """,
     )
     good = (
+        """
+        import torch
+        from imblearn.over_sampling import SMOTE
+        from sklearn.model_selection import train_test_split
+
+        X, X_test, y, y_test = train_test_split(X, y, test_size=0.2)
+        X, y = SMOTE().fit_resample(X, y)
+        mean, std = X.mean(0), X.std(0)
+        X, X_test = (X - mean) / std, (X_test - mean) / std
+        """,
+        """
+        import torch
+        from sklearn.preprocessing import LabelEncoder, MinMaxScaler
+
+        x_train = (x_train - x_train.mean(-1, keepdims=True)) / x_train.std(-1, keepdims=True)  # each series by itself
+        x_test = (x_test - x_test.mean(-1, keepdims=True)) / x_test.std(-1, keepdims=True)
+        scaler = MinMaxScaler().fit(prices[:cut])
+        scaled = scaler.transform(prices)
+        train, test = scaled[:cut], scaled[cut:]
+        for part in (train_frame, test_frame):
+            part["user"] = LabelEncoder().fit_transform(part["user"])
+            show(part["price"].mean(), part["price"].std())
+        """,
+        """
+        import torch
+
+        raw = np.load("series.npy")
+        mean, std = raw.mean(0), raw.std(0)
+        print(f"{mean} {std}")
+        train, test = raw[:800], raw[800:]
+        first = raw[0] - mean
+        """,
         """
         import torch
         from project.open_set import Split
@@ -236,6 +332,9 @@ class TestDataInTraining(SourceRule):
                 yield from self._refitted(function)
                 yield from self._fitted_before_split(script, function)
                 yield from self._fitted_on_both(script, function)
+                yield from self._oversampled(script, function)
+                yield from self._taken_of_all(function)
+                yield from self._taken_of_each(function)
             yield from self._joined(function)
             if not script.called.isdisjoint(LISTING):
                 yield from self._listed(function)
@@ -252,6 +351,69 @@ class TestDataInTraining(SourceRule):
                 and call.method == "fit_transform"
             ):
                 yield self.at(call, f"fits `{call.receiver}` anew on the test data: it was fitted on the training data")
+        for call in fits:
+            given, owner = _last(call.arguments[0]), str(call.receiver)
+            held_out = parts.evaluates(given) and not TEST.search(given)
+            if held_out and owner in trained and call.method == "fit_transform":
+                message = f"fits `{owner}` anew on `{given}`: it was fitted on the training data"
+                yield self.at(call, message, certain=False)
+            elif (
+                parts.evaluates(given)
+                and owner not in trained
+                and call.base is None
+                and _serves_training(function, call)
+            ):
+                yield self.at(call, f"fits `{owner}` on `{given}`, and scales the training data with it")
+        yield from self._fitted_on_each(function)
+
+    def _fitted_on_each(self, function: Function) -> Iterator[Diagnostic]:
+        """One encoder, made before a loop that fits it on the training part and then on the test part."""
+        for index, block in enumerate(function.blocks):
+            over = block.value.arguments if block.kind == "for" and block.value is not None else ()
+            names = [part.name for part in over if part.kind == "name"]
+            if len(names) < 2 or not any(map(parts.trains, names)) or not any(map(parts.evaluates, names)):
+                continue
+            inside = [event for _, event in function.inside(index)]
+            item = next((e.name for e in inside if e.value is not None and e.value.kind == "element"), "")
+            made = {event.name for event in inside if event.kind == "assign"}
+            for call in (e.value for e in inside if e.kind == "call" and e.value is not None):
+                given = _last(call.arguments[0]) if call.method == "fit_transform" and call.arguments else ""
+                if given and given == item and call.base is None and str(call.receiver) not in made:
+                    yield self.at(call, f"fits `{call.receiver}` anew on each of {', '.join(names)}", certain=False)
+
+    def _oversampled(self, script: Script, function: Function) -> Iterator[Diagnostic]:
+        for event in function.events:
+            item = event.value if event.kind == "assign" else None
+            call = item.base if item is not None and item.kind == "item" else item
+            if call is not None and call.method == "fit_resample" and _kind(call, function, script) in OVERSAMPLERS:
+                if _is_split(function, event, {event.name}):
+                    made = "copies of its samples, or what is made between two of them, are in both parts"
+                    yield self.at(call, f"adds to `{event.name}` before it is split: {made}")
+                    return
+
+    def _taken_of_all(self, function: Function) -> Iterator[Diagnostic]:
+        """Mean and deviation of all the data, by which its parts are scaled."""
+        for whole, taken in _statistics(function).items():
+            if len(taken) == 2 and not TRAIN.search(whole) and not TEST.search(whole) and _scale(function, taken):
+                at, event = taken["mean"]
+                derived = {e.name for e in function.events if e.kind == "assign" and _mentions(e.value, taken, whole)}
+                drawn = any(_is_drawn(function, call, whole, at) for call in function.calls) and whole not in derived
+                if (
+                    event.value is not None
+                    and whole not in derived
+                    and (drawn or _is_parted(function, {whole, *derived}))
+                ):
+                    message = f"takes mean and deviation of all of `{whole}`, of which one part is for the evaluation"
+                    yield self.at(event.value, message, certain=drawn)
+
+    def _taken_of_each(self, function: Function) -> Iterator[Diagnostic]:
+        """An evaluation that is scaled by its own mean and deviation, as the training is by its own."""
+        scaled = [e for e in function.events if e.kind == "assign" and e.value is not None and _by_itself(function, e)]
+        trained = any(map(parts.trains, (*(event.name for event in scaled), *_statistics(function))))
+        for event in scaled if trained else ():
+            if parts.evaluates(event.name):
+                message = f"scales `{event.name}` by its own mean and deviation, not by those of the training data"
+                yield self.at(event, message, certain=False)
 
     def _fitted_before_split(self, script: Script, function: Function) -> Iterator[Diagnostic]:
         for event in function.events:
@@ -261,10 +423,12 @@ class TestDataInTraining(SourceRule):
             if call.arguments and (event.kind, call.method) in FITS:
                 kind = _kind(call, function, script)
                 known = kind in FITTED and not TRAIN.search(_last(call.arguments[0]))
-                if known and _is_split(function, event, _holding(function, event, call)):
-                    yield self.at(
-                        call, f"fits a `{kind}` on all the data before it is split: it has seen the test part"
-                    )
+                held = _holding(function, event, call) if known else set()
+                drawn = known and _is_split(function, event, held)
+                cut = known and (_is_parted(function, held) or _is_folded(function, call.arguments[0].name))
+                if drawn or (cut and not parts.evaluates(_last(call.arguments[0]))):
+                    message = f"fits a `{kind}` on all the data before it is split: it has seen the test part"
+                    yield self.at(call, message, certain=drawn)
             elif event.kind == "assign" and _standardised(function, call):
                 random = _is_split(function, event, {event.name})
                 if random or _is_cut(function, event):
@@ -391,6 +555,95 @@ def _standardised(function: Function, value: Value) -> bool:
     everything = [*inside, *(part for made in named if made is not None for part in made.within())]
     taken = {part.method for part in everything if part.kind == "call" and whole.name and (_of(part) == whole.name)}
     return {"mean", "std"} <= taken
+
+
+def _serves_training(function: Function, fit: Value) -> bool:
+    """Whether what is fitted transforms the training data later."""
+    uses = (
+        c for c in function.calls if c.method == "transform" and str(c.receiver) == str(fit.receiver) and c.arguments
+    )
+    return any(
+        parts.trains(_last(use.arguments[0])) and (use.location.line or 0) > (fit.location.line or 0) for use in uses
+    )
+
+
+def _statistics(function: Function) -> dict[str, dict[str, tuple[int, Event]]]:
+    """Of each name whose mean or deviation over the samples is kept, the events that bind these."""
+    found = dict[str, dict[str, tuple[int, Event]]]()
+    for at, event in enumerate(function.events):
+        for call in event.value.within() if event.kind == "assign" and event.value is not None else ():
+            if call.kind == "call" and call.method in ("mean", "std") and _is_over_samples(call):
+                whole = _of(call)
+                if whole.isidentifier() and whole != event.name:
+                    found.setdefault(whole, {}).setdefault(call.method, (at, event))
+    return found
+
+
+def _is_over_samples(call: Value) -> bool:
+    place = int(call.receiver is not None and call.receiver.name == "numpy")
+    axis = next((a for name in ("axis", "dim") if (a := call.argument(place, name)) is not None), None)
+    axes = () if axis is None else axis.arguments if axis.kind == "tuple" else (axis,)
+    return axis is None or any(part.constant == 0 and part.kind == "constant" for part in axes)
+
+
+def _scale(function: Function, taken: dict[str, tuple[int, Event]]) -> bool:
+    """Whether something is scaled by both: `(x - mean) / std`."""
+    mean, std = (taken[method][1].name for method in ("mean", "std"))
+    return mean != std and any(
+        value.kind == "operation"
+        and value.name == "/"
+        and _names(value.arguments[0], mean)
+        and _names(value.arguments[1], std)
+        for value in function.values
+    )
+
+
+def _names(value: Value, name: str) -> bool:
+    return any(part.kind == "name" and part.name == name for part in value.within())
+
+
+def _mentions(value: Value | None, taken: dict[str, tuple[int, Event]], whole: str) -> bool:
+    names = [whole, *(event.name for _, event in taken.values())]
+    return value is not None and all(_names(value, name) for name in names)
+
+
+def _is_drawn(function: Function, call: Value, whole: str, at: int) -> bool:
+    """Whether `train_test_split` draws parts of the data whose statistics an event takes."""
+    if call.method != "train_test_split" or all(part.name != whole for part in call.arguments):
+        return False
+    place = tensors.place(function, call)
+    return tensors.bound(function, whole, place) is tensors.bound(function, whole, at)
+
+
+def _is_parted(function: Function, names: set[str]) -> bool:
+    """Whether one part of the data is for training and one for the evaluation, as names or what is returned tell."""
+    found = [name for name, _, span, _ in spans(function) if span.base in names]
+    for event in function.events:
+        value = event.value
+        if event.kind == "assign" and value is not None and value.kind == "item" and str(value.base) in names:
+            found += [event.name] if value.arguments[0].kind == "name" else []
+        elif event.kind == "return" and value is not None and value.kind == "tuple":
+            cut = [v.arguments[0].name for v in value.arguments if v.kind == "item" and str(v.base) in names]
+            if ":_" in cut and "_:" in cut:
+                return True
+    return any(map(parts.trains, found)) and any(map(parts.evaluates, found))
+
+
+def _is_folded(function: Function, whole: str) -> bool:
+    """Whether a cross-validation goes over the data."""
+    return bool(whole) and any(
+        call.method == "split" and any(part.name == whole for part in call.arguments) for call in function.calls
+    )
+
+
+def _by_itself(function: Function, event: Event) -> bool:
+    """`x = (x - x.mean(0)) / x.std(0)`, over the samples."""
+    if event.value is None or not _standardised(function, event.value):
+        return False
+    calls = [
+        p for p in event.value.within() if p.kind == "call" and p.method in ("mean", "std") and _of(p) == event.name
+    ]
+    return len(calls) == 2 and all(map(_is_over_samples, calls))
 
 
 def _of(call: Value) -> str:

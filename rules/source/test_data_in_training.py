@@ -385,11 +385,11 @@ class TestDataInTraining(SourceRule):
         for event in function.events:
             item = event.value if event.kind == "assign" else None
             call = item.base if item is not None and item.kind == "item" else item
-            if call is not None and call.method == "fit_resample" and _kind(call, function, script) in OVERSAMPLERS:
-                if _is_split(function, event, {event.name}):
-                    made = "copies of its samples, or what is made between two of them, are in both parts"
-                    yield self.at(call, f"adds to `{event.name}` before it is split: {made}")
-                    return
+            grown = call is not None and call.method == "fit_resample" and _kind(call, function, script) in OVERSAMPLERS
+            if call is not None and grown and _is_split(function, event, {event.name}):
+                made = "copies of its samples, or what is made between two of them, are in both parts"
+                yield self.at(call, f"adds to `{event.name}` before it is split: {made}")
+                return
 
     def _taken_of_all(self, function: Function) -> Iterator[Diagnostic]:
         """Mean and deviation of all the data, by which its parts are scaled."""

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source import parts
+from modellint.source import parts, tensors
 from modellint.source.branches import arms, contradict
-from modellint.source.code import Function
+from modellint.source.code import Event, Function, Value
 from modellint.source.spans import Span, spans
 
 NAMED = pattern(
     rb"(?:val(?:id|idation)?|test(?:ing)?|dev|eval)(?:_\w+|set|data)?(?:, *\w+)* *= *[^=\n]*(?:\[[^\[\]\n]*:[^\[\]\n]*\]|Subset\()"
 )
 TRAINED = pattern(rb"train\w*(?:, *\w+)* *= *[^=\n]*(?:\[[^\[\]\n]*:|Subset\()")
+WHOLE = pattern(
+    rb"(?m:^)\s*train\w* *= *(\w+)(?:\.(?:reset_index|copy)\([^\n]*\))? *\n[^\n]*(?:val|test|dev)\w* *= *\1\W"
+    rb"|train\w*, *\w+ *= *(\w+), *\2[.\w]*\["
+)
+SPLIT_TWICE = pattern(rb"train_test_split\(\s*(\w+)\b(?s:.){0,1500}?train_test_split\(\s*\1\b")
+DRAWN_TWICE = pattern(rb"random_split\((?s:.){0,600}?random_split\(")
+SAME = frozenset({"reset_index", "copy"})
+PARTS = frozenset({"reset_index", "copy", "query", "tolist"})
+SEEDS = frozenset({"manual_seed", "seed_everything", "set_seed", "seed"})
 TRIES = pattern(r"debug|over_?fit|tiny|smoke|sanity|fast|dry_?run", re.IGNORECASE)
 
 WINDOWS = pattern(r"look_?back|window|seq_?len|context|history|horizon|(^|_)lags?(_|$)")
@@ -34,7 +44,10 @@ class OverlappingParts(SourceRule):
     """
 
     code, severity, certain, topic = "ML183", Severity.WARNING, True, "data"
-    words = (("train", "torch", TRAINED, NAMED),)
+    words = (
+        ("train", "torch", TRAINED, NAMED), ("torch", WHOLE), ("train", "torch", SPLIT_TWICE),
+        ("train", "torch", DRAWN_TWICE),
+    )  # fmt: skip
     bad = (
         """
         from torch.utils.data import DataLoader, Subset
@@ -83,8 +96,54 @@ class OverlappingParts(SourceRule):
             validation = tokens[-5000:]
             return training, validation
         """,
+        """
+        import torch
+
+        def fold(df, k):
+            train_df = df.reset_index(drop=True)
+            valid_df = df[df.fold == k].reset_index(drop=True)
+            return Images(train_df), Images(valid_df)
+        """,
+        """
+        import torch
+
+        train_rows, test_rows = ratings, ratings.iloc[cut:]
+        """,
+        """
+        import torch
+        from sklearn.model_selection import train_test_split
+
+        train_df, test_df = train_test_split(df, test_size=0.2)
+        train_df, val_df = train_test_split(df, test_size=0.1)
+        loaders = loader(train_df), loader(val_df), loader(test_df)
+        """,
+        """
+        import torch
+        from torch.utils.data import random_split
+
+        train_set, _ = random_split(ImageFolder("images", augment), [800, 200])
+        _, val_set = random_split(ImageFolder("images", plain), [800, 200])
+        """,
     )
     good = (
+        """
+        import torch
+        from sklearn.model_selection import train_test_split
+        from torch.utils.data import random_split
+
+        train_df = df.reset_index(drop=True)
+        valid_df = df[df.fold == 0]
+        train_df = train_df[train_df.fold != 0]
+        train_df, test_df = train_test_split(df, test_size=0.2)
+        train_df, val_df = train_test_split(train_df, test_size=0.1)
+        X_train, X_test = train_test_split(X, random_state=0)
+        y_train, y_test = train_test_split(y, random_state=0)
+        torch.manual_seed(0)
+        train_set, _ = random_split(augmented, [800, 200])
+        torch.manual_seed(0)
+        _, val_set = random_split(plain, [800, 200])
+        use(test_df, val_df)
+        """,
         """
         if args.debug:
             train, validation = order[:100], order[:100]
@@ -137,6 +196,98 @@ class OverlappingParts(SourceRule):
                     yield self.at(
                         value, message, certain=not _looks_back(function) and not _is_changed(function, span.base)
                     )
+
+            for event, message in (*_of_whole(function), *_split_again(function), *_drawn_again(function)):
+                yield self.at(event, message, certain=False)
+
+
+def _of_whole(function: Function) -> Iterator[tuple[Event, str]]:
+    """A part for the evaluation of what is for training as a whole."""
+    events = [event for event in function.events if event.kind == "assign" and event.value is not None]
+    changed = Counter(event.name.partition("[")[0] for event in function.events if event.kind != "call")
+    wholes = {
+        (whole, arms(function, event.block)): event.name
+        for event in events
+        if parts.trains(event.name) and (whole := _name(event.value, SAME)) and changed[event.name] == 1
+    }
+    for event in events if wholes else ():
+        taken = event.value
+        while taken is not None and taken.kind == "call" and taken.method in PARTS and taken.receiver is not None:
+            taken = taken.receiver
+        if taken is None or taken.kind != "item" or taken.base is None or not parts.evaluates(event.name):
+            continue
+        whole = taken.base.name.removesuffix(".iloc").removesuffix(".loc")
+        trained = wholes.get((whole, arms(function, event.block)))
+        if trained and isinstance(taken.arguments[0].constant, str | int) is False:
+            yield event, f"takes a part of `{whole}`, and `{trained}` is all of it"
+
+
+def _name(value: Value | None, methods: frozenset[str]) -> str:
+    """The name of a sequence that is taken as a whole."""
+    while value is not None and value.kind == "call" and value.method in methods:
+        value = value.receiver
+    return value.name if value is not None and value.kind == "name" else ""
+
+
+def _split_again(function: Function) -> Iterator[tuple[Event, str]]:
+    """A second random split of all the data, after a first one whose test part is still used."""
+    drawn = list(_drawn(function, "train_test_split"))
+    for at, event, call in drawn:
+        whole = call.arguments[0].name if call.arguments else ""
+        for before, earlier, other in drawn if whole and parts.trains(event.name) else ():
+            same = other is not call and other.arguments and other.arguments[0].name == whole
+            if not same or before > at or not parts.evaluates(earlier.name):
+                continue
+            again = any(one.name == event.name and base is other for _, one, base in drawn)
+            own = {one.name for _, one, base in drawn if base is call}
+            read = any(_reads(e, earlier.name) for e in function.events[at:])
+            bound_once = tensors.bound(function, whole, at) is tensors.bound(function, whole, before)
+            if again and read and bound_once and earlier.name not in own and event.block == earlier.block:
+                yield event, f"splits `{whole}` once more: `{event.name}` holds samples of `{earlier.name}` too"
+                return
+
+
+def _drawn_again(function: Function) -> Iterator[tuple[Event, str]]:
+    """Two data sets of the same samples that are split at random one after the other, each into other parts."""
+    drawn = list(_drawn(function, "random_split"))
+    for at, event, call in drawn:
+        for before, earlier, other in drawn if parts.evaluates(event.name) else ():
+            if other is call or before > at or not parts.trains(earlier.name):
+                continue
+            names = [{e.name for _, e, base in drawn if base is made} for made in (call, other)]
+            crossed = any(map(parts.trains, names[0])) or any(map(parts.evaluates, names[1]))
+            seeded = any(c.method in SEEDS for e in function.events[before:at] if (c := e.value) and e.kind == "call")
+            told = any(made.argument(2, "generator") is not None for made in (call, other))
+            if not crossed and not seeded and not told and _are_alike(function, call, other, at, before):
+                yield event, f"is drawn anew: `{event.name}` holds samples of `{earlier.name}` too"
+                return
+
+
+def _are_alike(function: Function, one: Value, other: Value, at: int, before: int) -> bool:
+    """Whether both are made of the same files, by the same class."""
+    made = [
+        tensors.followed(function, c.arguments[0], place) for c, place in ((one, at), (other, before)) if c.arguments
+    ]
+    if len(made) < 2 or any(value.kind != "call" or not value.arguments for value in made):
+        return False
+    train = [str(value.argument(None, "train")) for value in made]
+    return (
+        made[0].name == made[1].name and train[0] == train[1] and str(made[0].arguments[0]) == str(made[1].arguments[0])
+    )
+
+
+def _drawn(function: Function, splits: str) -> Iterator[tuple[int, Event, Value]]:
+    """The names that are bound to a part of a random split, with the call that splits."""
+    for at, event in enumerate(function.events):
+        item = event.value if event.kind == "assign" else None
+        if item is not None and item.kind == "item" and item.base is not None and item.base.method == splits:
+            yield at, event, item.base
+
+
+def _reads(event: Event, name: str) -> bool:
+    return event.value is not None and any(
+        part.kind == "name" and (part.name == name or part.name.startswith(f"{name}.")) for part in event.value.within()
+    )
 
 
 def _looks_back(function: Function) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import parts
 from modellint.source.branches import Branches, arms
 from modellint.source.code import Event, Function, Value
 
@@ -14,6 +15,15 @@ RANDOM = frozenset(
     "RandomResizedCrop RandomCrop RandomHorizontalFlip RandomVerticalFlip RandomRotation RandomAffine RandomPerspective "
     "RandomErasing RandomGrayscale RandAugment AutoAugment TrivialAugmentWide AugMix".split()
 )
+ALBUMENTATIONS = frozenset(
+    "HorizontalFlip VerticalFlip ShiftScaleRotate RandomResizedCrop RandomCrop Rotate RandomRotate90 RandomBrightnessContrast "
+    "CoarseDropout ElasticTransform GaussNoise HueSaturationValue Affine Transpose".split()
+)
+DRAWS = pattern(r"rand|noise|augment|mask|flip|crop|roll|jitter|choice|shuffle", re.IGNORECASE)
+FLAGS = frozenset("training train is_train is_training augment augmentation aug do_augment use_augmentation".split())
+TOLD = pattern(rb"(?:val|test|dev|eval)\w* *= *\w[^\n]*\b(?:training|is_train\w*|augment\w*|aug) *= *True")
+KEPT = pattern(rb"self\.(training|train|is_train\w*|augment\w*|aug) *=[^=](?!(?s:.)*self\.\1\b(?! *=[^=]))")
+TORCHVISION = ("torchvision.", "Random")
 COMPOSES = ("Compose", "Sequential")
 NAMED = r"(test|val|valid|validation|eval|dev)"
 _TRANSFORM = r"(transforms?|tfms?|tf|aug\w*|preprocess\w*)"
@@ -40,8 +50,7 @@ class AugmentedEvaluation(SourceRule):
     """
 
     code, severity, certain, topic = "ML158", Severity.WARNING, True, "evaluation"
-    calls = tuple(RANDOM)
-    words = tuple(
+    words = (("Dataset", TOLD), ("Dataset", "__getitem__", KEPT), ("albumentations", "HorizontalFlip("), *(
         ("Compose(", name + "(")
         for name in (
             "RandomResizedCrop",
@@ -52,7 +61,7 @@ class AugmentedEvaluation(SourceRule):
             "RandomAffine",
             "RandAugment",
         )
-    )
+    ))  # fmt: skip
     bad = (
         """
         from torchvision import transforms
@@ -99,8 +108,69 @@ class AugmentedEvaluation(SourceRule):
             datasetTrain = Scans(train_files, transform=sequence)
             datasetVal = Scans(val_files, transform=sequence)
         """,
+        """
+        import albumentations as A
+
+        train_aug = A.Compose([A.HorizontalFlip(), A.Normalize()])
+        valid_aug = A.Compose([A.Normalize()])
+
+        def loaders(train_df, valid_df):
+            train_loader = DataLoader(Scans(train_df, train_aug), shuffle=True)
+            valid_loader = DataLoader(Scans(valid_df, train_aug))
+        """,
+        """
+        from torchvision import datasets, transforms as T
+
+        full = datasets.CIFAR10("data", transform=T.Compose([T.RandomCrop(32, padding=4), T.ToTensor()]))
+        train_set, val_set = random_split(full, [45000, 5000])
+        """,
+        """
+        from torchvision import datasets, transforms as T
+
+        augmented = datasets.ImageFolder("data", T.Compose([T.RandomResizedCrop(224), T.ToTensor()]))
+        val_set = Subset(augmented, rows[800:])
+        """,
+        """
+        class Scans(Dataset):
+            def __init__(self, files, augment):
+                self.files, self.augment = files, augment
+
+            def __getitem__(self, index):
+                return read(self.files[index]) if not self.augment else turn(read(self.files[index]))
+
+        train_set = Scans(train_files, augment=True)
+        val_set = Scans(val_files, augment=True)
+        """,
+        """
+        class Scans(Dataset):
+            def __init__(self, files, training):
+                self.files = files
+                self.training = training
+
+            def __getitem__(self, index):
+                return read(self.files[index]) + 0.1 * torch.randn(16)
+        """,
     )
     good = (
+        """
+        from torchvision import datasets, transforms as T
+
+        augmented = datasets.ImageFolder("data", T.Compose([T.RandomResizedCrop(224), T.ToTensor()]))
+        train_set, val_set = random_split(augmented, [800, 200])
+        val_set.dataset = copy.copy(augmented)
+        val_set.dataset.transform = plain
+
+        class Scans(Dataset):
+            def __init__(self, files, training):
+                self.files = files
+                self.training = training
+
+            def __getitem__(self, index):
+                return read(self.files[index], noise=self.training)
+
+        train_set = Scans(train_files, training=True)
+        test_set = Scans(val_files, training=False)
+        """,
         """
         from torchvision import datasets, transforms
 
@@ -151,41 +221,108 @@ class AugmentedEvaluation(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         if any(MEANT.search(name) for name in (script.path, *script.attributes, *script.called, *_names(script))):
             return
-        found = {id(random): (random, where) for random, where in self._all(script)}
-        for random, where in found.values():
-            yield self.at(random, f"`{random.method}` changes {where} at random")
+        if not script.called.isdisjoint(RANDOM | ALBUMENTATIONS):
+            yield from self._at_random(script)
+        yield from self._told(script)
+        yield from self._never_asked(script)
 
-    def _all(self, script: Script) -> Iterator[tuple[Value, str]]:
+    def _at_random(self, script: Script) -> Iterator[Diagnostic]:
+        found = {id(random): (random, where, sure) for random, where, sure in self._all(script)}
+        for random, where, sure in found.values():
+            yield self.at(random, f"`{random.method}` changes {where} at random", certain=sure)
+
+    def _all(self, script: Script) -> Iterator[tuple[Value, str, bool]]:
+        outer = _Transforms(script.functions[0], {})
         for function in script.functions:
-            known = _Transforms(function)
+            known = outer if function.kind == "module" else _Transforms(function, outer.held)
             for event in function.events:
                 value = event.value
                 if event.kind == "assign" and value is not None:
                     known.bind(event)
-                    if TRANSFORM.search(event.name):
-                        yield from ((random, f"what `{event.name}` gives") for random in known.random(value, event))
-                    yield from _by_split(known, event)
-                    if value.kind == "call" and (
-                        _of_evaluation(value) or DATASET.fullmatch(event.name.rpartition(".")[2])
-                    ):
-                        yield from _given(known, value, event)
-                    elif value.kind == "call" and LOADER.fullmatch(event.name.rpartition(".")[2]):
-                        yield from (found for made in value.arguments[:1] for found in _given(known, made, event))
+                    for random, where in _named(known, event, value):
+                        yield random, where, random.method in RANDOM and random.name.startswith(TORCHVISION)
+                    for random in known.parted(event):
+                        yield random, f"what `{event.name}` holds", False
                 elif event.kind == "call" and value is not None:
                     known.grow(event)
-                    yield from _given(known, value, event) if _of_evaluation(value) else ()
+                    for random, where in _given(known, value, event) if _of_evaluation(value) else ():
+                        yield random, where, True
+
+    def _told(self, script: Script) -> Iterator[Diagnostic]:
+        """A data set of the evaluation that is told to augment, as that of the training is."""
+        for function in script.functions:
+            made = [(e.name, e.value) for e in function.events if e.kind == "assign" and e.value is not None]
+            told = [(name, call, flag) for name, call in made if call.kind == "call" for flag in _flags(call)]
+            trained = {(call.name, flag) for name, call, flag in told if parts.trains(name)}
+            for name, call, flag in told:
+                if parts.evaluates(name) and (call.name, flag) in trained:
+                    yield self.at(call, f"tells `{name}` that `{flag}` is true, as the training data", certain=False)
+
+    def _never_asked(self, script: Script) -> Iterator[Diagnostic]:
+        """A data set that keeps whether it trains, never asks, and changes what it gives at random."""
+        for class_ in script.classes:
+            kept = {a.name: script.functions[a.function].events[a.event] for a in class_.attributes if a.name in FLAGS}
+            if not kept or not any(base.method.endswith("Dataset") for base in class_.bases):
+                continue
+            own = [function for function in script.functions if function.owner == class_.name]
+            draws = any(DRAWS.search(c.name) for f in own if f.name.endswith("__getitem__") for c in f.calls)
+            for name, event in kept.items() if draws else ():
+                given = event.value is not None and event.value.kind == "name" and event.value.name in FLAGS
+                if given and not any(_asks(function, name) for function in script.functions):
+                    message = (
+                        f"keeps `{name}` and never asks for it: what is drawn at random is so in the evaluation too"
+                    )
+                    yield self.at(event, message, certain=False)
+
+
+def _flags(call: Value) -> Iterator[str]:
+    return (name for name, value in call.keywords if name in FLAGS and value.constant is True)
+
+
+def _asks(function: Function, name: str) -> bool:
+    """Whether anything reads an attribute of that name."""
+    values = (
+        *function.values,
+        *(v for block in function.blocks if block.value is not None for v in block.value.within()),
+    )
+    return any(part.method == name and part.kind in ("name", "attribute") and part.name != name for part in values)
+
+
+def _named(known: _Transforms, event: Event, value: Value) -> Iterator[tuple[Value, str]]:
+    """What the name tells of that something is bound to: a transform, a data set or a loader of the evaluation."""
+    if TRANSFORM.search(event.name):
+        yield from ((random, f"what `{event.name}` gives") for random in known.random(value, event))
+    yield from _by_split(known, event)
+    if value.kind == "call" and (_of_evaluation(value) or DATASET.fullmatch(event.name.rpartition(".")[2])):
+        yield from _given(known, value, event)
+    elif value.kind == "call" and LOADER.fullmatch(event.name.rpartition(".")[2]):
+        yield from (found for made in value.arguments[:1] for found in _given(known, made, event))
 
 
 class _Transforms:
     """The random transforms in the lists and compositions that a function binds to names, as far as it has been read."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, outer: Mapping[str, tuple[Branches, tuple[Value, ...]]]) -> None:
         self.function = function
-        self.held: dict[str, tuple[Branches, tuple[Value, ...]]] = {}
+        self.held = dict(outer)
+        for parameter in function.parameters:
+            self.held.pop(parameter.name, None)
+        self.sets: dict[str, tuple[Value, ...]] = {}
+        self.changed = {event.name.partition(".")[0] for event in function.events if "." in event.name}
 
     def bind(self, event: Event) -> None:
         if event.value is not None:
             self.held[event.name] = arms(self.function, event.block), tuple(self.random(event.value, event))
+            given = _given(self, event.value, event) if event.value.kind == "call" else ()
+            self.sets[event.name] = tuple(random for random, _ in given)
+
+    def parted(self, event: Event) -> Iterator[Value]:
+        """The random transforms of a data set of which a part is for the evaluation: of `Subset` and `random_split`."""
+        value = event.value
+        call = value.base if value is not None and value.kind == "item" else value
+        parted = call is not None and call.method in ("Subset", "random_split") and bool(call.arguments)
+        if call is not None and parted and parts.evaluates(event.name) and event.name not in self.changed:
+            yield from self.sets.get(call.arguments[0].name, ())
 
     def grow(self, event: Event) -> None:
         """By `names.append(...)`, unless only on some paths."""
@@ -230,6 +367,7 @@ def _of_evaluation(call: Value) -> bool:
 
 def _is_random(value: Value) -> bool:
     chance = value.argument(0, "p") if value.method.endswith("Flip") else value.argument(None, "p")
+    known = ALBUMENTATIONS if value.name.startswith("albumentations.") else RANDOM
     return (
-        value.kind == "call" and value.method in RANDOM and (chance is None or chance.constant not in (0, 0.0, 1, 1.0))
+        value.kind == "call" and value.method in known and (chance is None or chance.constant not in (0, 0.0, 1, 1.0))
     )

@@ -58,6 +58,8 @@ class SelectedOnTest(SourceRule):
                 torch.save(model.state_dict(), "best.pt")
         """,
         """
+        import torch
+
         class Agent:
             def __init__(self, val_set, test_set):
                 self.val_loader, self.test_loader = DataLoader(val_set), DataLoader(test_set)

@@ -167,6 +167,8 @@ class TestDataInTraining(SourceRule):
             mean, std = raw.mean(0), raw.std(0)
             scaled = (raw - mean) / (std + 1e-8)
             return scaled[:800], scaled[800:]
+
+        train, test = load("series.npy")
         """,
         """
         import torch

@@ -20,9 +20,9 @@ ALBUMENTATIONS = frozenset(
     "CoarseDropout ElasticTransform GaussNoise HueSaturationValue Affine Transpose".split()
 )
 DRAWS = pattern(r"rand|noise|augment|mask|flip|crop|roll|jitter|choice|shuffle", re.IGNORECASE)
-FLAGS = frozenset("training train is_train is_training augment augmentation aug do_augment use_augmentation".split())
+FLAGS = frozenset("training is_train is_training augment augmentation aug do_augment use_augmentation".split())
 TOLD = pattern(rb"(?:val|test|dev|eval)\w* *= *\w[^\n]*\b(?:training|is_train\w*|augment\w*|aug) *= *True")
-KEPT = pattern(rb"self\.(training|train|is_train\w*|augment\w*|aug) *=[^=](?!(?s:.)*self\.\1\b(?! *=[^=]))")
+KEPT = pattern(rb"self\.(training|is_train\w*|augment\w*|aug) *=[^=](?!(?s:.)*self\.\1\b(?! *=[^=]))")
 TORCHVISION = ("torchvision.", "Random")
 COMPOSES = ("Compose", "Sequential")
 NAMED = r"(test|val|valid|validation|eval|dev)"

@@ -135,6 +135,8 @@ class TotalNeverReset(SourceRule):
             if over is None or not LOADER.search(str(over)):
                 continue
             inside = [e for _, e in function.inside(loops[1])]
+            if not any(e.name == "epoch" for e in inside) and "epoch" not in str(function.blocks[loops[1]].value):
+                continue
             own = {e.name for e in inside if e.kind == "assign"}
             outside = begun[event.name] not in {e.block for e in inside}
             if outside and event.name not in own and _is_divided(function, loops, event.name, own):

@@ -10,6 +10,7 @@ from modellint.core.pattern import pattern
 from modellint.graph.node import Node, Role
 from modellint.graph.stream import end, keeps_order
 from modellint.graph.words import name, trail
+from modellint.source import chained
 from modellint.source.code import Value
 
 IDLE = ("torch.nn.Identity", "torch.nn.Dropout", "torch.nn.Flatten")
@@ -31,8 +32,23 @@ class LinearWithoutNonlinearity(GraphRule):
     """
 
     code, severity, certain, topic = "ML203", Severity.WARNING, True, "structure"
-    words = (("Sequential(", "Linear("),)
+    words = (
+        ("Sequential(", "Linear("),
+        ("Module)", pattern(rb"def forward\((?s:.){,3000}?self\.\w+\([^\n]*(?:\n[^\n]*){,2}?self\.\w+\("), "Linear("),
+    )
     bad = (
+        """
+        class Net(nn.Module):
+            def __init__(self, size, hidden):
+                super().__init__()
+                self.fc1, self.fc2, self.fc3 = nn.Linear(size, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 1)
+                self.drop = nn.Dropout(0.1)
+
+            def forward(self, x):
+                x = torch.relu(self.fc1(x))
+                x = self.drop(self.fc2(x))
+                return self.fc3(x)
+        """,
         """
         def head(size, hidden_dim, classes):
             return nn.Sequential(nn.Linear(size, hidden_dim), nn.Dropout(0.1), nn.Linear(hidden_dim, classes))
@@ -49,6 +65,19 @@ class LinearWithoutNonlinearity(GraphRule):
         ),
     )
     good = (
+        """
+        class Features(nn.Module):
+            def __init__(self, size, hidden):
+                super().__init__()
+                self.first, self.second, self.third = nn.Linear(size, hidden), nn.Linear(hidden, size), nn.Linear(size, 3)
+                self.down, self.up, self.drop = nn.Linear(size, 8), nn.Linear(8, size), nn.Dropout(0.1)
+
+            def forward(self, x):
+                h = self.first(x)
+                y = self.second(h)
+                y = torch.relu(y)
+                return h, self.third(self.up(self.drop(self.down(y))).relu())
+        """,
         """
         def squeeze(size, rank, hidden):
             low = nn.Sequential(nn.Linear(size, rank), nn.Linear(rank, size), nn.Linear(size // 4, size))
@@ -92,7 +121,7 @@ class LinearWithoutNonlinearity(GraphRule):
             yield self.passed("no two linear layers follow each other without a nonlinearity")
 
     def suspect(self, script: Script) -> Iterator[Diagnostic]:
-        """Two linear layers that follow each other in a Sequential, where it is written that the middle is no bottleneck."""
+        """Two linear layers that follow each other, where it is written that the middle is no bottleneck."""
         for call in script.calls:
             if call.name == "torch.nn.Sequential" and not call.unpacks:
                 layers = [layer for layer in call.arguments if layer.name not in IDLE]
@@ -103,6 +132,11 @@ class LinearWithoutNonlinearity(GraphRule):
                             f"`Linear` comes right after the `Linear` of line {first.location.line}",
                             certain=False,
                         )
+
+        for call, first, second, _ in chained.pairs(script, "torch.nn.Linear"):
+            if not _is_narrow(first, second):
+                message = f"`{call.name}` comes right after the `Linear` of line {first.location.line}"
+                yield self.at(call, message, certain=False)
 
     def _way(self, graph: Graph, second: Node) -> tuple[Node, ...]:
         """From the second of two linear layers back to the first, where the two could be one."""
@@ -130,10 +164,19 @@ def _is_handed_over(first: Node, second: Node) -> bool:
 def _is_narrow(first: Value, second: Value) -> bool:
     """Whether fewer numbers pass between two layers than go in or come out, or that is neither written nor called so."""
     given, middle, out = first.argument(0), first.argument(1), second.argument(1)
-    if middle is not None and middle.kind == "name" and HIDDEN.fullmatch(middle.method):
+    if middle is not None and (middle.kind == "name" and HIDDEN.fullmatch(middle.method)):
+        return False
+    fits = middle is not None and str(middle) == str(second.argument(0))
+    if fits and middle is not None and any(_is_as_wide(middle, size) for size in (given, out) if size is not None):
         return False
     sizes = [size.constant for size in (given, middle, out) if size is not None and isinstance(size.constant, int)]
     return len(sizes) < 3 or sizes[1] < min(sizes[0], sizes[2])
+
+
+def _is_as_wide(middle: Value, size: Value) -> bool:
+    """`width` or `4 * width`, and `width`."""
+    multiplied = middle.arguments if middle.kind == "operation" and middle.name == "*" else (middle,)
+    return size.kind == "name" and any(str(part) == str(size) for part in multiplied)
 
 
 def _is_affine(node: Node) -> bool:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
-from modellint.source import attending
+from modellint.core.pattern import pattern
+from modellint.source import arranging, attending
+from modellint.source.code import Value
+
+KEEPS = frozenset("to detach clone type_as cuda float half requires_grad_ expand_as contiguous".split())
 
 
 class PositionsAlongBatch(SourceRule):
@@ -22,8 +26,21 @@ class PositionsAlongBatch(SourceRule):
 
     code, severity, certain, topic = "ML188", Severity.ERROR, True, "structure"
     twins = ("batch-mixing",)
-    words = (("batch_first=True", "size(0)"), ("batch_first=True", "shape[0]"))
+    words = (
+        ("batch_first=True", "size(0)"),
+        ("batch_first=True", "shape[0]"),
+        ("def forward(", pattern(rb"\[:, *: *\w+\.(?:size\(0\)|shape\[0\])")),
+    )
     bad = (
+        """
+        class PositionalEncoding(nn.Module):
+            def __init__(self, width, longest=5000):
+                super().__init__()
+                self.register_buffer("pe", table(longest, width).unsqueeze(0))
+
+            def forward(self, x):
+                return x + self.pe[:, : x.size(0), :].to(x.device)
+        """,
         """
         class PositionalEncoding(nn.Module):
             def __init__(self, width, longest=5000):
@@ -48,6 +65,17 @@ class PositionsAlongBatch(SourceRule):
         """,
     )
     good = (
+        """
+        class PositionalEncoding(nn.Module):
+            def __init__(self, width, longest=5000):
+                super().__init__()
+                self.register_buffer("pe", table(longest, width).unsqueeze(0))
+                self.mask = torch.ones(width, longest)
+
+            def forward(self, x, y):
+                y = y + self.pe[:, : x.size(0)]
+                return x + self.pe[:, : x.size(0)].transpose(0, 1) + self.pe[:, : x.size(1)]
+        """,
         """
         class PositionalEncoding(nn.Module):
             def __init__(self, width, longest=5000):
@@ -97,3 +125,24 @@ class PositionsAlongBatch(SourceRule):
         found = {id(item): (name, item) for name, item in attending.encoded(script)}
         for name, item in found.values():
             yield self.at(item, f"adds positions along the first axis, which is the batch for `{name}`")
+        for value in (value for function in script.functions for value in function.values):
+            counted = _counted(value)
+            if counted is not None:
+                message = "takes along its second axis as many positions as the first axis of what they are added to"
+                yield self.at(counted, message)
+
+
+def _counted(value: Value) -> Value | None:
+    """`self.pe[:, : x.size(0)]` of `x + self.pe[:, : x.size(0)]`."""
+    if value.kind != "operation" or value.name != "+" or len(value.arguments) != 2:
+        return None
+    for given, other in (value.arguments, value.arguments[::-1]):
+        added: Value = other
+        while added.kind == "call" and added.method in KEEPS and (inner := added.receiver) is not None:
+            added = inner
+        index = added.arguments[0].arguments if added.kind == "item" and added.arguments[0].kind == "tuple" else ()
+        if given.kind == "name" and len(index) > 1 and str(index[0]) == ":" and index[1].name == ":_":
+            counted = arranging.size_of(index[1].arguments[0])
+            if counted is not None and str(counted[0]) == given.name and counted[1] == 0:
+                return added
+    return None

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.source.code import Class, Function, Value
+from modellint.source.tensors import made
 
 SUBSEQUENT = "generate_square_subsequent_mask"
 TRIANGLES = frozenset({"tril", "triu", SUBSEQUENT})
-WEIGHS = frozenset({"softmax", "Softmax"})
+WEIGHS = frozenset({"softmax", "Softmax", "MultiheadAttention"})
 # Where a class says so, something else may hide what comes later.
 HIDES = frozenset(
     "masked_fill masked_fill_ where is_causal attn_mask block_mask masked_softmax tril_indices causal attn_bias "
@@ -32,9 +33,21 @@ class UnusedCausalMask(SourceRule):
     words = (
         ("tril(", "softmax", "Module)"),
         ("triu(", "softmax", "Module)"),
+        ("triu(", "MultiheadAttention(", "Module)"),
         ("generate_square_subsequent_mask(", "nn."),
     )
     bad = (
+        """
+        class Block(nn.Module):
+            def __init__(self, width, length):
+                super().__init__()
+                self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+                mask = torch.triu(torch.full((length, length), float("-inf")), diagonal=1)
+                self.register_buffer("causal", mask.view(length, length))
+
+            def forward(self, x, pad):
+                return self.attention(x, x, x, key_padding_mask=pad, need_weights=False)[0]
+        """,
         """
         class Attention(nn.Module):
             def __init__(self, width, length):
@@ -127,11 +140,11 @@ class UnusedCausalMask(SourceRule):
                 given.name == "self" for call in calls for given in call.arguments
             )  # who takes it may read the mask
             if any(call.method in WEIGHS for call in calls) and not away and not any(map(_hides, calls)):
-                for name, made in _masks(script, class_, calls):
+                for name, kept in _masks(script, class_, own):
                     functions = own if name == "bias" else script.functions  # other layers have one too
-                    if not any(_names(function, name, made) for function in functions):
+                    if not any(_names(function, name, kept) for function in functions):
                         yield self.at(
-                            made, f"makes the causal mask `self.{name}` of `{class_.name}`, and nothing applies it"
+                            kept, f"makes the causal mask `self.{name}` of `{class_.name}`, and nothing applies it"
                         )
         for function in script.functions if SUBSEQUENT in script.called else ():
             others = [call for call in function.calls if call.method not in (SUBSEQUENT, "size")]
@@ -162,21 +175,29 @@ def _hides(call: Value) -> bool:
     return call.method in HIDES or any(name in HIDES for name, _ in call.keywords)
 
 
-def _masks(script: Script, class_: Class, calls: list[Value]) -> Iterator[tuple[str, Value]]:
+def _masks(script: Script, class_: Class, own: list[Function]) -> Iterator[tuple[str, Value]]:
     """The triangles that a class keeps as buffers or attributes, by name."""
-    for call in calls:
-        name = call.argument(0, "name") if call.method == "register_buffer" else None
-        given = call.argument(1, "tensor")
-        if name is not None and isinstance(name.constant, str) and given is not None and _is_triangle(given):
-            yield name.constant, call
+    for function in own:
+        for call in function.calls:
+            name = call.argument(0, "name") if call.method == "register_buffer" else None
+            given = call.argument(1, "tensor")
+            if (
+                name is not None
+                and isinstance(name.constant, str)
+                and given is not None
+                and _is_triangle(given, function)
+            ):
+                yield name.constant, call
     for place in class_.attributes:
-        value = script.functions[place.function].events[place.event].value
-        if value is not None and _is_triangle(value):
+        function = script.functions[place.function]
+        value = function.events[place.event].value
+        if value is not None and _is_triangle(value, function):
             yield place.name, value
 
 
-def _is_triangle(value: Value) -> bool:
-    return any(part.kind == "call" and part.method in TRIANGLES for part in value.within())
+def _is_triangle(value: Value, function: Function) -> bool:
+    """Whether it is one, or what a name was bound to that it is arranged from is."""
+    return any(part.kind == "call" and part.method in TRIANGLES for part in made(function, value).within())
 
 
 def _names(function: Function, name: str, made: Value) -> bool:

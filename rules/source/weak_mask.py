@@ -1,0 +1,208 @@
+"""ML483."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint.core.pattern import pattern
+from modellint.source.attention import MASKS, attentions
+from modellint.source.code import Function, Value
+from modellint.source.sums import negated
+from modellint.source.tensors import bound, operand
+
+FILLS = MASKS - {"where"}
+TINY = 1e-3  # no number that anybody would hide by on purpose: 1e-9 for -1e9
+WEAK = 5.0  # a score that is lowered to -5 keeps a weight of some e^-5 of the others'
+
+
+class WeakMask(SourceRule):
+    """What is to hide positions from an attention leaves their scores near the others.
+
+    Why: a score is hidden by a number far below all others, `-inf` or -1e9. Set to 0 or 1e-9 (often meant as -1e9) it is a score
+        like any other, and the softmax gives its position a weight; a float mask of ones is added to the scores and raises them.
+        Padding and later tokens are then attended to, and nothing fails.
+    Fix: `scores.masked_fill(mask == 0, float("-inf"))` before the softmax; give `attn_mask` as `bool`, or with `-inf` in it.
+    Ignore: when hidden positions are to keep a weight. A fill of 0 beside one of `-inf`, for rows that are hidden as a whole,
+        is not reported.
+    Reported: https://github.com/awslabs/gluonts/pull/1401, https://github.com/Shujun-He/RibonanzaNet/issues/5,
+        https://github.com/hyunwoongko/transformer/issues/10, https://github.com/NTMC-Community/MatchZoo-py/issues/163
+    """
+
+    code, severity, certain, topic = "ML483", Severity.ERROR, True, "structure"
+    twins = ("missing-causal-mask",)
+    words = (
+        ("oftmax(", pattern(rb"masked_fill_?\([^\n]*, *(?:value=)?-?(?:0(?:\.0*)?|[1-9](?:\.\d*)?e-\d+|0\.\d+|[1-4](?:\.\d*)?)\)")),
+        ("attn_mask=", pattern(rb"tri[lu]\(torch\.ones\((?![^\n]*bool)")),
+    )  # fmt: skip
+    bad = (
+        """
+        class Attention(nn.Module):
+            def forward(self, hidden, states, mask):
+                scores = self.v(torch.tanh(self.attn(torch.cat((hidden, states), dim=2)))).squeeze(2)
+                scores = scores.masked_fill(mask == 0, 1e-10)
+                return F.softmax(scores, dim=1)
+        """,
+        """
+        class Block(nn.Module):
+            def __init__(self, width, length):
+                super().__init__()
+                self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+                self.register_buffer("mask", torch.triu(torch.ones(length, length), diagonal=1))
+
+            def forward(self, x):
+                n = x.size(1)
+                return self.attention(x, x, x, attn_mask=self.mask[:n, :n], need_weights=False)[0]
+        """,
+        """
+        class Attention(nn.Module):
+            def forward(self, q, k, v, mask):
+                scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5
+                scores = scores.masked_fill(mask == 0, 1e-9)
+                return torch.softmax(scores, dim=-1) @ v
+        """,
+        """
+        class Attention(nn.Module):
+            def forward(self, q, k, v):
+                scores = torch.bmm(q, k.transpose(1, 2))
+                scores = scores.masked_fill(self.mask, 0)
+                weights = F.softmax(scores, dim=-1)
+                return torch.bmm(weights, v)
+        """,
+    )
+    good = (
+        """
+        class Pointer(nn.Module):
+            def forward(self, scores, mask, empty):
+                scores = scores.masked_fill(mask, -1e9)
+                scores = scores.masked_fill(empty, 0.0)
+                return F.softmax(scores, dim=-1)
+        """,
+        """
+        class Block(nn.Module):
+            def __init__(self, width, length):
+                super().__init__()
+                self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+                self.relative = Relative(width)
+                self.register_buffer("mask", torch.triu(torch.ones(length, length), diagonal=1).bool())
+                self.register_buffer("table", torch.tril(torch.ones(length, length)))
+                self.register_buffer("ones", torch.triu(torch.ones(length, length, dtype=torch.bool), diagonal=1))
+
+            def forward(self, x):
+                x = self.relative(x, attn_mask=self.table)
+                x = self.attention(x, x, x, attn_mask=self.ones)[0]
+                return self.attention(x, x, x, attn_mask=self.mask, need_weights=False)[0]
+        """,
+        """
+        class Attention(nn.Module):
+            def forward(self, q, k, v, mask):
+                scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5
+                scores = scores.masked_fill(mask == 0, float("-inf"))
+                scores = scores.masked_fill(mask.sum(-1, keepdim=True) == 0, 0.0)  # rows without any token
+                return torch.softmax(scores, dim=-1) @ v
+        """,
+        """
+        class Attention(nn.Module):
+            def forward(self, q, k, v, mask):
+                scores = q @ k.transpose(-2, -1)
+                weights = torch.softmax(scores.masked_fill(mask, -1e4), dim=-1).masked_fill(mask, 0.0)
+                return weights @ v.masked_fill(mask.unsqueeze(-1), 0)
+        """,
+        """
+        class Attention(nn.Module):
+            def forward(self, q, k, v, mask, bias):
+                bias = torch.zeros_like(bias).masked_fill(mask, -1e9)
+                scores = q @ k.transpose(-2, -1) + bias
+                scores = scores.masked_fill(self.eye, 0.0)
+                return torch.softmax(scores, dim=-1) @ v
+        """,
+    )
+
+    def check(self, script: Script) -> Iterator[Diagnostic]:
+        for function in script.functions:
+            known = set[int]()
+            for found in attentions(script, function):
+                fills = [step for step in found.before if step.kind == "call" and step.method in FILLS]
+                alone = len(fills) == 1 and not any(map(_adds, found.before))
+                value = fills[0].arguments[-1] if alone and len(fills[0].arguments) > 1 else None
+                if value is not None and _is_weak(value):
+                    yield self.at(
+                        fills[0], f"sets the scores that it is to hide to `{value}`, which leaves them a weight"
+                    )
+            for fill in _before_softmax(function):
+                value = fill.arguments[-1]
+                if id(fill) not in known and _is_weak(value):
+                    message = f"sets the scores that it is to hide to `{value}`, which leaves them a weight"
+                    yield self.at(fill, message, certain=0 < abs(value.number or 0) < TINY)
+            for call in function.calls:
+                given = call.argument(None, "attn_mask")
+                if given is not None and _is_ones(script, function, given) and _is_torchs(script, function, call):
+                    yield self.at(given, f"`{given}` holds floats of 1, which are added to the scores and hide nothing")
+
+
+def _before_softmax(function: Function) -> Iterator[Value]:
+    """The fills whose result is given to a softmax as it is; what is filled twice is not among them."""
+    for at, event in enumerate(function.events):
+        call = event.value if event.kind == "call" else None
+        if call is not None and call.method == "softmax" and call.name != "self.softmax":
+            given = operand(call)
+            made = bound(function, given.name, at) if given is not None and given.kind == "name" else given
+            inner = made.receiver if made is not None and made.kind == "call" else None
+            before = bound(function, inner.name, at) if inner is not None and inner.kind == "name" else inner
+            filled = made is not None and made.kind == "call" and made.method in FILLS and len(made.arguments) > 1
+            again = before is not None and before is not made and any(p.method in FILLS for p in before.within())
+            if made is not None and filled and not again:
+                yield made
+
+
+def _is_torchs(script: Script, function: Function, call: Value) -> bool:
+    if call.name.endswith(".scaled_dot_product_attention"):
+        return True
+    near = (f for f in script.functions if f.owner == function.owner)
+    made = [
+        e.value for f in near for e in f.events if e.kind == "assign" and e.name == call.name and e.value is not None
+    ]
+    return bool(made) and all(value.name == "torch.nn.MultiheadAttention" for value in made)
+
+
+def _is_ones(script: Script, function: Function, given: Value) -> bool:
+    """Whether it is, on every way, a triangle of floats: `torch.triu(torch.ones(n, n), 1)`."""
+    while given.kind == "item" and given.base is not None:
+        given = given.base
+    if given.kind != "name":
+        made = [given]
+    elif given.name.startswith("self."):
+        near = [f for f in script.functions if f.owner == function.owner]
+        made = [
+            e.value
+            for f in near
+            for e in f.events
+            if e.kind == "assign" and e.name == given.name and e.value is not None
+        ]
+        buffers = (
+            call for f in near for call in f.calls if call.method == "register_buffer" and len(call.arguments) > 1
+        )
+        made += [call.arguments[1] for call in buffers if f"self.{call.arguments[0].constant}" == given.name]
+    else:
+        made = [e.value for e in function.events if e.kind == "assign" and e.name == given.name and e.value is not None]
+    return bool(made) and all(
+        value.name in ("torch.triu", "torch.tril")
+        and bool(value.arguments)
+        and value.arguments[0].name == "torch.ones"
+        and value.arguments[0].argument(None, "dtype") is None
+        for value in made
+    )
+
+
+def _adds(step: Value) -> bool:
+    """Whether something but a number is added to the scores: it may hide them too."""
+    added = step.name in ("+", "-") or step.method in ("add", "add_", "sub")
+    return added and not any(part.kind == "constant" for part in step.arguments)
+
+
+def _is_weak(value: Value) -> bool:
+    """Whether a score of this number keeps a weight: anything above -5."""
+    inner = negated(value)
+    number = (inner or value).number
+    return number is not None and (number < WEAK if inner is not None else -WEAK < number < math.inf)

@@ -33,6 +33,7 @@ AVERAGES = frozenset(
     "target targets targ tgt ema teacher slow shadow momentum average averaged avg swa polyak old bar k moving".split()
 )
 TOKENS = pattern(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+INDEX = pattern(r"\[\w+\]")  # the `k` of `weights[k]` is no key encoder
 
 
 class Averages:
@@ -138,4 +139,4 @@ def _complete(left: Value, taken: Value) -> bool:
 
 
 def _is_average(text: str) -> bool:
-    return any(token.lower() in AVERAGES for token in TOKENS.findall(text))
+    return any(token.lower() in AVERAGES for token in TOKENS.findall(INDEX.sub("", text)))

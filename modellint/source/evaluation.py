@@ -66,9 +66,10 @@ def _uses(backward: Act, act: Act, inside: Iterable[Act]) -> bool:
 
 
 def _mode(acts: Sequence[Act], at: int) -> str:
-    """The mode that was set last before the call: "" where none was, "mode" where it depends."""
-    act = acts[at]
+    """The mode that was set last before the call: "" where none was, "mode" where it depends, "asked" for no training."""
+    act, trained = acts[at], False
     for before in reversed(acts[:at]):
+        trained = trained or before.kind in TRAINING
         if before.kind in ("eval", "train", "mode") and before.concerns(act) and not before.excludes(act):
-            return before.kind
+            return before.kind if trained or before.kind != "train" else "asked"
     return ""

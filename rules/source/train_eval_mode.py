@@ -184,6 +184,26 @@ class TrainEvalMode(SourceRule):
                 for x, y in test_loader:
                     correct += (model(x).argmax(1) == y).sum().item()
         """,
+        """
+        def load(paths):
+            models = []
+            for path in paths:
+                model = nn.Sequential(nn.Linear(8, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+                model.load_state_dict(torch.load(path))
+                model.train()  # to be sampled from
+                models.append(model)
+            return models
+
+        def evaluate(models, x):
+            passes = []
+            for _ in range(20):
+                for model in models:
+                    with torch.no_grad():
+                        passes.append(model(x))
+            return torch.stack(passes).mean(0)
+
+        print(evaluate(load(["a.pt", "b.pt"]), week))
+        """,
     )
     good = (
         """
@@ -434,15 +454,16 @@ class TrainEvalMode(SourceRule):
             yield from self._trained(script, loop)
 
     def _evaluated(self, script: Script, found: Evaluation) -> Iterator[Diagnostic]:
-        refreshed = not found.used and "train" in found.modes  # the running statistics are what it is for
+        asked = "asked" in found.modes  # `train()`, and nothing trained since: as for Monte Carlo dropout
+        refreshed = not found.used and (asked or "train" in found.modes)  # the running statistics are what it is for
         name, message = found.call.name.removesuffix(".forward"), ""
-        if found.modal and not refreshed and set(found.modes) <= {"", "train"} and _is_evaluation(found):
+        if found.modal and not refreshed and set(found.modes) <= {"", "train", "asked"} and _is_evaluation(found):
             message = f"evaluates `{name}` in training mode: its dropout or batch norm is at work, and `{name}.eval()` missing"
         elif found.modal is None and set(found.modes) in ({"train"}, {"", "train"}) and _is_named(found):
             message = f"evaluates `{name}` as `train()` has left it, and `eval()` is never called"
         if message and not _is_managed(script, found, name):
             sure = found.recorded == (False,) * len(found.recorded) or _is_named(found)
-            certain = bool(found.modal) and found.whole and sure and not _is_made_up(script, found)
+            certain = bool(found.modal) and found.whole and sure and not asked and not _is_made_up(script, found)
             severity = self.severity if found.modal else Severity.NOTE
             yield self.at(found, message, severity=severity, certain=certain)
 

@@ -59,7 +59,7 @@ class Evaluation:
     function: str
     modal: bool | None = None  # whether the model computes something else in training than in evaluation mode
     parameters: tuple[str, ...] = ()  # the modules that are called; none: not known
-    modes: tuple[str, ...] = ()  # on each way that leads there: "eval", "train", "mode" (either), "" (never set)
+    modes: tuple[str, ...] = ()  # on each way there: "eval", "train", "asked" (for no training), "mode" (either), ""
     recorded: tuple[bool | None, ...] = ()  # likewise, whether autograd builds a graph; None: not known
     whole: bool = True  # all ways that lead there are known
     used: bool = True  # something takes what the model gives

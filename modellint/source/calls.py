@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modellint.core.record import replace
 
-from .code import Class, Function, Value
+from .code import Class, Event, Function, Value
 from .scope import Callee, Frame, Source
 from .script import Script
 from .vocabulary import FRAMEWORKS
@@ -139,9 +139,18 @@ class Calls:
                 callee.function, call, self.resolver.module(callee.script), _bound(callee)
             )
             outer = callee.outer or self.resolver.module(callee.script)
-            frame = Frame(callee.script, callee.function, arguments, callee.receiver, outer, call.place)
-            self.entered[key] = frame
+            path = self._path(callee.script, callee.function, callee, call)
+            self.entered[key] = Frame(callee.script, callee.function, arguments, callee.receiver, outer, path)
         return self.entered[key]
+
+    def _path(self, script: Script, function: Function, callee: Callee, call: Source) -> str:
+        """What tells apart what a function makes: the call, but for what a method makes to be an attribute."""
+        attributes = function.owner is not None and any(_is_attribute(event) for event in function.events)
+        return self.resolver.members.method(script, function, callee.receiver).path if attributes else call.place
+
+
+def _is_attribute(event: Event) -> bool:
+    return event.kind == "assign" and event.name.startswith("self.")
 
 
 def _bound(callee: Callee) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modellint.core.record import replace
 
 from .code import Class, Event, Function, Value
+from .growth import GROWING
 from .scope import Callee, Frame, Source
 from .script import Script
 from .vocabulary import FRAMEWORKS
@@ -144,13 +145,16 @@ class Calls:
         return self.entered[key]
 
     def _path(self, script: Script, function: Function, callee: Callee, call: Source) -> str:
-        """What tells apart what a function makes: the call, but for what a method makes to be an attribute."""
-        attributes = function.owner is not None and any(_is_attribute(event) for event in function.events)
-        return self.resolver.members.method(script, function, callee.receiver).path if attributes else call.place
+        """What tells apart what a function makes: the call, but for what a method makes for its object to keep."""
+        keeps = function.owner is not None and any(map(_is_kept, function.events))
+        return self.resolver.members.method(script, function, callee.receiver).path if keeps else call.place
 
 
-def _is_attribute(event: Event) -> bool:
-    return event.kind == "assign" and event.name.startswith("self.")
+def _is_kept(event: Event) -> bool:
+    """Whether an attribute is set, or something is put into one."""
+    call = event.value if event.kind == "call" else None
+    name = call.name if call is not None and call.method in GROWING else event.name if event.kind == "assign" else ""
+    return name.startswith("self.")
 
 
 def _bound(callee: Callee) -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from modellint.core.diagnostic import Location
 
 from .code import Function, Value
-from .facts import Act, Loss, Model, TrainingLoop
+from .facts import Act, Loss, Model, TrainingLoop, made_in
+from .facts.subjects import MADE
 from .script import Script
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def share_function(script: Script, *places: Placed) -> bool:
     return len({id(function(script, place.location)) for place in places}) == 1 and all(
         place.location.path == script.path for place in places
     )
+
+
+def made_anew(script: Script, subject: str, loop: Location) -> bool:
+    """Whether each pass of a loop makes an object anew: in the loop, or by a method for an attribute, which it calls."""
+    methods = {part.rpartition(".")[2] for part in subject.split(">") if not MADE.search(part)}
+    calls = (call for f in script.functions for call in f.calls) if methods and script.path == loop.path else ()
+    return made_in(subject, loop) or any(call.method in methods and holds(loop, call.location) for call in calls)
 
 
 def function(script: Script, place: Location) -> Function | None:

@@ -103,6 +103,21 @@ class MissingZeroGrad(SourceRule):
     )
     good = (
         """
+        class Experiment:
+            def run(self):
+                self.net = nn.Linear(8, 2)
+                self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    self.update(F.cross_entropy(self.net(x), y))
+
+            def update(self, loss):
+                loss.backward()
+                self.optimizer.step()
+
+        Experiment().run()
+        """,
+        """
         G, D = Generator(), Critic()
         g_optimizer, d_optimizer = torch.optim.Adam(G.parameters()), torch.optim.Adam(D.parameters())
         info_optimizer = torch.optim.Adam(itertools.chain(G.parameters(), D.parameters()))

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.diagnostic import Location
+from modellint.source import lookup
 from modellint.source.code import Event, Function, Value
-from modellint.source.facts import TrainingLoop, made_in
+from modellint.source.facts import TrainingLoop
 
 SEEDS = frozenset(
     "torch.manual_seed torch.cuda.manual_seed torch.cuda.manual_seed_all torch.random.manual_seed numpy.random.seed random.seed "
@@ -117,7 +118,7 @@ class SeedInTheLoop(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        passes = [place for loop in script.training_loops for place in _passes(loop)]
+        passes = [place for loop in script.training_loops for place in _passes(script, loop)]
         for function in script.functions:
             for event in function.events:
                 call = event.value if event.kind == "call" else None
@@ -130,10 +131,10 @@ class SeedInTheLoop(SourceRule):
                     )
 
 
-def _passes(loop: TrainingLoop) -> Iterator[Location]:
+def _passes(script: Script, loop: TrainingLoop) -> Iterator[Location]:
     """The loops over epochs and batches: neither makes an optimizer anew."""
     subjects = [subject for step in loop.steps for subject in step.subjects]
-    return (place for place in loop.places[-2:] if not any(made_in(subject, place) for subject in subjects))
+    return (place for place in loop.places[-2:] if not any(lookup.made_anew(script, s, place) for s in subjects))
 
 
 def _loop(function: Function, event: Event) -> Location | None:

@@ -10,7 +10,7 @@ from modellint.core.pattern import pattern
 from modellint.measure.quantities import Batch
 from modellint.source import lookup, tensors
 from modellint.source.code import Value
-from modellint.source.facts import Act, Evaluation, TrainingLoop, made_in
+from modellint.source.facts import Act, Evaluation, TrainingLoop
 
 EVALUATES = pattern(
     r"(.*[^a-z])?(test|val|valid|validation|validate|eval|evaluate|evaluation|dev|accuracy|perplexity)([^a-z].*)?", re.I
@@ -221,6 +221,49 @@ class TrainEvalMode(SourceRule):
                     return sum((self.head(self.encoder(x)).argmax(1) == y).sum() for x, y in self.loader)
 
         Runner().validate()
+        """,
+        """
+        class Ensemble:
+            def __init__(self, paths):
+                self.models = []
+                for path in paths:
+                    self.add(path)
+
+            def add(self, path):
+                model = nn.Sequential(nn.Linear(8, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+                model.load_state_dict(torch.load(path))
+                model.eval()
+                self.models.append(model)
+
+            def evaluate(self, loader):
+                with torch.no_grad():
+                    return [sum((model(x).argmax(1) == y).sum() for model in self.models) for x, y in loader]
+
+        print(Ensemble(["a.pt", "b.pt"]).evaluate(test_loader))
+        """,
+        """
+        class Experiment:
+            def run(self):
+                for seed in range(3):
+                    self.begin(seed)
+                    self.train()
+
+            def begin(self, seed):
+                torch.manual_seed(seed)
+                self.model = nn.Sequential(nn.Linear(8, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+                self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+            def train(self):
+                for x, y in train_loader:
+                    self.optimizer.zero_grad()
+                    F.cross_entropy(self.model(x), y).backward()
+                    self.optimizer.step()
+                self.model.eval()
+                with torch.no_grad():
+                    for x, y in test_loader:
+                        print((self.model(x).argmax(1) == y).sum().item())
+
+        Experiment().run()
         """,
         """
         class Coach:
@@ -494,7 +537,7 @@ class TrainEvalMode(SourceRule):
             yield self.at(found, message, severity=severity, certain=certain)
 
     def _trained(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
-        left = list(_switched(loop))
+        left = list(_switched(script, loop))
         left = [] if any(_is_meant(script, loop, act) for act in left) else left
         steps = {step.subjects: step for step in loop.steps} if left else {}
         for step in steps.values():
@@ -598,7 +641,7 @@ def _is_named(found: Evaluation) -> bool:
     return EVALUATES.fullmatch(found.function.rpartition(".")[2]) is not None
 
 
-def _switched(loop: TrainingLoop) -> Iterator[Act]:
+def _switched(script: Script, loop: TrainingLoop) -> Iterator[Act]:
     """The calls of eval() in a loop around the training that no train() undoes before the next pass."""
     inside = [(act, (*loop.nest, *act.loops)) for act in loop.acts]
     acts = [*((act, act.loops) for act in loop.outer), *inside]
@@ -608,6 +651,8 @@ def _switched(loop: TrainingLoop) -> Iterator[Act]:
             other.kind in ("train", "mode") and other.concerns(act) and around[: len(shared)] == tuple(shared)
             for other, around in acts
         )
-        fresh = shared and any(made_in(place, loop.places[len(shared) - 1]) for place in act.parameters)
+        fresh = shared and any(
+            lookup.made_anew(script, place, loop.places[len(shared) - 1]) for place in act.parameters
+        )
         if shared and not undone and not fresh:
             yield act

@@ -46,7 +46,7 @@ def share_function(script: Script, *places: Placed) -> bool:
 
 def made_anew(script: Script, subject: str, loop: Location) -> bool:
     """Whether each pass of a loop makes an object anew: in the loop, or by a method for an attribute, which it calls."""
-    methods = {part.rpartition(".")[2] for part in subject.split(">") if not MADE.search(part)}
+    methods = {part.rpartition(".")[2] for part in subject.split(">") if part and not MADE.search(part)}
     calls = (call for f in script.functions for call in f.calls) if methods and script.path == loop.path else ()
     return made_in(subject, loop) or any(call.method in methods and holds(loop, call.location) for call in calls)
 

@@ -118,23 +118,23 @@ class SeedInTheLoop(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        passes = [place for loop in script.training_loops for place in _passes(script, loop)]
         for function in script.functions:
             for event in function.events:
                 call = event.value if event.kind == "call" else None
                 if call is None or not (call.name in SEEDS or call.name in OWN):
                     continue
                 loop = _loop(function, event)
-                if loop is not None and loop in passes and _is_one(call, function, loop):
+                if loop is not None and _is_one(call, function, loop) and _is_pass(script, loop):
                     yield self.at(
                         call, f"sets the seed to `{call.arguments[0]}` in every pass of the loop of line {loop.line}"
                     )
 
 
-def _passes(script: Script, loop: TrainingLoop) -> Iterator[Location]:
-    """The loops over epochs and batches: neither makes an optimizer anew."""
-    subjects = [subject for step in loop.steps for subject in step.subjects]
-    return (place for place in loop.places[-2:] if not any(lookup.made_anew(script, s, place) for s in subjects))
+def _is_pass(script: Script, place: Location) -> bool:
+    """Whether it is a loop over epochs or batches, in which no optimizer is made anew."""
+    loops = (loop for loop in script.training_loops if place in loop.places[-2:])
+    stepped = ([subject for step in loop.steps for subject in step.subjects] for loop in loops)
+    return any(not any(lookup.made_anew(script, s, place) for s in subjects) for subjects in stepped)
 
 
 def _loop(function: Function, event: Event) -> Location | None:

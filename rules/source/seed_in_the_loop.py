@@ -8,7 +8,6 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.diagnostic import Location
 from modellint.source import lookup
 from modellint.source.code import Event, Function, Value
-from modellint.source.facts import TrainingLoop
 
 SEEDS = frozenset(
     "torch.manual_seed torch.cuda.manual_seed torch.cuda.manual_seed_all torch.random.manual_seed numpy.random.seed random.seed "

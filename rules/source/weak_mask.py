@@ -10,7 +10,7 @@ from modellint.core.pattern import pattern
 from modellint.source.attention import MASKS, attentions
 from modellint.source.code import Function, Value
 from modellint.source.sums import negated
-from modellint.source.tensors import bound, operand
+from modellint.source.tensors import operand
 
 FILLS = MASKS - {"where"}
 TINY = 1e-3  # no number that anybody would hide by on purpose: 1e-9 for -1e9
@@ -124,6 +124,7 @@ class WeakMask(SourceRule):
             known = set[int]()
             for found in attentions(script, function):
                 fills = [step for step in found.before if step.kind == "call" and step.method in FILLS]
+                known |= {id(step) for step in found.before}
                 alone = len(fills) == 1 and not any(map(_adds, found.before))
                 value = fills[0].arguments[-1] if alone and len(fills[0].arguments) > 1 else None
                 if value is not None and _is_weak(value):
@@ -145,15 +146,21 @@ def _before_softmax(function: Function) -> Iterator[Value]:
     """The fills whose result is given to a softmax as it is; what is filled twice is not among them."""
     for at, event in enumerate(function.events):
         call = event.value if event.kind == "call" else None
-        if call is not None and call.method == "softmax" and call.name != "self.softmax":
-            given = operand(call)
-            made = bound(function, given.name, at) if given is not None and given.kind == "name" else given
-            inner = made.receiver if made is not None and made.kind == "call" else None
-            before = bound(function, inner.name, at) if inner is not None and inner.kind == "name" else inner
-            filled = made is not None and made.kind == "call" and made.method in FILLS and len(made.arguments) > 1
-            again = before is not None and before is not made and any(p.method in FILLS for p in before.within())
-            if made is not None and filled and not again:
-                yield made
+        given = operand(call) if call is not None and call.method == "softmax" and call.name != "self.softmax" else None
+        fill, place = _made(function, given, at)
+        if fill is not None and fill.kind == "call" and fill.method in FILLS and len(fill.arguments) > 1:
+            before, _ = _made(function, fill.receiver, place)
+            if before is not None and not any(part.method in FILLS for part in before.within()):
+                yield fill
+
+
+def _made(function: Function, value: Value | None, at: int) -> tuple[Value | None, int]:
+    """What a name was last bound to before an event, and by which; other values are what they are."""
+    if value is None or value.kind != "name":
+        return value, at
+    places = (i for i in range(at - 1, -1, -1) if function.events[i].name == value.name)
+    place = next((i for i in places if function.events[i].kind in ("assign", "augment")), None)
+    return (function.events[place].value, place) if place is not None else (value, at)
 
 
 def _is_torchs(script: Script, function: Function, call: Value) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,15 @@ def bare(value: Value) -> Value:
 def operand(call: Value) -> Value | None:
     """What a function or a method computes with: `x` of `torch.exp(x)` and of `x.exp()`."""
     return call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
+
+
+def axis(call: Value) -> float | None:
+    """The axis that a function, a method or a layer runs over; None if it is given none, NaN if it cannot be read."""
+    given_first = call.name.startswith(("torch.", "numpy.")) and not call.method[:1].isupper()
+    given = call.argument(None, "axis") or call.argument(int(given_first), "dim")
+    if given is None:
+        return None
+    return given.constant if isinstance(given.constant, int) else math.nan
 
 
 def bound(function: Function, name: str, before: int | None = None) -> Value | None:

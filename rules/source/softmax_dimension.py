@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
 from modellint.core.pattern import pattern, used
 from modellint.measure import examined
-from modellint.source import lookup, outputs, tensors
-from modellint.source.code import Event, Function, Value
+from modellint.source import accuracy, lookup, outputs, tensors
+from modellint.source.code import Function, Value
 from modellint.source.facts import Loss, Operation
 
 CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "KLDivLoss")
@@ -23,11 +22,6 @@ TURNS = frozenset(
     {"permute", "transpose", "t", "movedim", "T", "mT", "rearrange", "einsum", "stack", "squeeze", "select"}
 )
 RESHAPES = frozenset({"view", "reshape", "flatten"})
-CASTS = frozenset({"cpu", "cuda", "to", "detach", "numpy", "float", "double"})
-MEANS = frozenset({"mean", "accuracy_score"})
-AVERAGES = frozenset({"mean", "sum", "float", "double", "item", "type", "cpu", "to"})
-MODELS = pattern(r"(\w+_)?(model|network|classifier|student|mlp|cnn)|\w*net\d*")
-LOADER = pattern(r"loader|_dl\b|\bdl\b|batches", re.IGNORECASE)
 LABELS = pattern(r"(\w+_)?(y|labels?|targets?|truth|gt)s?")
 NORMS = frozenset({"BatchNorm1d", "BatchNorm2d", "Flatten"})
 
@@ -270,7 +264,7 @@ class SoftmaxDimension(SourceRule):
             if function.name.rpartition(".")[2] in metrics and len(function.parameters) == 1 + bool(function.owner):
                 yield from self._metric(function)
         for call in script.calls:
-            if call.name in GUESSES and _axis(call) is None and not call.unpacks:
+            if call.name in GUESSES and tensors.axis(call) is None and not call.unpacks:
                 message = f"leaves it to `{call.method}` to guess the axis that it runs over"
                 yield self.at(call, message, severity=Severity.NOTE)
 
@@ -283,7 +277,7 @@ class SoftmaxDimension(SourceRule):
         """The softmax whose result is the loss's input, as it is."""
         for path in loss.inputs:
             head, *before = [step for step in path if step.short not in ("log", "log_")] or [Operation("")]
-            if head.call is not None and outputs.kind(head) in NORMALISES and _axis(head.call) == 0:
+            if head.call is not None and outputs.kind(head) in NORMALISES and tensors.axis(head.call) == 0:
                 evidence = _batched(before)
                 if evidence is not False:
                     message = (
@@ -293,43 +287,26 @@ class SoftmaxDimension(SourceRule):
 
     def _compared(self, script: Script, function: Function, known: bool) -> Iterator[Diagnostic]:
         """The classes that a model's own output is said to predict, compared with the labels and counted."""
-        for at, event in enumerate(function.events):
-            comparison = _counted(function, event)
-            sides = list(_sides(comparison)) if comparison is not None else []
-            for side in sides:
-                choice, values = _choice(side, function, at)
-                if choice is None or not _is_of_model(choice, function, at):
-                    continue
-                given = all(_is_given(function, tensors.bare(other), at) for other in sides if other is not side)
-                if values:
-                    if any(LABELS.fullmatch(tensors.bare(other).method) for other in sides if other is not side):
-                        message = "compares the greatest scores with the labels: the classes are `max(...)[1]`"
-                        yield self.at(choice, message, certain=known and given)
-                elif _axis(choice) == 0:
-                    message = f"takes the `{choice.method}` over axis 0, the batch, of the scores"
-                    taken = _takes_batches(function, event)
-                    sure = known if taken is None else taken
-                    yield self.at(choice, message, certain=sure and given and not _is_single(script))
-                elif _is_whole(choice) and _goes_over_loader(function, event):
-                    message = (
-                        "takes the `argmax` over the whole batch: one place for all samples, where each has its label"
-                    )
-                    sure = given and bool(_takes_batches(function, event)) and _is_batched(script)
-                    yield self.at(choice, message, certain=sure)
+        for choice in accuracy.choices(function):
+            call, batches = choice.call, next(iter(choice.loaders), known)
+            if choice.values:
+                if any(LABELS.fullmatch(label.method) for label in choice.labels):
+                    message = "compares the greatest scores with the labels: the classes are `max(...)[1]`"
+                    yield self.at(call, message, certain=known and choice.given)
+            elif tensors.axis(call) == 0:
+                message = f"takes the `{call.method}` over axis 0, the batch, of the scores"
+                yield self.at(call, message, certain=batches and choice.given and not _is_single(script))
+            elif _is_whole(call) and any(choice.loaders):
+                message = "takes the `argmax` over the whole batch: one place for all samples, where each has its label"
+                yield self.at(call, message, certain=batches and choice.given and _is_batched(script))
 
     def _metric(self, function: Function) -> Iterator[Diagnostic]:
         """What the metrics of a Trainer are computed of: always the whole data, its samples first."""
         given = {parameter.name for parameter in function.parameters}
-        parts = {
-            e.name for e in function.events if e.kind == "assign" and e.value is not None and _is_part(e.value, given)
-        }
-        for call in function.calls:
-            operand = (
-                (call.argument(0, "a") if call.name == "numpy.argmax" else call.receiver)
-                if call.method == "argmax"
-                else None
-            )
-            if operand is not None and (operand.name in parts or _is_part(operand, given)) and _axis(call) == 0:
+        parts = {name for name, value in tensors.named(function).items() if _is_part(value, given)}
+        for call in (call for call in function.calls if call.method == "argmax"):
+            operand = call.argument(0, "a") if call.name == "numpy.argmax" else call.receiver
+            if operand is not None and (operand.name in parts or _is_part(operand, given)) and tensors.axis(call) == 0:
                 yield self.at(call, "takes the `argmax` over axis 0, the samples, of the predictions")
 
     def _chosen(self, script: Script, loss: Loss) -> Iterator[Diagnostic]:
@@ -339,7 +316,7 @@ class SoftmaxDimension(SourceRule):
             return
         for at in _life(function, given.name, loss.call):
             event, call = function.events[at], function.events[at].value
-            chooses = event.kind == "call" and call is not None and call.method in CHOOSES and _axis(call) == 0
+            chooses = event.kind == "call" and call is not None and call.method in CHOOSES and tensors.axis(call) == 0
             if chooses and call is not None and given.name in _chosen_of(call, function, at):
                 message = f"takes the `{call.method}` over axis 0, the batch, of the scores"
                 yield self.at(call, message, certain=loss.batched)
@@ -347,8 +324,7 @@ class SoftmaxDimension(SourceRule):
 
 def _life(function: Function, name: str, use: Value) -> range:
     """The events between the two that bind a name around a call that uses it."""
-    place = tensors.place(function, use) or 0
-    bindings = [at for at, event in enumerate(function.events) if event.kind == "assign" and event.name == name]
+    place, bindings = tensors.place(function, use) or 0, tensors.bindings(function).get(name, ())
     first = max((at for at in bindings if at < place), default=-1)
     return range(first + 1, min((at for at in bindings if at > place), default=len(function.events)))
 
@@ -357,11 +333,11 @@ def _chosen_of(call: Value, function: Function, at: int) -> Iterator[str]:
     """The names of the tensor over which a call chooses or normalises, and of that before a softmax that keeps its axes."""
     operand = tensors.operand(call)
     if operand is not None:
-        yield _uncast(operand).name
-        made = _bound(operand, function, at)
-        squashed = _uncast(made) if made is not None else None
+        yield accuracy.uncast(operand).name
+        made = accuracy.followed(operand, function, at)
+        squashed = accuracy.uncast(made) if made is not None else None
         if squashed is not None and squashed.kind == "call" and (inner := _squashed(squashed)) is not None:
-            yield _uncast(inner).name
+            yield accuracy.uncast(inner).name
 
 
 def _squashed(call: Value) -> Value | None:
@@ -370,44 +346,9 @@ def _squashed(call: Value) -> Value | None:
     return tensors.operand(call) if call.method in CHOOSES else None
 
 
-def _counted(function: Function, event: Event) -> Value | None:
-    """The comparison of which a call takes the mean, or, for each batch of a loader, the sum."""
-    value = event.value if event.kind == "call" else None
-    if value is None or not (value.method in MEANS or (value.method == "sum" and _goes_over_loader(function, event))):
-        return None
-    of_library = value.name.startswith(("torch.", "numpy.", "sklearn."))
-    inner = next(iter(value.arguments), None) if of_library else value.receiver
-    while inner is not None and inner.kind == "call" and inner.method in AVERAGES:
-        inner = inner.receiver
-    if value.method == "accuracy_score":
-        return value
-    return inner if inner is not None and (inner.name == "==" or inner.method in ("eq", "equal")) else None
-
-
-def _sides(comparison: Value) -> Iterator[Value]:
-    """What is compared: `a == b`, `a.eq(b)`, `torch.eq(a, b)`, `accuracy_score(a, b)`."""
-    receiver = comparison.receiver if comparison.method == "eq" and not comparison.name.startswith("torch.") else None
-    yield from (*comparison.arguments[:2], *((receiver,) if receiver is not None else ()))
-
-
-def _choice(side: Value, function: Function, at: int) -> tuple[Value | None, bool]:
-    """The call that chose what is compared: `argmax`, or `max`, and whether not its positions but its values are taken."""
-    value = _bound(tensors.bare(side), function, at)
-    value = tensors.bare(value) if value is not None else None
-    if value is not None and value.kind in ("item", "attribute"):
-        values = value.name == "values" if value.kind == "attribute" else value.arguments[0].constant == 0
-        value = value.base
-        return (value if value is not None and value.method == "max" else None), values
-    return (value if value is not None and value.method == "argmax" else None), False
-
-
-def _bound(value: Value, function: Function, at: int) -> Value | None:
-    return tensors.bound(function, value.name, at) if value.kind == "name" else value
-
-
 def _is_whole(choice: Value) -> bool:
     """Whether it is made over all axes at once."""
-    return choice.method == "argmax" and _axis(choice) is None and not choice.unpacks
+    return choice.method == "argmax" and tensors.axis(choice) is None and not choice.unpacks
 
 
 def _is_batched(script: Script) -> bool:
@@ -427,57 +368,11 @@ def _sizes(script: Script) -> list[object]:
     return [1 if size is None else size.constant if size.kind == "constant" else math.nan for size in given]
 
 
-def _is_given(function: Function, labels: Value, at: int) -> bool:
-    """Whether they come from a loop or a caller: `arange` or `gather` make labels of another kind."""
-    return labels.kind != "name" or _bound(labels, function, at) is None
-
-
-def _takes_batches(function: Function, event: Event) -> bool | None:
-    """Whether the innermost loop goes over a loader; None outside of every loop."""
-    return next(_over_loaders(function, event), None)
-
-
-def _is_of_model(choice: Value, function: Function, at: int) -> bool:
-    """Whether a choice is made of what a model returns, as it is."""
-    of_library = choice.name.startswith(("torch.", "numpy."))
-    operand = next(iter(choice.arguments), None) if of_library else choice.receiver
-    made = _bound(_uncast(operand), function, at) if operand is not None else None
-    made = _uncast(made) if made is not None else None
-    return made is not None and made.kind == "call" and made.base is None and MODELS.fullmatch(made.method) is not None
-
-
-def _uncast(value: Value) -> Value:
-    """Without what changes neither its axes nor their order: `out` of `out.data.cpu().numpy()`."""
-    while value.kind == "call" and value.method in CASTS and value.receiver is not None:
-        value = value.receiver
-    return Value("name", value.name.removesuffix(".data")) if value.kind == "name" else value
-
-
-def _goes_over_loader(function: Function, event: Event) -> bool:
-    return any(_over_loaders(function, event))
-
-
-def _over_loaders(function: Function, event: Event) -> Iterator[bool]:
-    """For each loop around an event, innermost first, whether it goes over a loader."""
-    for block in map(function.blocks.__getitem__, function.enclosing(event.block)):
-        if block.kind == "for":
-            yield LOADER.search(str(block.value)) is not None
-
-
 def _is_part(value: Value, parameters: set[str]) -> bool:
     """The predictions of what a Trainer gives: its first item, or the attribute of that name."""
     first = value.kind == "item" and value.arguments[0].constant == 0 and value.base is not None
     owner = value.base if first else value.receiver if value.kind == "name" and value.method == "predictions" else None
     return owner is not None and owner.name in parameters
-
-
-def _axis(call: Value) -> float | None:
-    """The axis; None if there is none, NaN if it cannot be read."""
-    function = call.name.startswith(("torch.", "numpy.")) and not call.method[:1].isupper()
-    given = call.argument(None, "axis") or call.argument(int(function), "dim")
-    if given is None:
-        return None
-    return given.constant if isinstance(given.constant, int) else float("nan")
 
 
 def _batched(before: Sequence[Operation]) -> bool | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source import tensors
-from modellint.source.code import Block, Event, Function, Value
+from modellint.source.code import Block, Class, Event, Function, Value
 from modellint.source.losses import FUNCTIONS
 from modellint.source.metrics import called, direction
 from modellint.source.sums import negated
@@ -150,8 +150,36 @@ class BestNeverImproves(SourceRule):
             if loss < best_loss:
                 torch.save(net.state_dict(), "best.pt")
         """,
+        """
+        class Trainer(object):
+            def __init__(self):
+                self.best_loss = 0.0
+
+            def resume(self, path):
+                state = torch.load(path)
+                self.best_loss = state["best_loss"]
+
+            def fit(self):
+                for epoch in range(20):
+                    val_loss = self.validate()
+                    if val_loss < self.best_loss:
+                        self.best_loss = val_loss
+                        torch.save({"best_loss": val_loss}, "best.pt")
+        """,
     )
     good = (
+        """
+        best_loss = 0.0
+        if args.resume:
+            best_loss = torch.load(args.resume)["loss"]
+        else:
+            best_loss = args.worst
+        for epoch in range(20):
+            val_loss = evaluate(model)
+            if val_loss < best_loss:
+                best_loss = val_loss
+                torch.save({"loss": val_loss}, "best.pt")
+        """,
         """
         best_loss = float("inf")
         for epoch in range(20):
@@ -319,7 +347,7 @@ def _forgotten(script: Script, function: Function, index: int, block: Block) -> 
         events = [e for f in script.functions for e in f.events if e.name.rpartition(".")[2] == best.method]
         begun = [e for e in events if e.kind == "assign" and _begins(e)]
         looped = any(function.blocks[b].is_loop for b in function.enclosing(index))
-        owners = [class_ for class_ in script.classes if class_.name == function.owner and not class_.bases]
+        owners = [class_ for class_ in script.classes if class_.name == function.owner and not _derives(class_)]
         told = (
             best.method == "best"
             or direction(best.method)
@@ -329,6 +357,10 @@ def _forgotten(script: Script, function: Function, index: int, block: Block) -> 
         if begun and begun == events and own and told and _saves(function, index):
             return best.name
     return ""
+
+
+def _derives(class_: Class) -> bool:
+    return any(base.name != "object" for base in class_.bases)
 
 
 def _begins(event: Event) -> bool:
@@ -420,11 +452,21 @@ def _first(script: Script, function: Function, index: int, best: str) -> list[fl
             e
             for f in functions
             for e in f.events
-            if e.name == best and e.kind in ("assign", "augment") and not (f is function and e.block == index)
+            if e.name == best
+            and e.kind in ("assign", "augment")
+            and not (f is function and e.block == index)
+            and not _is_restored(e)
         ]
         if events:
             return [number for event in events for number in _numbers(event)]
     return [None]
+
+
+def _is_restored(event: Event) -> bool:
+    """Whether it takes a value out of a checkpoint again: that of an earlier run, which began as this one does."""
+    value = event.value
+    key = value.arguments[0].constant if value is not None and value.kind == "item" else None
+    return isinstance(key, str) and "best" in key
 
 
 def _numbers(event: Event) -> Iterator[float | None]:

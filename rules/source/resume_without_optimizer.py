@@ -134,8 +134,39 @@ class ResumeWithoutOptimizer(SourceRule):
         def save(state, path):
             torch.save(state, path)
         """,
+        """
+        def save(path, model, optimizer, epoch):
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, path)
+
+        def load(path, model):
+            state = torch.load(path)
+            model.load_state_dict(state["model"])
+            return state["epoch"] + 1
+        """,
+        """
+        start_epoch = 0
+        if args.resume:
+            state = torch.load(args.resume)
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            start_epoch = state["epoch"] + 1
+        for epoch in range(args.epochs):
+            train_one_epoch(model, loader, optimizer)
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, "last.pt")
+        """,
     )
     good = (
+        """
+        state = torch.load(args.resume)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start_epoch = state["epoch"] + 1
+        for epoch in range(args.epochs):
+            if epoch < start_epoch:
+                continue
+            train_one_epoch(model, loader, optimizer)
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}, "last.pt")
+        """,
         """
         import torch
 
@@ -328,12 +359,38 @@ class ResumeWithoutOptimizer(SourceRule):
             keys = {key for call in saves for key in _keys(script, call, sounds)}
             loaded = any(_may_be(call, what, keys) for call in loads) or _are_read(script, keys)
             if keys and not loaded and not AFRESH[what](script):
-                yield from self._resumed(script, loads, min(keys))
+                yield from (found := list(self._resumed(script, loads, min(keys))))
+                yield from () if found else self._partly(script, loads, what, min(keys))
                 return
+        yield from self._unread(script)
         for function in script.functions:
             restored = [c for c in function.calls if c in loads] if any(_loaded(function)) else []
             for name in _left(function) if restored else ():
                 yield self.at(restored[0], f"takes `{name}` and does not restore it", certain=False)
+
+    def _partly(self, script: Script, loads: Sequence[Value], what: str, key: str) -> Iterator[Diagnostic]:
+        """A function that restores the model and the epoch: a loop of another file or method may go on from there."""
+        for function in script.functions:
+            for checkpoint, load in _loaded(function):
+                restored = [c for c in function.calls if c in loads and any(_is_of(p, checkpoint) for p in c.within())]
+                counted = [e for e in function.events if e.value is not None and _counts(e.value, checkpoint)]
+                taken = any(e.kind == "return" or (e.kind == "assign" and e.name.startswith("self.")) for e in counted)
+                if restored and taken and not _is_handed_on(function, checkpoint) and not _is_stage(script, load):
+                    message = f"restores the epoch of `{checkpoint}`, and not its `{key}`"
+                    yield self.at(restored[0], message, certain=False)
+
+    def _unread(self, script: Script) -> Iterator[Diagnostic]:
+        """An epoch that is read from a checkpoint for a loop that begins at zero all the same."""
+        for function in script.functions:
+            for checkpoint, _ in _loaded(function):
+                anew = any(_begins_anew(function, index) for index in range(len(function.blocks)))
+                for event in function.events if anew else ():
+                    reads = event.kind == "assign" and event.value is not None and _counts(event.value, checkpoint)
+                    if reads and EPOCH.fullmatch(event.name) and not _is_used(script, function, event.name):
+                        message = (
+                            f"reads `{event.name}` from `{checkpoint}` and never uses it: the epochs begin at 0 again"
+                        )
+                        yield self.at(event, message, certain=False)
 
     def _resumed(self, script: Script, loads: Sequence[Value], key: str) -> Iterator[Diagnostic]:
         for function in script.functions:
@@ -477,6 +534,22 @@ def _goes_on(script: Script, function: Function, checkpoint: str, load: Value) -
             if any(part.name in given for part in parts):
                 return True
     return False
+
+
+def _is_used(script: Script, function: Function, name: str) -> bool:
+    """Whether anything reads a name where it can be seen."""
+    seen = script.functions if function.kind == "module" else (function,)
+    blocks = (block.value for f in seen for block in f.blocks if block.value is not None)
+    values = (*(part for f in seen for part in f.values), *(part for value in blocks for part in value.within()))
+    inner = any(f.parent == function.name for f in script.functions)
+    return inner or any(part.kind == "name" and part.name == name for part in values)
+
+
+def _begins_anew(function: Function, loop: int) -> bool:
+    """Whether a loop over epochs that trains counts from zero."""
+    over = function.blocks[loop].value if function.blocks[loop].kind == "for" else None
+    first = next((v for v in (over.within() if over is not None else ()) if v.name in ("range", "trange")), None)
+    return first is not None and len(first.arguments) == 1 and "epoch" in str(first) and _works(function, loop)
 
 
 def _works(function: Function, loop: int) -> bool:

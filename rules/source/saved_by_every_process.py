@@ -9,6 +9,7 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source import tensors
 from modellint.source.code import Event, Function, Value
+from modellint.source.prepared import PREPARES, PREPARING
 
 GUARD = pattern(
     r"rank|main|master|primary|leader|zero|gpu|local|proc|world|dist|chief|saver|coordinator", re.IGNORECASE
@@ -38,6 +39,8 @@ class SavedByEveryProcess(SourceRule):
     words = (
         ("init_process_group", "torch.save(", "DistributedDataParallel"),
         ("init_process_group", "torch.save(", "DDP("),
+        ("Accelerator(", "torch.save("),
+        ("Fabric(", "torch.save("),
     )
     bad = (
         """
@@ -76,8 +79,33 @@ class SavedByEveryProcess(SourceRule):
 
         Trainer(Net(), get_rank(), "last.pt").fit(10)
         """,
+        """
+        import torch
+        from accelerate import Accelerator
+
+        def main(model, optimizer, loader):
+            accelerator = Accelerator()
+            model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+            for x, y in loader:
+                optimizer.zero_grad()
+                accelerator.backward(F.cross_entropy(model(x), y))
+                optimizer.step()
+            torch.save(accelerator.unwrap_model(model).state_dict(), "last.pt")
+        """,
     )
     good = (
+        """
+        import torch
+        from accelerate import Accelerator
+
+        def main(model, optimizer, loader):
+            accelerator = Accelerator()
+            model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+            fit(accelerator, model, optimizer, loader)
+            accelerator.save(model.state_dict(), "weights.pt")
+            if accelerator.is_main_process:
+                torch.save(accelerator.unwrap_model(model).state_dict(), "last.pt")
+        """,
         """
         import torch
         import torch.distributed as dist
@@ -160,6 +188,7 @@ class SavedByEveryProcess(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        yield from self._prepared(script)
         names = (*script.imports.values(), *script.attributes)
         if any(OTHERS.search(name) for name in names):
             return
@@ -176,6 +205,16 @@ class SavedByEveryProcess(SourceRule):
                     ):
                         yield self.at(event.value, "saves to one file from every process")
         yield from self._methods(script)
+
+    def _prepared(self, script: Script) -> Iterator[Diagnostic]:
+        """What a function saves past the framework that it prepares its model with, without asking for the process."""
+        for function in script.functions if script.called.isdisjoint(WRAPPERS) else ():
+            owners = {e.name for e in function.events if e.kind == "assign" and e.value and e.value.method in PREPARES}
+            prepares = any(c.method in PREPARING and str(c.receiver) in owners for c in function.calls if owners)
+            for event in function.events if prepares and not _guards(function) else ():
+                call = event.value if event.kind == "call" else None
+                if call is not None and call.name == "torch.save" and _same(function, event):
+                    yield self.at(call, "saves to one file from every process", certain=False)
 
     def _methods(self, script: Script) -> Iterator[Diagnostic]:
         """What the methods of a class save that wraps its model, where no way that leads there asks for the process."""

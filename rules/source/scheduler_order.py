@@ -110,8 +110,31 @@ class SchedulerOrder(SourceRule):
                 optimizer.step()
             scheduler.step(val_loss)
         """,
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=3)
+        for epoch in range(30):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+                scheduler.step(loss)
+        """,
     )
     good = (
+        """
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=2000)
+        slow = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=3)
+        for epoch in range(30):
+            for i, (x, y) in enumerate(loader):
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+                scheduler.step(loss)
+                if i % 1000 == 0:
+                    slow.step(loss)
+        """,
         """
         for series in data:  # each at once
             scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(args.epochs * 0.5)])
@@ -243,6 +266,7 @@ class SchedulerOrder(SourceRule):
                     )
                     yield self.at(act, message, certain=True)
             yield from self._rhythm(loop)
+            yield from self._plateaus(loop)
             for act in (*loop.outer, *loop.acts):
                 if act.kind == "schedule" and (given := _metric(act)):
                     taken = f"gives the {act.schedules[0].name} `{given}`, which it takes for the number of an epoch"
@@ -262,6 +286,18 @@ class SchedulerOrder(SourceRule):
                 if schedule.counts == "batches" and schedule.call not in moved and _is_plain(act.call):
                     message = f"steps for each epoch the {schedule.name} whose horizon counts batches"
                     yield self.at(act, message, certain=schedule.certain)
+
+    def _plateaus(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
+        """A plateau that is told the loss of each batch, with a patience of a few."""
+        over = str(loop.over[-1]) if loop.over else ""
+        for act in loop.of("schedule") if loop.around and not over.startswith("range(") else ():
+            always = not act.loops and any(set(act.branches) <= set(step.branches) for step in loop.steps)
+            for schedule in act.schedules if always and act.call.arguments else ():
+                patience = schedule.call.argument(3, "patience")
+                few = patience is None or (patience.number is not None and patience.number <= self.batches)
+                if schedule.name == "ReduceLROnPlateau" and few and not schedule.call.unpacks:
+                    message = f"tells the plateau of line {schedule.location.line} each batch's loss: its patience counts epochs"
+                    yield self.at(act, message, certain=False)
 
     def _per_batch(self, act: Act, schedule: Schedule, counted: bool) -> Iterator[Diagnostic]:
         if schedule.counts == "epochs":

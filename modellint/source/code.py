@@ -153,15 +153,21 @@ class Function:
     events: tuple[Event, ...] = ()
     blocks: tuple[Block, ...] = ()
     location: Location = Location()
+    calls: tuple[Value, ...] = field(init=False)
+    _values: tuple[Value, ...] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        calls = [event.value for event in self.events if event.kind == "call" and event.value is not None]
+        object.__setattr__(self, "calls", tuple(calls))
+        object.__setattr__(self, "_values", None)
 
     @property
-    def calls(self) -> Iterator[Value]:
-        return (event.value for event in self.events if event.kind == "call" and event.value is not None)
-
-    @property
-    def values(self) -> Iterator[Value]:
-        """All that is written in it, each whole before its parts."""
-        return (part for event in self.events if event.value is not None for part in event.value.within())
+    def values(self) -> tuple[Value, ...]:
+        """All that is written in it, each whole before its parts; collected once, as many rules ask for it."""
+        if self._values is None:
+            found = [part for event in self.events if event.value is not None for part in event.value.within()]
+            object.__setattr__(self, "_values", tuple(found))
+        return self._values or ()
 
     def inside(self, block: int) -> Iterator[tuple[int, Event]]:
         """The events in a block and in those within it, with their indices."""

@@ -33,7 +33,9 @@ def recorded(function: Function, block: int) -> bool | None:
 def handled(script: Script) -> bool:
     """Whether the file turns gradients on or off in another way than by a context: of parameters, of all."""
     names = {"set_grad_enabled", "requires_grad_"} & script.attributes or any(map(FREEZES.fullmatch, script.called))
-    frozen = any(e.kind == "assign" and e.name.endswith("requires_grad") for f in script.functions for e in f.events)
+    frozen = "requires_grad" in script.attributes and any(
+        e.kind == "assign" and e.name.endswith("requires_grad") for f in script.functions for e in f.events
+    )
     return bool(names) or frozen or any(name == "volatile" for call in script.calls for name, _ in call.keywords)
 
 

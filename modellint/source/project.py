@@ -36,7 +36,7 @@ class Project:
         self._files: dict[tuple[str, str], str | None] = {}
         self._folders = cache(_folders)
         self._heads: dict[tuple[str, str], bool] = {}  # whether a name may start in a folder
-        self._imports: dict[int, frozenset[str]] = {}
+        self._imports: dict[int, tuple[frozenset[str], frozenset[str]]] = {}  # names in full, and their first parts
         self._complete: set[int] = set()
         self._functions: dict[int, dict[str, Function]] = {}
         self._classes: dict[int, dict[str, Class]] = {}
@@ -71,9 +71,13 @@ class Project:
 
     def imported(self, script: Script, name: str) -> bool:
         """Whether a dotted name starts with one that the file imports."""
-        full = self._imports.get(id(script))
-        if full is None:
-            full = self._imports[id(script)] = frozenset(script.imports.values())
+        known = self._imports.get(id(script))
+        if known is None:
+            full = frozenset(script.imports.values())
+            known = self._imports[id(script)] = full, frozenset(name.partition(".")[0] for name in full)
+        full, heads = known
+        if name.partition(".")[0] not in heads:
+            return False
         return name in full or any(name[:i] in full for i, letter in enumerate(name) if letter == "." and i)
 
     def locate(self, script: Script, name: str, words: Words | None = None) -> tuple[Script, str] | None:

@@ -97,7 +97,9 @@ class Resolver:
             return [Source(value, frame, at)]
         depth = self._active[key] = len(self._active)
         try:
-            found = list({(id(s.value), s.frame): s for s in self._follow(Source(value, frame, at))}.values())
+            found = list(self._follow(Source(value, frame, at)))
+            if len(found) > 1:
+                found = list({(id(s.value), s.frame): s for s in found}.values())
         finally:
             del self._active[key]
         if self._reopened >= depth:  # else the answer is that of a value within a circle, seen from inside it
@@ -142,7 +144,7 @@ class Resolver:
         """What a dotted name is bound to as a whole: in the function, around it, in the module, in another file."""
         for scope in frame.around:
             given = name in scope.arguments
-            known = given or any(p.name == name for p in scope.function.parameters)
+            known = given or ("." not in name and any(p.name == name for p in scope.function.parameters))
             indices = self.assignments(scope.function).get(name, [])
             places = reaching(scope.function, indices, at) or ([] if known else indices)
             found = [found for place in places for found in self.assigned(place, scope)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from modellint.core.diagnostic import Problem
 from modellint.core.record import dataclass, field
@@ -43,4 +44,4 @@ class Script:
 
     @property
     def calls(self) -> Iterator[Value]:
-        return (call for function in self.functions for call in function.calls)
+        return chain.from_iterable(function.calls for function in self.functions)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache, partial
+from functools import cache, partial, reduce
+from operator import or_
 
 from modellint.core.pattern import pattern
 from modellint.core.rule import Word
@@ -39,8 +40,7 @@ class Words:
         self._words = [(self._needed(parts), parts) for parts in plain_first]
         whole = {name: bit for name, bit in self._bits.items() if name[:1] == name[-1:] == b" "}
         self._pieces = [(name, bit) for name, bit in self._bits.items() if name not in whole]
-        self._known: set[bytes] = set()  # names of files
-        self._holding = {name.strip(): bit for name, bit in whole.items()}  # those in which ours are, with their bits
+        self._held = {name.strip(): bit for name, bit in whole.items()}  # by each name of a file, the bits of ours in it
 
     def within(self, data: bytes, *, plain: bool = True) -> bool:
         """Whether one of them is there, and if it is `plain` Python, not only in comments and docstrings."""
@@ -56,22 +56,20 @@ class Words:
     def _possible(self, data: bytes) -> Iterator[Parts]:
         """The words of which all names are there."""
         names = set(data.translate(CUTS).split())
-        self._learn(names - self._known)
-        there = 0
-        for name in names & self._holding.keys():
-            there |= self._holding[name]
+        self._learn(names.difference(self._held))
+        there = reduce(or_, set(map(self._held.__getitem__, names)), 0)
         return (parts for needed, parts in self._words if needed & there == needed)
 
     def _learn(self, names: set[bytes]) -> None:
+        self._held |= dict.fromkeys(names, 0)
         text = b" %s " % b" ".join(names)
         for ours, bit in self._pieces:
             at = text.find(ours)
             while at >= 0:
                 end = text.index(b" ", at + 1)
                 name = text[text.rindex(b" ", 0, at + 1) + 1 : end]
-                self._holding[name] = self._holding.get(name, 0) | bit
+                self._held[name] |= bit
                 at = text.find(ours, end)
-        self._known |= names
 
     def _needed(self, parts: Parts) -> int:
         """The bits of the names without which a file cannot hold a word; a space is where a name begins or ends."""

@@ -33,7 +33,11 @@ class CopyNeverUpdated(SourceRule):
 
     code, severity, certain, topic = "ML474", Severity.WARNING, False, "optimizer"
     words = (
-        *(("arget", copied, DISCOUNTED, "backward(") for copied in ("load_state_dict(", "deepcopy(")),
+        *(
+            ("arget", copied, DISCOUNTED, backward)
+            for copied in ("load_state_dict(", "deepcopy(")
+            for backward in (".backward(", "manual_backward(")
+        ),
         *(
             (name, ".backward(")
             for name in ("AveragedModel(", "ModelEma", "ExponentialMovingAverage(", "EMA(", "EMAModel(")
@@ -169,10 +173,12 @@ class CopyNeverUpdated(SourceRule):
 
 def _what(script: Script, function: Function, event: Event) -> str:
     name = event.name
-    if event.value is not None and _is_own(script, function, name):
-        if AVERAGE.fullmatch(event.value.method) and str(event.value.argument(0)) in _trained(script):
+    averages = event.value is not None and AVERAGE.fullmatch(event.value.method) is not None
+    is_target = TARGET.fullmatch(name.removeprefix("self.")) is not None
+    if event.value is not None and (averages or is_target) and _is_own(script, function, name):
+        if averages and str(event.value.argument(0)) in _trained(script):
             return "average"
-        if TARGET.fullmatch(name.removeprefix("self.")) and _bootstraps(script, function, name):
+        if is_target and _bootstraps(script, function, name):
             return "target"
     return ""
 

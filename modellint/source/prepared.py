@@ -36,7 +36,8 @@ def bound_anew(script: Script, name: str) -> set[str]:
 
 def _targets(made: list[tuple[str, Value]], calls: list[Value]) -> set[str]:
     """The names that what is prepared is bound to."""
-    return {name for name, value in made if value.kind == "item" and any(value.base is call for call in calls)}
+    given = set(map(id, calls))
+    return {name for name, value in made if value.kind == "item" and id(value.base) in given}
 
 
 def accumulated(script: Script) -> Value | None:

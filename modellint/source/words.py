@@ -40,7 +40,9 @@ class Words:
         self._words = [(self._needed(parts), parts) for parts in plain_first]
         whole = {name: bit for name, bit in self._bits.items() if name[:1] == name[-1:] == b" "}
         self._pieces = [(name, bit) for name, bit in self._bits.items() if name not in whole]
-        self._held = {name.strip(): bit for name, bit in whole.items()}  # by each name of a file, the bits of ours in it
+        self._held = {
+            name.strip(): bit for name, bit in whole.items()
+        }  # by each name of a file, the bits of ours in it
 
     def within(self, data: bytes, *, plain: bool = True) -> bool:
         """Whether one of them is there, and if it is `plain` Python, not only in comments and docstrings."""

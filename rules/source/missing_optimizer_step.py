@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import PurePath
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
@@ -260,8 +261,8 @@ class MissingOptimizerStep(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for made in script.optimizers:
             idle = bool(made.rates) and all(rate.value == 0 for rate in made.rates)
-            clears = [clear for clear in made.clears if not _measures(script, clear)]
-            for clear in clears[:1] if not made.stepped and not idle else ():
+            asked = made.clears if not made.stepped and not idle else ()
+            for clear in islice((clear for clear in asked if not _measures(script, clear)), 1):
                 where = f"the {made.family.replace('*', 'optimizer')} of line {made.location.line}"
                 sure = clear.location.path == made.location.path  # else another file may step what it is handed
                 yield self.at(clear, f"clears the gradients of {where}, which never steps", certain=sure)

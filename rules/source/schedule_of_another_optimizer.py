@@ -141,8 +141,9 @@ class ScheduleOfAnotherOptimizer(SourceRule):
         acts = [
             act for loop in loops for act in (*loop.of("schedule"), *(a for a in loop.outer if a.kind == "schedule"))
         ]
+        together = lookup.share_function(script, *steps)
         for schedule in {id(s): s for act in acts for s in act.schedules}.values():
             if schedule.optimizers and stepped.isdisjoint(schedule.optimizers):
                 made = all(path_of(subject) == script.path for subject in (*stepped, *schedule.optimizers))
-                sure = made and lookup.share_function(script, schedule, *steps)
+                sure = made and together and lookup.share_function(script, schedule, steps[0])
                 yield self.at(schedule, f"gives {schedule.name} an optimizer that is never stepped", certain=sure)

@@ -42,9 +42,24 @@ def insert(
     return Edit("insert", of.location, target.location, side, text)
 
 
-def replace(what: Placed, text: str, *, into: Placed | None = None) -> Edit:
-    """The expression `what` by `text`; with `into` only if the value is used by nothing but the call `into`."""
-    return Edit("replace", what.location, into.location if into is not None else None, text=text)
+def restate(what: Placed, text: str) -> Edit:
+    """The statement that is `what`, and nothing else, or that assigns it, by the statement `text`."""
+    return Edit("restate", what.location, text=text)
+
+
+def wrap(what: Placed, text: str) -> Edit:
+    """The statement that holds `what` into a `with` block of the context `text`."""
+    return Edit("wrap", what.location, text=text)
+
+
+def replace(what: Placed, text: str, *, into: Placed | None = None, monotone: bool = False) -> Edit:
+    """The expression `what` by `text`; with `into` only if the value is used by nothing but the call `into`.
+
+    If the text is `monotone` in it, what only asks for the largest of the values may use it too.
+    """
+    return Edit(
+        "replace", what.location, into.location if into is not None else None, text=text, name="monotone" * monotone
+    )
 
 
 def rename(call: Placed, name: str) -> Edit:

@@ -184,6 +184,6 @@ class SoftmaxIntoCrossEntropy(SourceRule):
                 return Fix((edit.remove(head.made),), safe=False) if head.made.path == script.path else None
             inner = "{0|input}" if "." in head.name else "{receiver}"
             if lookup.share_function(script, loss, head):
-                return Fix((edit.replace(head, inner, into=loss),))
+                return Fix((edit.replace(head, inner, into=loss, monotone=True),))
             return Fix((edit.replace(head, inner),), safe=False)
         return None

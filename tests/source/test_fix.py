@@ -44,9 +44,30 @@ def test_softmax_before_cross_entropy(before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "asked",
+    [
+        "best = p.argmax(1)",
+        "best = torch.argmax(p.detach(), dim=-1)",
+        "_, best = torch.max(p.data, 1)",
+        "best = p.max(1)[1].cpu()",
+        "best, five = p.max(dim=1).indices, p.topk(5)[1]",
+        'print(f"{p.argmax(1)}")',
+    ],
+)
+def test_what_asks_for_the_largest_alone_may_read_the_scores(asked: str) -> None:
+    source = f"p = F.softmax(model(x), dim=1)\nloss = F.cross_entropy(p, y)\n{asked}"
+    assert mended("softmax-into-cross-entropy", source) == source.replace("F.softmax(model(x), dim=1)", "model(x)")
+
+
+@pytest.mark.parametrize(
     "source",
     [
-        "p = F.softmax(model(x), dim=1)\nloss = F.cross_entropy(p, y)\nbest = p.argmax(1)",
+        "p = F.softmax(model(x), dim=1)\nloss = F.cross_entropy(p, y)\nbest = p.argmax(1) if p.max() > 0.5 else None",
+        "p = F.softmax(model(x), dim=1)\nloss = F.cross_entropy(p, y)\nbest, _ = p.max(1)",
+        "p = F.softmax(model(x), dim=1)\nloss = F.cross_entropy(p, y)\nbest = p.argmax(0)",
+        "p = F.softmax(model(x), dim=1)\nloss = F.cross_entropy(p, y)\nbest = p.argmax()",
+        "p = F.softmax(model(x), dim=1)\nloss = F.cross_entropy(p, y)\nbest = p.mean(1).argmax(1)",
+        "p = F.softmax(model(x), dim=1)\nloss = F.cross_entropy(p, y)\nlog(p.shape)",
         "x = model(x)\nx = F.softmax(x, dim=1)\nloss = F.cross_entropy(x, y)\nprint(x)",
         "z = model(x)\np = z.softmax(1)\nz = z * 2\nloss = F.cross_entropy(p, y)\nbest = p.argmax(1)",
         "z = model(x)\np = z.softmax(1)\nz.mul_(2)\nloss = F.cross_entropy(p, y)\nbest = p.argmax(1)",

@@ -19,6 +19,8 @@ EDITS: dict[str, Callable[[Tree, Edit], Change]] = {
     "move": statements.move,
     "delete": statements.delete,
     "insert": statements.insert,
+    "restate": statements.restate,
+    "wrap": statements.wrap,
     "replace": expressions.replace,
     "rename": expressions.rename,
     "argument": expressions.argument,

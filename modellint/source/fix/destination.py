@@ -6,16 +6,17 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from . import names, suite
+from . import largest, names, suite
 from .error import FixError
 from .template import Filled
 from .tree import Path, Tree
 
 
-def only_use(tree: Tree, made: Path, user: Path, new: Filled) -> Path:
+def only_use(tree: Tree, made: Path, user: Path, new: Filled, *, monotone: bool) -> Path:
     """What to replace by `new` so that the call `user`, and nothing else, is given it instead of what is made.
 
-    That is the expression itself, or, where a variable that holds it is read elsewhere too, the variable in the call.
+    That is the expression itself, or, where a variable that holds it is read elsewhere too, the variable in the call. For
+    what is `monotone` it is the expression also where others ask for the largest value alone.
     """
     if user[-1] in made:
         _require_chain(made[made.index(user[-1]) + 2 : -1])  # the argument, and what is around it
@@ -30,7 +31,14 @@ def only_use(tree: Tree, made: Path, user: Path, new: Filled) -> Path:
         raise FixError(f"`{target.value}` is bound or used more than once")
     if read == 1:
         return made
-    _require_stable(tree, made, user, new)
+    try:
+        _require_stable(tree, made, user, new)
+    except FixError:
+        others = (path for path in _reads(made[: made.index(scope) + 1], target.value) if target not in path)
+        fresh = not names.is_pure(new.code)  # another name for something may change with it
+        if monotone and fresh and all(user[-1] in path or largest.asks(tree, path) for path in others):
+            return made
+        raise
     return next(_reads(user, target.value))
 
 

@@ -24,7 +24,7 @@ def replace(tree: Tree, edit: Edit) -> Change:
         if not names.is_pure(tree.code(lost)):
             raise FixError("what would be dropped may do more than to give a value")
     if edit.other is not None:
-        path = destination.only_use(tree, path, tree.path(edit.other), filled)
+        path = destination.only_use(tree, path, tree.path(edit.other), filled, monotone=bool(edit.name))
     return _replaced(tree, path, _expression(filled.code, path))
 
 

@@ -82,6 +82,10 @@ def _leaves(node: ast.AST, looped: bool) -> bool:
     return any(_leaves(child, looped or isinstance(node, LOOPS)) for child in inner)
 
 
+def yields(code: str) -> bool:
+    return any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(parsed(code)))
+
+
 def is_pure(code: str) -> bool:
     """Whether an expression can be dropped or repeated: names, attributes, items, constants and arithmetic of them."""
     impure = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr, *SCOPES)
@@ -94,7 +98,8 @@ def is_atom(code: str) -> bool:
     assert isinstance(body, ast.Expr)
     node = body.value
     closed = (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp)
-    if isinstance(node, ast.Constant) and not isinstance(node.value, int | float | complex):
+    number = isinstance(node, ast.Constant) and isinstance(node.value, int | float | complex)
+    if isinstance(node, ast.Constant) and (not number or isinstance(node.value, bool)):
         return "\n" not in code
     return isinstance(node, closed) and "\n" not in _outside(code)
 

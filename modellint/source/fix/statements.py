@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import libcst as cst
 
@@ -78,6 +79,32 @@ def _region(tree: Tree, nodes: Sequence[Node]) -> tuple[Point, Point]:
 def delete(tree: Tree, edit: Edit) -> Change:
     found = suite.of(tree.path(edit.place))
     return Change(tree.extent(found.node), (found.path,), removed=(found.node,))
+
+
+def restate(tree: Tree, edit: Edit) -> Change:
+    path = tree.path(edit.place)
+    found = suite.of(path)
+    if not isinstance(found.node, cst.Expr | cst.Assign):
+        raise FixError("it is part of another statement")
+    if found.node.value is not path[-1] or (isinstance(found.node, cst.Assign) and len(found.node.targets) > 1):
+        raise FixError("it is part of another expression")
+    line = cst.parse_statement(fill(tree, path[-1], edit.text).code, config=tree.module.config_for_parsing)
+    assert isinstance(line, cst.SimpleStatementLine)
+    new: cst.CSTNode = line.body[0].with_changes(semicolon=found.node.semicolon)
+    return Change(tree.extent(found.node), (found.path,), replaced={found.node: new})
+
+
+def wrap(tree: Tree, edit: Edit) -> Change:
+    found = suite.of(tree.path(edit.place))
+    line: Any = found.line
+    if line is None or found.shares_line or names.yields(tree.code(found.node)):
+        raise FixError("the statement cannot stand in a block of its own")
+    item = cst.WithItem(cst.parse_expression(edit.text))
+    indent = found.block.indent if isinstance(found.block, cst.IndentedBlock) else None
+    body = cst.IndentedBlock([line.with_changes(leading_lines=())], indent=indent)
+    block = cst.With([item], body, leading_lines=line.leading_lines)
+    path = found.path[:-1] if line is not found.node else found.path
+    return Change(_region(tree, [found.node]), (path,), replaced={line: block})
 
 
 def insert(tree: Tree, edit: Edit) -> Change:

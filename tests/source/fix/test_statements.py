@@ -252,3 +252,39 @@ def test_a_statement_is_inserted_after_another_or_first_in_a_loop() -> None:
 def test_an_insertion_that_would_mean_something_else_is_refused(source: str) -> None:
     step = source.splitlines()[-1].strip()
     assert refusal(source, edit.insert("{receiver}.zero_grad()", of=at(source, step), before=at(source, "go()")))
+
+
+@pytest.mark.parametrize(
+    ("source", "what", "text", "after"),
+    [
+        ("a(); x.clamp(0)  # c\n", "x.clamp(0)", "x = {whole}", "a(); x = x.clamp(0)  # c\n"),
+        ("if y: x.clamp(0); b()\n", "x.clamp(0)", "x = {whole}", "if y: x = x.clamp(0); b()\n"),
+        ("(x\n .clamp(0))\n", "x\n .clamp(0)", "x = {whole}", "x = (x\n .clamp(0))\n"),
+        ("p.grad_ = False\n", "False", "p.grad = {whole}", "p.grad = False\n"),
+        ("y = x.clamp(0)\n", "x", "x = {whole}", None),
+        ("p.a = p.b = False\n", "False", "p.c = {whole}", None),
+        ("f(x.clamp(0))\n", "x.clamp(0)", "x = {whole}", None),
+        ("return_(x)\nx += 1\n", "1", "x = {whole}", None),
+    ],
+)
+def test_a_statement_is_written_anew(source: str, what: str, text: str, after: str | None) -> None:
+    one = edit.restate(at(source, what), text)
+    assert (applied(source, one) == after) if after is not None else refusal(source, one)
+
+
+@pytest.mark.parametrize(
+    ("source", "after"),
+    [
+        (
+            "# all\nfor x in y:  # go\n    a()\n\n    # b\nb()\n",
+            "# all\nwith c():\n    for x in y:  # go\n        a()\n\n    # b\nb()\n",
+        ),
+        ("def f():\n\tfor x in y: a()\n", "def f():\n\twith c():\n\t\tfor x in y: a()\n"),
+        ('for x in y:\n  s = """\n a\n"""\n', 'with c():\n  for x in y:\n    s = """\n a\n"""\n'),
+        ("for x in y:\n    yield x\n", None),
+    ],
+)
+def test_a_statement_goes_into_a_context(source: str, after: str | None) -> None:
+    loop = source[source.index("for") :].removesuffix("b()\n").removesuffix("\n\n    # b\n").rstrip("\n")
+    one = edit.wrap(at(source, loop), "c()")
+    assert (applied(source, one) == after) if after is not None else refusal(source, one)

@@ -57,7 +57,7 @@ class PastReturns(SourceRule):
             returns, running = [], 0.0
             for reward in reversed(rewards):
                 running = reward + gamma * running
-                returns.append(running)
+                returns.insert(0, running)
             return torch.tensor(returns)
 
         loss = -(policy.log_prob(actions) * returns_of(rewards)).sum()
@@ -136,14 +136,14 @@ class PastReturns(SourceRule):
                             )
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
-        """The loop goes from the end."""
+        """The loop goes from the end, and what it collects is put in front."""
         for function in script.functions:
             for number, block in enumerate(function.blocks):
-                held = any(
-                    e.value is not None and e.value.location == finding.location for _, e in function.inside(number)
-                )
+                inside = [event.value for _, event in function.inside(number) if event.value is not None]
+                held = any(value.location == finding.location for value in inside)
                 if block.kind == "for" and block.value is not None and held and _is_rewards(block.value):
-                    return Fix((edit.replace(block.value, f"reversed({block.value})"),), safe=False)
+                    front = [edit.replace(c, "{receiver}.insert(0, {0})") for c in inside if c.method == "append"]
+                    return Fix((edit.replace(block.value, "reversed({whole})"), *front), safe=False)
         return None
 
 

@@ -19,7 +19,8 @@ class Value:
     "call" (`name` is the dotted callee; if that is not dotted, `base` and the method's `name`), "item" (`base`[`arguments`]),
     "element" (what a loop over `base` yields), "context" (what `with base` yields), "operation" (`name` is the operator),
     "choice" (`a if c else b`, `a or b`: `arguments` are the alternatives), "tuple", "list", "set", "dict" (constant keys in
-    `keywords`), "comprehension" (`arguments` is the element), "starred", "text", "function" (`name` is a Function),
+    `keywords`), "comprehension" (`arguments` is the element, `name` "dict" if it has keys),
+    "starred", "text", "function" (`name` is a Function),
     "unknown" (of a slice `name` tells which ends are written: "_:", ":_", "_:_").
     Dotted names are written with the imported name in full: `nn.Linear` reads `torch.nn.Linear`.
     """

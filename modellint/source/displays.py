@@ -37,7 +37,8 @@ def _comprehension(walker: Walker, node: Any) -> Value:
             walker.values(generator.ifs)
         parts = (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,)
         elements = walker.values(parts)
-    return Value("comprehension", base=iterable, arguments=elements[-1:], location=walker.location(node))
+    keyed = "dict" if isinstance(node, ast.DictComp) else ""
+    return Value("comprehension", keyed, base=iterable, arguments=elements[-1:], location=walker.location(node))
 
 
 def _lambda(walker: Walker, node: ast.Lambda) -> Value:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.measure.cast import Parameter
 from modellint.measure.loose import loose
+from modellint.source.code import Value
 from modellint.source.facts import Layer
 from modellint.source.registration import DROPOUT
 
@@ -40,6 +42,7 @@ class UnregisteredModules(SourceRule):
     bad = (
         """
         from timm.models.vision_transformer import Block
+        from torch import nn
 
         class Vit(nn.Module):
             def __init__(self, depth):
@@ -127,6 +130,22 @@ class UnregisteredModules(SourceRule):
                 return torch.stack(outputs)
         """,
     )
+    fixed = (
+        """
+        from timm.models.vision_transformer import Block
+        from torch import nn
+
+        class Vit(nn.Module):
+            def __init__(self, depth):
+                super().__init__()
+                self.blocks = nn.ModuleList([Block(64, 4) for _ in range(depth)])
+
+            def forward(self, x):
+                for block in self.blocks:
+                    x = block(x)
+                return x
+        """,
+    )
     good = (
         """
         class Net(nn.Module):
@@ -183,6 +202,7 @@ class UnregisteredModules(SourceRule):
         """,
         """
         from timm.models.vision_transformer import Block
+        from torch import nn
 
         class Vit(nn.Module):
             def __init__(self, depth):
@@ -317,8 +337,33 @@ class UnregisteredModules(SourceRule):
                 message = message.replace("collection", f"collection, `self.{name}`")
                 yield self.at(layer.made or layer, message, certain=_is_written(script, model.name, f"self.{name}"))
 
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """A list that is written where it is kept becomes one that registers; it can nearly all that a list can."""
+        for model in script.models:
+            for layer in model.hidden:
+                name = f"self.{layer.path.removesuffix('[]')}"
+                if (layer.made or layer).location != finding.location or not _is_written(script, model.name, name):
+                    continue
+                own = (event for f in script.functions if f.owner == model.name for event in f.events)
+                kept = [e.value for e in own if e.kind == "assign" and e.name == name and e.value is not None]
+                if len(kept) == 1 and _is_list(kept[0]) and _nn(script):
+                    kind = "ParameterList" if layer.short == "Parameter" else "ModuleList"
+                    whole = "{whole}" if kept[0].arguments else ""
+                    return Fix((edit.replace(kept[0], f"{_nn(script)}.{kind}({whole})"),), safe=False)
+        return None
+
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         return loose(run)
+
+
+def _nn(script: Script) -> str:
+    """What the file calls torch.nn; empty if it imports neither that nor torch."""
+    names = {full: name for name, full in script.imports.items()}
+    return names.get("torch.nn") or (f"{names['torch']}.nn" if "torch" in names else "")
+
+
+def _is_list(kept: Value) -> bool:
+    return kept.kind == "list" or (kept.kind == "comprehension" and kept.name != "dict")
 
 
 def _is_harmless(script: Script, model: str, layer: Layer) -> bool:

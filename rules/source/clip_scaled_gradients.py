@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.diagnostic import Fix
-from modellint.core.edit import insert
+from modellint.core.edit import insert, move
 from modellint.measure import clipping
 from modellint.measure.statistics import median
 from modellint.measure.step import Clip
@@ -89,7 +89,16 @@ class ClipScaledGradients(SourceRule):
             scaler.update()
         """,
         None,
-        None,
+        """
+        scaler = torch.amp.GradScaler("cuda")
+        for x, y in loader:
+            optimizer.zero_grad()
+            scaler.scale(loss(model(x), y)).backward()
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+        """,
     )
     good = (
         """
@@ -180,7 +189,10 @@ class ClipScaledGradients(SourceRule):
         for loop in script.training_loops:
             for clip in loop.clips:
                 step = _step(loop, clip) if clip.location == finding.location else None
-                if step is not None and not any(act.kind == "unscale" for act in loop.after(clip)):
+                late = [act for act in loop.after(clip) if act.kind == "unscale"]
+                if step is not None and len(late) == 1:
+                    return Fix((move(late[0], before=clip),))
+                if step is not None and not late:
                     return Fix((insert("{receiver}.unscale_({0|optimizer})", of=step, before=clip),))
         return None
 

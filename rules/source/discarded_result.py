@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function, Value
 from modellint.source.vocabulary import CONTEXTS
@@ -28,6 +29,7 @@ CALL = pattern(
     rb"|shuffle|dropna|fillna|drop_duplicates|reset_index)\([^\n]*\)[ \t]*[\r\n#;]"
 )
 
+WEIGHTS = ("parameters", "named_parameters", "buffers", "named_buffers")
 MOST_SHOWN = 2  # results that a script drops by mistake
 DERIVED = pattern(rb"class [^\n]*Module\)")
 
@@ -87,6 +89,38 @@ class DiscardedResult(SourceRule):
         def epoch(model, x, y):
             order = np.arange(len(x))
             np.random.permutation(order)
+            for i in order:
+                train(model, x[i], y[i])
+        """,
+    )
+    fixed = (
+        None,
+        """
+        import torch
+        import torch.nn.functional as F
+
+        class Net(torch.nn.Module):
+            def forward(self, x):
+                x = self.hidden(x)
+                x = F.dropout(x, 0.5, self.training)
+                return self.readout(x)
+        """,
+        """
+        import torch
+
+        def step(model, batch, hidden):
+            for x, y in batch:
+                hidden = hidden.detach()
+                out, hidden = model(x, hidden)
+                F.cross_entropy(out, y).backward()
+        """,
+        """
+        import numpy as np
+        import torch
+
+        def epoch(model, x, y):
+            order = np.arange(len(x))
+            order = np.random.permutation(order)
             for i in order:
                 train(model, x[i], y[i])
         """,
@@ -195,6 +229,27 @@ class DiscardedResult(SourceRule):
                     yield self.at(call, f"makes `{call}` and does not enter it: it changes nothing without `with`")
                 elif (what := _changed(call, function)) and _is_used(function, what, call) and not _is_timed(function):
                     yield self.at(call, f"drops the result of `{call.method}`: `{what}` itself stays as it is")
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """A plain name that the function itself binds is bound anew; a weight that is an attribute cannot be."""
+        for function in script.functions:
+            for event in function.events:
+                call = event.value if event.kind == "mention" else None
+                if call is None or call.kind != "call" or call.location != finding.location:
+                    continue
+                what = _changed(call, function)
+                if what and _is_own(function, what):
+                    return Fix((edit.restate(call, f"{what} = {{whole}}"),), safe=False)
+        return None
+
+
+def _is_own(function: Function, name: str) -> bool:
+    """Whether a name is one of the function's own, and stands for no weight, as in a loop over some."""
+    bound = [e.value for e in function.events if e.kind == "assign" and e.name == name]
+    given = any(parameter.name == name for parameter in function.parameters)
+    of = [value for value in bound if value is not None]
+    kept = any(value.kind == "element" or any(part.method in WEIGHTS for part in value.within()) for value in of)
+    return "." not in name and (given or bool(bound)) and not kept
 
 
 def _is_shown(function: Function) -> bool:

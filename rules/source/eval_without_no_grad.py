@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule
+from modellint.core import edit
 from modellint.core.diagnostic import Location
 from modellint.core.pattern import pattern
 from modellint.measure.run import Evaluation
@@ -33,6 +34,8 @@ class EvalWithoutNoGrad(SourceRule):
     words = (".eval(",)
     bad = (
         """
+        import torch
+
         model = Net()
         model.eval()
         for x, y in test_loader:
@@ -88,6 +91,15 @@ class EvalWithoutNoGrad(SourceRule):
                 total += F.cross_entropy(model(x), y).item()
         """,
     )
+    fixed = """
+        import torch
+
+        model = Net()
+        model.eval()
+        with torch.no_grad():
+            for x, y in test_loader:
+                correct += (model(x).argmax(1) == y).sum().item()
+        """
     good = (
         """
         @torch.no_grad()
@@ -253,9 +265,22 @@ class EvalWithoutNoGrad(SourceRule):
                 message = f"evaluates `{found.call.name}` without `no_grad()`: a graph is built of every batch"
                 yield self.at(found, message, certain=found.whole)
 
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """The loop goes into a context of its own."""
+        torch = _torch(script)
+        for found in script.evaluations if torch else ():
+            if found.location == finding.location and found.loop.path == script.path:
+                return Fix((edit.wrap(found.loop, f"{torch}.no_grad()"),), safe=False)
+        return None
+
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         found = next((e for e in run.evaluations if e.location.line == finding.location.line), None)
         return Evidence("evaluations that build graphs", int(found.graphs), 0, holds=found.graphs) if found else None
+
+
+def _torch(script: Script) -> str:
+    """What the file calls torch; empty if it does not import it whole."""
+    return next((name for name, full in script.imports.items() if full == "torch"), "")
 
 
 def _goes_through_layers(function: Function, call: Value) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.source import tensors
 from modellint.source.code import Event, Function, Value
@@ -70,6 +71,17 @@ class FreezingWithoutEffect(SourceRule):
         model = timm.create_model("resnet18", pretrained=True)
         model.requires_grad = False
         model.fc = nn.Linear(512, 10)
+        """,
+    )
+    fixed = (
+        """
+        for param in vgg16.features.parameters():
+            param.requires_grad = False
+        """,
+        """
+        for name, child in model.named_children():
+            if name != "fc":
+                child.requires_grad_(False)
         """,
     )
     good = (
@@ -156,6 +168,18 @@ class FreezingWithoutEffect(SourceRule):
         names = {"self.requires_grad", *(event.name for event in found)}
         if found and not any(_reads(function, names) for function in script.functions):
             yield from found.values()
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """The attribute that is meant, or the method that sets it of all parameters of a module."""
+        for function in script.functions:
+            for event in function.events:
+                owner, _, attribute = event.name.rpartition(".")
+                set_here = event.kind == "assign" and event.location == finding.location and event.value is not None
+                if set_here and event.value is not None and owner.replace(".", "").isidentifier():
+                    method = f"{owner}.requires_grad_({{whole}})"
+                    text = method if attribute == "requires_grad" else f"{owner}.requires_grad = {{whole}}"
+                    return Fix((edit.restate(event.value, text),))
+        return None
 
     def _sets(self, script: Script, function: Function) -> Iterator[tuple[Event, Diagnostic]]:
         for at, event in enumerate(function.events):

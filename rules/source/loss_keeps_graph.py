@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
+from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRule, Step
+from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.measure import growth
 from modellint.source import lookup
@@ -101,6 +102,27 @@ class LossKeepsGraph(SourceRule):
             loss.backward()
             optimizer.step()
             meter.update(loss, len(x))
+        """,
+    )
+    fixed = (
+        """
+        def train(model, config, loader, optimizer):
+            running = 0.0
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = config.loss(model(x), y)
+                loss.backward()
+                optimizer.step()
+                running += loss.detach()
+        """,
+        """
+        total = 0.0
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            total += (loss * x.size(0)).detach()
         """,
     )
     good = (
@@ -340,6 +362,14 @@ class LossKeepsGraph(SourceRule):
                 if freed and not any(origin is act.call for start in starts for origin in start.origins):
                     sure = any(_is_tensor(act, backward) for backward in freed)
                     yield self.at(act, f"adds to `{act.subjects[0]}` a loss with its graph", certain=sure)
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """What is added or stored goes without its graph; not in the midst of a tuple or a dict."""
+        for _, act in lookup.acts(script, finding):
+            added = [value for value in act.call.arguments if str(value) != act.subjects[0]]
+            if act.kind == "keep" and len(added) == 1 and added[0].kind in ("name", "call", "operation"):
+                return Fix((edit.replace(added[0], "{whole}.detach()"),), safe=False)
+        return None
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         found = max(growth.held(run), key=lambda alive: alive[-1], default=None)

@@ -197,6 +197,9 @@ class NllInputNotLogProbabilities(SourceRule):
                 return None
             if outputs.kind(found[0]) == "scores" and loss.made is None and loss.kind == "NLLLoss":
                 return Fix((edit.rename(loss, "cross_entropy"),), safe=False)
+            if outputs.kind(found[0]) == "scores" and loss.kind == "NLLLoss" and loss.made is not None:
+                here = loss.made.location.path == script.path
+                return Fix((edit.rename(loss.made, "CrossEntropyLoss"),), safe=False) if here else None
             if found[0].short == "softmax" and lookup.share_function(script, loss, found[0]):
                 return Fix((edit.rename(found[0], "log_softmax"),), safe=False)
         return None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core import record
 from modellint.core.diagnostic import Fix
-from modellint.core.edit import argument, rename, replace
+from modellint.core.edit import argument, remove, rename, replace
 from modellint.core.pattern import pattern
 from modellint.source.code import Block, Function, Value
 from modellint.source.gradient import NO_GRADIENT
@@ -28,7 +28,9 @@ RENAMED = pattern(
 LOSS = pattern(r"torch\.nn\.(functional\.\w*(loss|cross_entropy|kl_div)\w*|\w+Loss)")
 METHODS = ("masked_fill", "masked_fill_", "Variable")  # of which a use is gone
 CRITERION = pattern(r"criterion|loss|cost", re.IGNORECASE)
-REDUCTION = {("size_average", True): "mean", ("size_average", False): "sum", ("reduce", False): "none"}
+REDUCTION = {
+    ("size_average", True): "mean", ("size_average", False): "sum", ("reduce", False): "none", ("reduce", True): "mean",
+}  # fmt: skip
 
 
 class RemovedApi(SourceRule):
@@ -85,13 +87,20 @@ class RemovedApi(SourceRule):
         """
         from torch.autograd import Variable
         output = model(Variable(images, volatile=True))
-        energies = scores.masked_fill(mask.byte(), float("-inf"))
         values, vectors = torch.symeig(covariance, eigenvectors=True)
         spectrum = torch.stft(wave, 512)
         """,
+        """
+        energies = scores.masked_fill(mask.byte(), float("-inf"))
+        """,
     )
     fixed = (
-        None,
+        """
+        for x, y in loader:
+            loss = criterion(model(x), y)
+            loss.backward()
+            total += loss.item()
+        """,
         None,
         """
         from torch.utils.data import DataLoader
@@ -105,6 +114,10 @@ class RemovedApi(SourceRule):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.25)
         """,
         None,
+        None,
+        """
+        energies = scores.masked_fill(mask.bool(), float("-inf"))
+        """,
     )
     suspected = """
     from torch.autograd import Function
@@ -277,9 +290,14 @@ class RemovedApi(SourceRule):
                 yield self.at(function, message, certain=not plain, fix=fix)  # `Dice().forward(x)` is but a method
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
-        values = (value for function in script.functions for value in function.values)
-        found = next((v for v in values if v.location == finding.location), None)
-        return _mended(found) if found is not None else None
+        """Where only a name or a spelling has changed, and a `verbose` that a scheduler no longer takes goes."""
+        for function in script.functions:
+            for value in function.values:
+                if value.location == finding.location and (made := _mended(value)):
+                    return made
+                if finding.location in (v.location for name, v in value.keywords if name == "verbose"):
+                    return Fix((remove(dict(value.keywords)["verbose"]),))
+        return None
 
 
 def _of_today(function: Function) -> Function:
@@ -304,6 +322,10 @@ def _is_missed(function: Function, volatile: Value) -> bool:
 
 
 def _mended(found: Value) -> Fix | None:
+    if _is_first(found):
+        return Fix((replace(found, _item(found)),)) if _tensor(found).replace(".", "").isidentifier() else None
+    if found.method in ("masked_fill", "masked_fill_") and found.arguments and found.arguments[0].method == "byte":
+        return Fix((rename(found.arguments[0], "bool"),))
     if found.method == "next":
         return Fix((replace(found, "next({receiver})"),))
     if RENAMED.fullmatch(found.name):

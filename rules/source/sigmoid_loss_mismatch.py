@@ -63,6 +63,28 @@ class SigmoidLossMismatch(SourceRule):
         loss = nn.BCELoss()(net(x).view(-1), y)
         """,
     )
+    fixed = (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.head = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+
+            def forward(self, x):
+                return self.head(x).squeeze(1)
+
+        net = Net()
+        criterion = nn.BCEWithLogitsLoss()
+        for x, y in loader:
+            loss = criterion(net(x), y)
+        """,
+        "loss = F.binary_cross_entropy_with_logits(model(x), y)",
+        None,
+        """
+        net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+        loss = nn.BCEWithLogitsLoss()(net(x).view(-1), y)
+        """,
+    )
     good = (
         """
         net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1), nn.Sigmoid())
@@ -147,11 +169,16 @@ class SigmoidLossMismatch(SourceRule):
         """A sigmoid that is applied for the loss alone goes; scores get the loss that takes them."""
         for loss in (loss for loss in script.losses if loss.location == finding.location):
             found = outputs.ending(loss.inputs, ("sigmoid", "scores"))
-            if found is None or not found[1] or not lookup.share_function(script, loss, found[0]):
+            if found is None or not found[1]:
                 return None
-            if loss.kind == "BCEWithLogitsLoss" and found[0].short in ("sigmoid", "expit"):
-                inner = "{0|input}" if "." in found[0].name else "{receiver}"
-                return Fix((edit.replace(found[0], inner, into=loss),))
+            if loss.kind == "BCELoss":
+                return _with_scores(script, loss)
+            head = found[0]
+            if any(sum(op.location == head.location for op in path) > 1 for path in loss.inputs):  # in a Sequential
+                return Fix((edit.remove(head.made),), safe=False) if head.made.path == script.path else None
+            if head.short in ("sigmoid", "expit") and lookup.share_function(script, loss, head):
+                inner = "{0|input}" if "." in head.name else "{receiver}"
+                return Fix((edit.replace(head, inner, into=loss, monotone=True),))
         return None
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
@@ -160,3 +187,14 @@ class SigmoidLossMismatch(SourceRule):
             return None
         inside = sum(low >= 0 and high <= 1 for low, high in ranges) / len(ranges)
         return Evidence("share of steps whose scores all lie within 0 and 1", inside, 1.0, holds=inside == 1)
+
+
+def _with_scores(script: Script, loss: Loss) -> Fix | None:
+    """The loss that takes scores; unsafe where others use it too."""
+    if loss.made is None:
+        return Fix((edit.rename(loss, "binary_cross_entropy_with_logits"),))
+    return (
+        Fix((edit.rename(loss.made, "BCEWithLogitsLoss"),), safe=False)
+        if loss.made.location.path == script.path
+        else None
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modellint import Diagnostic, Script, Severity, SourceRule
+from modellint import Diagnostic, Fix, Script, Severity, SourceRule
+from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.source.code import Event, Function
 
@@ -14,6 +15,8 @@ METHODS = frozenset(
         "set_epoch", "empty_cache", "synchronize", "barrier", "detach_", "init_weights", "reset_parameters",
     }
 )  # fmt: skip
+GIVEN = ("update", "unscale_", "set_epoch", "manual_backward")  # take an argument, often or always
+PLAIN = ("zero_grad", "backward", "train", "eval")  # of which nothing else can be meant
 ENDING = rb"\.(?:%s)[ \t]*[\r\n#;]" % "|".join(sorted(METHODS)).encode()  # found fast; then a statement of nothing else
 
 
@@ -58,6 +61,35 @@ class UncalledMethod(SourceRule):
             print("stopped")
         """,
     )
+    fixed = (
+        """
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        """,
+        """
+        class Trainer:
+            def validate(self):
+                self.model.eval()
+                with torch.no_grad():
+                    return sum(self.loss(batch) for batch in self.loader)
+        """,
+        """
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizers[0].step()
+        """,
+        """
+        try:
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        except KeyboardInterrupt:
+            print("stopped")
+        """,
+    )
     good = (
         """
         step = optimizer.step
@@ -88,6 +120,15 @@ class UncalledMethod(SourceRule):
                 named = event.value if event.kind == "mention" else None
                 if named is not None and named.method in METHODS and named.receiver and not _asks(function, event):
                     yield self.at(event, f"names `{named}` and does not call it")
+
+    def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
+        """The parentheses; a scheduler's step may want a metric, and a scaler's wants the optimizer."""
+        events = (event for function in script.functions for event in function.events if event.kind == "mention")
+        named = next((e.value for e in events if e.location == finding.location), None)
+        if named is None or named.method in GIVEN or "scaler" in named.name.lower():
+            return None
+        sure = named.method in PLAIN or (named.method == "step" and "opt" in named.name.lower())
+        return Fix((edit.replace(named, "{whole}()"),), safe=sure)
 
 
 def _asks(function: Function, event: Event) -> bool:

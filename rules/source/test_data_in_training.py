@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source import parts, tensors
+from modellint.source import moments, parts, splitting
 from modellint.source.code import Event, Function, Value
 from modellint.source.facts import Loader
-from modellint.source.spans import spans
 
 JOINS = frozenset({"cat", "concat", "concatenate", "vstack", "hstack", "append"})
 FITS = (("assign", "fit_transform"), ("call", "fit"))  # by what they are written in
@@ -388,30 +387,34 @@ class TestDataInTraining(SourceRule):
             item = event.value if event.kind == "assign" else None
             call = item.base if item is not None and item.kind == "item" else item
             grown = call is not None and call.method == "fit_resample" and _kind(call, function, script) in OVERSAMPLERS
-            if call is not None and grown and _is_split(function, event, {event.name}):
+            if call is not None and grown and splitting.is_drawn(function, event, {event.name}):
                 made = "copies of its samples, or what is made between two of them, are in both parts"
                 yield self.at(call, f"adds to `{event.name}` before it is split: {made}")
                 return
 
     def _taken_of_all(self, function: Function) -> Iterator[Diagnostic]:
         """Mean and deviation of all the data, by which its parts are scaled."""
-        for whole, taken in _statistics(function).items():
-            if len(taken) == 2 and not TRAIN.search(whole) and not TEST.search(whole) and _scale(function, taken):
+        for whole, taken in moments.taken(function).items():
+            if (
+                len(taken) == 2
+                and not TRAIN.search(whole)
+                and not TEST.search(whole)
+                and moments.scale(function, taken)
+            ):
                 at, event = taken["mean"]
-                derived = {e.name for e in function.events if e.kind == "assign" and _mentions(e.value, taken, whole)}
-                drawn = any(_is_drawn(function, call, whole, at) for call in function.calls) and whole not in derived
-                if (
-                    event.value is not None
-                    and whole not in derived
-                    and (drawn or _is_parted(function, {whole, *derived}))
-                ):
+                derived = moments.derived(function, taken, whole)
+                drawn = any(splitting.draws(function, call, whole, at) for call in function.calls)
+                parted = drawn or splitting.is_parted(function, {whole, *derived})
+                if event.value is not None and whole not in derived and parted:
                     message = f"takes mean and deviation of all of `{whole}`, of which one part is for the evaluation"
                     yield self.at(event.value, message, certain=drawn)
 
     def _taken_of_each(self, function: Function) -> Iterator[Diagnostic]:
         """An evaluation that is scaled by its own mean and deviation, as the training is by its own."""
-        scaled = [e for e in function.events if e.kind == "assign" and e.value is not None and _by_itself(function, e)]
-        trained = any(map(parts.trains, (*(event.name for event in scaled), *_statistics(function))))
+        scaled = [
+            e for e in function.events if e.kind == "assign" and e.value is not None and moments.by_itself(function, e)
+        ]
+        trained = any(map(parts.trains, (*(event.name for event in scaled), *moments.taken(function))))
         for event in scaled if trained else ():
             if parts.evaluates(event.name):
                 message = f"scales `{event.name}` by its own mean and deviation, not by those of the training data"
@@ -426,14 +429,16 @@ class TestDataInTraining(SourceRule):
                 kind = _kind(call, function, script)
                 known = kind in FITTED and not TRAIN.search(_last(call.arguments[0]))
                 held = _holding(function, event, call) if known else set()
-                drawn = known and _is_split(function, event, held)
-                cut = known and (_is_parted(function, held) or _is_folded(function, call.arguments[0].name))
+                drawn = known and splitting.is_drawn(function, event, held)
+                cut = known and (
+                    splitting.is_parted(function, held) or splitting.is_folded(function, call.arguments[0].name)
+                )
                 if drawn or (cut and not parts.evaluates(_last(call.arguments[0]))):
                     message = f"fits a `{kind}` on all the data before it is split: it has seen the test part"
                     yield self.at(call, message, certain=drawn)
-            elif event.kind == "assign" and _standardised(function, call):
-                random = _is_split(function, event, {event.name})
-                if random or _is_cut(function, event):
+            elif event.kind == "assign" and moments.standardised(function, call):
+                random = splitting.is_drawn(function, event, {event.name})
+                if random or splitting.is_cut(function, event):
                     message = f"takes mean and deviation of all of `{event.name}` before it is split"
                     yield self.at(call, message, certain=random)
 
@@ -519,44 +524,11 @@ def _holding(function: Function, event: Event, fit: Value) -> set[str]:
     )
 
 
-def _is_split(function: Function, fitted: Event, names: set[str]) -> bool:
-    """Whether what was fitted is split at random afterwards."""
-    splits = (call for call in function.calls if call.method == "train_test_split")
-    return any(
-        part.name in names and (call.location.line or 0) > (fitted.location.line or 0)
-        for call in splits
-        for part in call.arguments
-    )
-
-
 def _transforms(event: Event, fit: Value, whole: Value) -> bool:
     """Whether a name is bound to all the data as the fitted object transforms it."""
     value = event.value if event.kind == "assign" else None
     made = value is not None and value.method == "transform" and str(value.receiver) == str(fit.receiver)
     return made and value is not None and bool(value.arguments) and value.arguments[0].name == whole.name
-
-
-def _is_cut(function: Function, fitted: Event) -> bool:
-    """Whether what was fitted is later cut into a part that trains and one that evaluates."""
-    start = fitted.location.line or 0
-    later = [
-        name
-        for name, value, part, _ in spans(function)
-        if part.base == fitted.name and (value.location.line or 0) > start
-    ]
-    return any(map(parts.trains, later)) and any(map(parts.evaluates, later))
-
-
-def _standardised(function: Function, value: Value) -> bool:
-    """`(x - x.mean(0)) / x.std(0)`, or with both under names."""
-    if value.kind != "operation" or value.name != "/" or value.arguments[0].name != "-":
-        return False
-    whole, mean = value.arguments[0].arguments[0], next(iter(value.arguments[0].arguments[1:]), None)
-    inside = [*(mean.within() if mean is not None else ()), *value.arguments[1].within()]
-    named = (tensors.bound(function, part.name) for part in inside if part.kind == "name")
-    everything = [*inside, *(part for made in named if made is not None for part in made.within())]
-    taken = {part.method for part in everything if part.kind == "call" and whole.name and (_of(part) == whole.name)}
-    return {"mean", "std"} <= taken
 
 
 def _serves_training(function: Function, fit: Value) -> bool:
@@ -566,94 +538,6 @@ def _serves_training(function: Function, fit: Value) -> bool:
     )
     return any(
         parts.trains(_last(use.arguments[0])) and (use.location.line or 0) > (fit.location.line or 0) for use in uses
-    )
-
-
-def _statistics(function: Function) -> dict[str, dict[str, tuple[int, Event]]]:
-    """Of each name whose mean or deviation over the samples is kept, the events that bind these."""
-    found = dict[str, dict[str, tuple[int, Event]]]()
-    for at, event in enumerate(function.events):
-        for call in event.value.within() if event.kind == "assign" and event.value is not None else ():
-            if call.kind == "call" and call.method in ("mean", "std") and _is_over_samples(call):
-                whole = _of(call)
-                if whole.isidentifier() and whole != event.name:
-                    found.setdefault(whole, {}).setdefault(call.method, (at, event))
-    return found
-
-
-def _is_over_samples(call: Value) -> bool:
-    place = int(call.receiver is not None and call.receiver.name == "numpy")
-    axis = next((a for name in ("axis", "dim") if (a := call.argument(place, name)) is not None), None)
-    axes = () if axis is None else axis.arguments if axis.kind == "tuple" else (axis,)
-    return axis is None or any(part.constant == 0 and part.kind == "constant" for part in axes)
-
-
-def _scale(function: Function, taken: dict[str, tuple[int, Event]]) -> bool:
-    """Whether something is scaled by both: `(x - mean) / std`."""
-    mean, std = (taken[method][1].name for method in ("mean", "std"))
-    return mean != std and any(
-        value.kind == "operation"
-        and value.name == "/"
-        and _names(value.arguments[0], mean)
-        and _names(value.arguments[1], std)
-        for value in function.values
-    )
-
-
-def _names(value: Value, name: str) -> bool:
-    return any(part.kind == "name" and part.name == name for part in value.within())
-
-
-def _mentions(value: Value | None, taken: dict[str, tuple[int, Event]], whole: str) -> bool:
-    names = [whole, *(event.name for _, event in taken.values())]
-    return value is not None and all(_names(value, name) for name in names)
-
-
-def _is_drawn(function: Function, call: Value, whole: str, at: int) -> bool:
-    """Whether `train_test_split` draws parts of the data whose statistics an event takes."""
-    if call.method != "train_test_split" or all(part.name != whole for part in call.arguments):
-        return False
-    place = tensors.place(function, call)
-    return tensors.bound(function, whole, place) is tensors.bound(function, whole, at)
-
-
-def _is_parted(function: Function, names: set[str]) -> bool:
-    """Whether one part of the data is for training and one for the evaluation, as names or what is returned tell."""
-    found = [name for name, _, span, _ in spans(function) if span.base in names]
-    for event in function.events:
-        value = event.value
-        if event.kind == "assign" and value is not None and value.kind == "item" and str(value.base) in names:
-            found += [event.name] if value.arguments[0].kind == "name" else []
-        elif event.kind == "return" and value is not None and value.kind == "tuple":
-            cut = [v.arguments[0].name for v in value.arguments if v.kind == "item" and str(v.base) in names]
-            if ":_" in cut and "_:" in cut:
-                return True
-    return any(map(parts.trains, found)) and any(map(parts.evaluates, found))
-
-
-def _is_folded(function: Function, whole: str) -> bool:
-    """Whether a cross-validation goes over the data."""
-    return bool(whole) and any(
-        call.method == "split" and any(part.name == whole for part in call.arguments) for call in function.calls
-    )
-
-
-def _by_itself(function: Function, event: Event) -> bool:
-    """`x = (x - x.mean(0)) / x.std(0)`, over the samples."""
-    if event.value is None or not _standardised(function, event.value):
-        return False
-    calls = [
-        p for p in event.value.within() if p.kind == "call" and p.method in ("mean", "std") and _of(p) == event.name
-    ]
-    return len(calls) == 2 and all(map(_is_over_samples, calls))
-
-
-def _of(call: Value) -> str:
-    receiver = call.receiver
-    return (
-        call.arguments[0].name
-        if call.arguments and receiver is not None and receiver.name == "numpy"
-        else str(receiver)
     )
 
 

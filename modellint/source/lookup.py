@@ -51,6 +51,12 @@ def made_anew(script: Script, subject: str, loop: Location) -> bool:
     return made_in(subject, loop) or any(call.method in methods and holds(loop, call.location) for call in calls)
 
 
+def made_still(script: Script, model: str) -> bool:
+    """Whether a model is bound to what `eval()` gives, be it by a function that is not seen to be called: an `__init__`."""
+    bound = (e.value for f in script.functions for e in f.events if e.kind == "assign" and e.name == model)
+    return any(value is not None and value.method == "eval" for value in bound)
+
+
 def function(script: Script, place: Location) -> Function | None:
     """The innermost function around a place; the module's own body where there is none."""
     around = (f for f in script.functions[1:] if f.kind != "class" and holds(f.location, place))

@@ -10,7 +10,7 @@ from modellint.core.diagnostic import Fix, Location
 from modellint.core.edit import move
 from modellint.core.pattern import pattern
 from modellint.measure.cast import Parameter
-from modellint.source import paired
+from modellint.source import lookup, paired
 from modellint.source.facts import Act, TrainingLoop
 
 # Models that are called for their judgement, not to be trained.
@@ -140,6 +140,22 @@ class OptimizerParameters(SourceRule):
     )
     good = (
         """
+        class Coach:
+            def __init__(self, options):
+                self.build(options)
+                self.optimizer = torch.optim.Adam(self.mapping.parameters())
+
+            def build(self, options):
+                self.generator = Generator(options).to("cuda").eval()  # is trained already
+                self.mapping = nn.Linear(512, 512)
+
+            def train(self):
+                for x, y in self.loader:
+                    self.optimizer.zero_grad()
+                    F.mse_loss(self.generator.forward(self.mapping(x)), y).backward()
+                    self.optimizer.step()
+        """,
+        """
         class Gan:
             def __init__(self, generator, critic):
                 self.netG, self.netD = generator, critic
@@ -258,7 +274,7 @@ class OptimizerParameters(SourceRule):
             steps = [act for act in (*loop.acts, *loop.outer) if act.kind == "step"]
             held = [made.held for made in script.optimizers] + [step.parameters for step in steps]
             if all(held) and not any(act.owner or _may_make(act) for act in loop.acts):
-                models = {act.parameters: act for act in loop.of("model") if _learns(loop, act)}
+                models = {act.parameters: act for act in loop.of("model") if _learns(script, loop, act)}
                 for act in models.values():
                     if not any(act.shares(one) for one in held):
                         name = act.call.name
@@ -288,10 +304,12 @@ def _trains_between(script: Script, first: Location, last: Location) -> bool:
     return any(at.path == first.path and (first.line or 0) < (at.line or 0) < (last.line or 0) for at in lines)
 
 
-def _learns(loop: TrainingLoop, act: Act) -> bool:
+def _learns(script: Script, loop: TrainingLoop, act: Act) -> bool:
     """Whether a loss comes through the model with its graph, and nothing says that it stays as it is."""
     through = any(origin is act.call for backward in loop.of("backward") for origin in backward.origins)
-    fixed = FIXED.search(act.call.name) is not None or any(
-        other.kind == "eval" and other.shares(act.parameters) for other in (*loop.acts, *loop.outer)
-    )
+    ahead = [mode.kind for mode in loop.modes if mode.kind in ("eval", "train") and mode.shares(act.parameters)]
+    within = (*loop.acts, *loop.outer)
+    stays = ahead[-1:] == ["eval"] or any(other.kind == "eval" and other.shares(act.parameters) for other in within)
+    name = act.call.name.removesuffix(".forward")
+    fixed = stays or FIXED.search(name) is not None or lookup.made_still(script, name)
     return through and bool(act.parameters) and act.recorded is True and not fixed

@@ -529,7 +529,7 @@ class TrainEvalMode(SourceRule):
             message = f"evaluates `{name}` in training mode: its dropout or batch norm is at work, and `{name}.eval()` missing"
         elif found.modal is None and set(found.modes) in ({"train"}, {"", "train"}) and _is_named(found):
             message = f"evaluates `{name}` as `train()` has left it, and `eval()` is never called"
-        still = set(found.modes) == {""} and _is_made_still(script, name)
+        still = set(found.modes) == {""} and lookup.made_still(script, name)
         if message and not still and not _is_managed(script, found, name):
             sure = found.recorded == (False,) * len(found.recorded) or _is_named(found)
             certain = bool(found.modal) and found.whole and sure and not asked and not _is_made_up(script, found)
@@ -601,14 +601,6 @@ def _is_managed(script: Script, found: Evaluation, model: str) -> bool:
             wholes = {str(call.receiver) for call in function.calls if call.method in ("eval", "train")} - {model}
             return any(_names(value, model) for value in (*managers, *given)) or _holds(script, wholes, model)
     return False
-
-
-def _is_made_still(script: Script, model: str) -> bool:
-    """Whether it is bound to what `eval()` gives, by a function that is not seen to be called: an `__init__`."""
-    events = (event for function in script.functions for event in function.events)
-    return any(
-        e.kind == "assign" and e.name == model and e.value is not None and e.value.method == "eval" for e in events
-    )
 
 
 def _holds(script: Script, wholes: Collection[str], model: str) -> bool:

@@ -277,7 +277,7 @@ def test_a_statement_is_written_anew(source: str, what: str, text: str, after: s
     [
         (
             "# all\nfor x in y:  # go\n    a()\n\n    # b\nb()\n",
-            "# all\nwith c():\n    for x in y:  # go\n        a()\n\n    # b\nb()\n",
+            "# all\nwith c():\n    for x in y:  # go\n        a()\n\n        # b\nb()\n",
         ),
         ("def f():\n\tfor x in y: a()\n", "def f():\n\twith c():\n\t\tfor x in y: a()\n"),
         ('for x in y:\n  s = """\n a\n"""\n', 'with c():\n  for x in y:\n    s = """\n a\n"""\n'),

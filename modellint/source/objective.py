@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import copysign
 
+from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
 
 from . import divergence
-from .code import Value
+from .code import Function, Value
 from .facts import Summand
 from .likelihood import Likelihoods
 from .lineage import Lineage
+from .registration import WEIGHTED
 from .scope import Source
+from .script import Script
 from .sums import negated
 from .terms import GATHERS, KEEPS
 
 LONGEST = 100  # parts of one objective
 CUTS = frozenset({"detach", "item", "tolist", "numpy", "float"})  # what makes a tensor a number, or forgets its graph
 LEAVES = frozenset({"tensor", "as_tensor", "Variable", "FloatTensor"})  # what begins a graph of its own
+LOSS = pattern(r"(?i:loss|criteri|objective)|NTXent|InfoNCE|(BCE|CE|KL)$")
 SCALES = frozenset({"scale", "scale_loss"})  # of a gradient scaler
 
 
@@ -116,7 +120,23 @@ class Objective:
         elif call.method in (*KEEPS, "requires_grad_") and not torchs and receiver is not None:
             yield part.of(made.of(receiver), int(call.method not in ("mul", "div")))
         else:
-            yield from (part.of(found, given=call) for found in self.lineage.results(made))
+            found = list(self.lineage.results(made)) or list(self._measured(made))
+            yield from (part.of(result, given=call) for result in found)
+
+    def _measured(self, made: Source) -> Iterator[Source]:
+        """What the forward of a loss returns that is a module of the project, and has no weights of its own."""
+        resolver = self.lineage.resolver
+        for callee in resolver.calls.callees(made)[:1]:
+            function, script = callee.function, callee.script
+            if callee.made is not None and function is not None and script is not None and _is_loss(script, function):
+                frame = resolver.calls.enter(callee, made)
+                yield from resolver.results.returned(frame) if frame is not None else ()
+
+
+def _is_loss(script: Script, forward: Function) -> bool:
+    own = [function for function in script.functions if function.owner == forward.owner]
+    weighted = any(WEIGHTED.fullmatch(call.name) for function in own for call in function.calls)
+    return LOSS.search(forward.owner or "") is not None and not weighted
 
 
 def _negative(number: Value) -> bool:

@@ -46,6 +46,25 @@ class OverlapReversed(SourceRule):
     )
     bad = (
         """
+        class DiceBCELoss(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.bce = nn.BCEWithLogitsLoss()
+
+            def forward(self, logits, target):
+                prob = torch.sigmoid(logits).flatten(1)
+                flat = target.flatten(1)
+                dice = 2 * (prob * flat).sum(1) / (prob.sum(1) + flat.sum(1) + 1)
+                return self.bce(logits, target) + dice.mean()
+
+        criterion = DiceBCELoss()
+        for images, masks in loader:
+            loss = criterion(net(images), masks)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
+        """
         def loss_of(logits, target):
             print(torch.sigmoid(logits).mean())
             bce = F.binary_cross_entropy_with_logits(logits, target)
@@ -96,6 +115,25 @@ class OverlapReversed(SourceRule):
         """,
     )
     good = (
+        """
+        class DiceBCELoss(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.bce = nn.BCEWithLogitsLoss()
+
+            def forward(self, logits, target):
+                prob = torch.sigmoid(logits).flatten(1)
+                flat = target.flatten(1)
+                dice = 2 * (prob * flat).sum(1) / (prob.sum(1) + flat.sum(1) + 1)
+                return self.bce(logits, target) + (1 - dice).mean()
+
+        criterion = DiceBCELoss()
+        for images, masks in loader:
+            loss = criterion(net(images), masks)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """,
         """
         def loss_of(logits, target):
             bce = F.binary_cross_entropy_with_logits(logits, target)

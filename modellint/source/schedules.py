@@ -48,14 +48,13 @@ class Schedules:
                         source.value.kind == "call" for source in held
                     )  # not `self` of an optimizer's own class
                     places = tuple([source.place for source in held]) if known else ()
-                    yield Schedule(name, made.value, places, *self._counts(made, name))
+                    yield Schedule(name, made.value, places, *self._counts(made, name), self._is_divided(made, name))
 
     def _counts(self, made: Source, name: str) -> tuple[str, bool]:
         """What the horizon counts, and whether that is more than a name's word."""
         if name in LAMBDAS:
             return self._counted(made), False
-        horizons = ((None, "num_training_steps"),) if is_schedule(name) else HORIZONS.get(name, ())
-        given = [value for place, keyword in horizons if (value := made.value.argument(place, keyword)) is not None]
+        given = _horizons(made.value, name)
         words = {word for value in given for word in self._words(made.of(value), DEEPEST)}
         if "len()" in words or made.value.argument(None, "steps_per_epoch") is not None:
             return "batches", True
@@ -63,6 +62,12 @@ class Schedules:
             return "batches", False
         epochs = {word for word in words if EPOCHS.search(word)}
         return ("epochs", True) if epochs and not self._multiplied(made, given, epochs) else ("", False)
+
+    def _is_divided(self, made: Source, name: str) -> bool:
+        given = [made.of(value) for value in _horizons(made.value, name)]
+        meant = (source.value for each in given for source in (each, *self._meant(each)))
+        parts = (part for value in meant for part in value.within())
+        return any(part.name in ("/", "//") or part.method == "ceil" for part in parts)
 
     def _counted(self, made: Source) -> str:
         """What a function of the rate counts, by the name of what it is given."""
@@ -88,7 +93,20 @@ class Schedules:
                 yield "len()"
             elif part.kind == "name":
                 yield part.method.lower()
+                yield from (value.method.lower() for value in _other_names(source, part.name))
                 yield from (word for s in self._meant(source.of(part)) for word in self._words(s, left - 1))
 
     def _meant(self, source: Source) -> Iterator[Source]:
         yield from (made for made in self.resolver.of(source) if made.value.kind in ("operation", "call", "name"))
+
+
+def _horizons(made: Value, name: str) -> list[Value]:
+    """What a scheduler is told of how long it goes on."""
+    horizons = ((None, "num_training_steps"),) if is_schedule(name) else HORIZONS.get(name, ())
+    return [value for place, keyword in horizons if (value := made.argument(place, keyword)) is not None]
+
+
+def _other_names(source: Source, name: str) -> Iterator[Value]:
+    """The names that a name is bound to as they stand: `epochs` of `total = epochs`."""
+    bound = (event.value for event in source.frame.function.events if event.kind == "assign" and event.name == name)
+    yield from (value for value in bound if value is not None and value.kind == "name")

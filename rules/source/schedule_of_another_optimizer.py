@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source import lookup
+from modellint.source.code import Event, Function
 from modellint.source.facts import MADE, path_of
+from modellint.source.schedules import TORCH
+from modellint.source.vocabulary import is_optimizer
 
 RATES = frozenset({"get_last_lr", "get_lr"})
 
@@ -116,7 +119,8 @@ class ScheduleOfAnotherOptimizer(SourceRule):
             optimizer.scheduler.step()
         """,
     )
-    suspected = """
+    suspected = (
+        """
         def train(optimizer):
             for x, y in loader:
                 optimizer.zero_grad()
@@ -129,9 +133,41 @@ class ScheduleOfAnotherOptimizer(SourceRule):
         for epoch in range(30):
             train(optimizer)
             scheduler.step()
+        """,
         """
+        optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+        train(model, optimizer, scheduler, 10)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        train(model, optimizer, scheduler, 20)
+        """,
+    )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        told = list(self._idle(script))
+        yield from told
+        if not told:
+            for function in script.functions:
+                yield from self._outlived(function)
+
+    def _outlived(self, function: Function) -> Iterator[Diagnostic]:
+        """Schedulers that are used on after the name of their optimizer has been given to another one."""
+        for at, event in enumerate(function.events):
+            given = event.value.argument(0, "optimizer") if event.value is not None and _schedules(event) else None
+            if event.value is None or given is None or given.kind != "name":
+                continue
+            anew = next((i for i, e in _later(function, at) if e.name == given.name and _makes_optimizer(e)), None)
+            if anew is None or any(e.name == event.name and e.kind == "assign" for _, e in _later(function, at)):
+                continue
+            line, block = function.events[anew].location.line, function.events[anew].block
+            used = [
+                e for _, e in _later(function, anew) if block in function.enclosing(e.block) and _uses(e, event.name)
+            ]
+            if used and event.block in function.enclosing(block):
+                message = f"moves the rate of an optimizer that line {line} replaces, and is used on after that"
+                yield self.at(event.value, message, certain=False)
+
+    def _idle(self, script: Script) -> Iterator[Diagnostic]:
         loops = script.training_loops
         steps = [act for loop in loops for act in (*loop.acts, *loop.outer) if act.kind == "step"]
         stepped = {subject for step in steps for subject in step.subjects}
@@ -147,3 +183,24 @@ class ScheduleOfAnotherOptimizer(SourceRule):
                 made = all(path_of(subject) == script.path for subject in (*stepped, *schedule.optimizers))
                 sure = made and together and lookup.share_function(script, schedule, steps[0])
                 yield self.at(schedule, f"gives {schedule.name} an optimizer that is never stepped", certain=sure)
+
+
+def _schedules(event: Event) -> bool:
+    return event.kind == "assign" and event.value is not None and event.value.name.startswith(TORCH)
+
+
+def _makes_optimizer(event: Event) -> bool:
+    made = event.value if event.kind == "assign" else None
+    return made is not None and made.kind == "call" and is_optimizer(made.name)
+
+
+def _later(function: Function, at: int) -> Iterator[tuple[int, Event]]:
+    return ((i, event) for i, event in enumerate(function.events) if i > at)
+
+
+def _uses(event: Event, scheduler: str) -> bool:
+    """Whether a scheduler is stepped or given on; its state may be saved."""
+    call = event.value if event.kind == "call" else None
+    return call is not None and (
+        call.name == f"{scheduler}.step" or any(given.name == scheduler for given in call.arguments)
+    )

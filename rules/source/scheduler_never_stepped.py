@@ -24,7 +24,7 @@ class SchedulerNeverStepped(SourceRule):
     """
 
     code, severity, certain, topic = "ML193", Severity.WARNING, True, "optimizer"
-    words = (("lr_scheduler", ".backward("), ("_schedule", ".backward("))
+    words = (("lr_scheduler", ".backward("), ("_schedule", ".backward("), ("lr_scheduler", "DataLoader("))
     bad = (
         """
         def save(path, model, scheduler=None):
@@ -78,6 +78,17 @@ class SchedulerNeverStepped(SourceRule):
         """,
     )
     suspected = (
+        """
+        optimizers = [torch.optim.Adam(g.parameters()), torch.optim.Adam(d.parameters())]
+        schedulers = [torch.optim.lr_scheduler.StepLR(optimizer, 10) for optimizer in optimizers]
+        for epoch in range(30):
+            for x in loader:
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                (g(x) + d(x)).sum().backward()
+                for optimizer in optimizers:
+                    optimizer.step()
+        """,
         """
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
@@ -209,16 +220,28 @@ class SchedulerNeverStepped(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if not any(loop.steps for loop in script.training_loops):
+        trains = any(loop.steps for loop in script.training_loops)
+        if not trains and not script.optimizers:  # else another file steps them
             return
         for function in script.functions:
             for event in function.events:
-                if event.kind == "assign" and event.value is not None and _is_scheduler(event.value):
+                if event.kind == "assign" and event.value is not None and _makes_schedulers(event.value):
                     own = event.name.startswith("self.")
                     known = _is_alone(script, function) if own else "." not in event.name and "[]" not in event.name
                     if known and not _is_used(script, function, event.name):
-                        sure = not own and not _is_left_over(script, function, event)
+                        sure = (
+                            trains
+                            and not own
+                            and _is_scheduler(event.value)
+                            and not _is_left_over(script, function, event)
+                        )
                         yield self.at(event.value, f"makes `{event.name}`, and nothing ever steps it", certain=sure)
+
+
+def _makes_schedulers(made: Value) -> bool:
+    """A scheduler, or `[StepLR(optimizer, 10) for optimizer in optimizers]`."""
+    items = made.arguments if made.kind in ("comprehension", "list") else (made,)
+    return bool(items) and all(map(_is_scheduler, items))
 
 
 def _is_scheduler(made: Value) -> bool:

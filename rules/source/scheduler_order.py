@@ -121,6 +121,18 @@ class SchedulerOrder(SourceRule):
                 scheduler.step(loss)
         """,
     )
+    suspected = """
+        updates = epochs * (len(loader) // 4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=updates)
+        for epoch in range(epochs):
+            for i, (x, y) in enumerate(loader):
+                (F.cross_entropy(model(x), y) / 4).backward()
+                if (i + 1) % 4 == 0:
+                    optimizer.step()
+                    optimizer.zero_grad()
+                scheduler.step()
+        """
     good = (
         """
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=2000)
@@ -134,6 +146,17 @@ class SchedulerOrder(SourceRule):
                 scheduler.step(loss)
                 if i % 1000 == 0:
                     slow.step(loss)
+        """,
+        """
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=epochs * len(loader))
+        for epoch in range(epochs):
+            for i, (x, y) in enumerate(loader):
+                (F.cross_entropy(model(x), y) / 4).backward()
+                if (i + 1) % 4 == 0:
+                    optimizer.step()
+                    optimizer.zero_grad()
+                scheduler.step()
         """,
         """
         for series in data:  # each at once
@@ -267,6 +290,7 @@ class SchedulerOrder(SourceRule):
                     yield self.at(act, message, certain=True)
             yield from self._rhythm(loop)
             yield from self._plateaus(loop)
+            yield from self._accumulated(loop)
             for act in (*loop.outer, *loop.acts):
                 if act.kind == "schedule" and (given := _metric(act)):
                     taken = f"gives the {act.schedules[0].name} `{given}`, which it takes for the number of an epoch"
@@ -298,6 +322,19 @@ class SchedulerOrder(SourceRule):
                 if schedule.name == "ReduceLROnPlateau" and few and not schedule.call.unpacks:
                     message = f"tells the plateau of line {schedule.location.line} each batch's loss: its patience counts epochs"
                     yield self.at(act, message, certain=False)
+
+    def _accumulated(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
+        """Schedules of a loop that steps its optimizer in every so many passes, by their number."""
+        if not loop.steps or not all(map(_is_counted, loop.steps)) or any(step.loops for step in loop.steps):
+            return
+        for act in (act for act in loop.of("schedule") if not act.loops and _is_plain(act.call) and not act.owner):
+            for schedule in (schedule for schedule in act.schedules if schedule.counts == "batches"):
+                if schedule.divided and not _is_counted(act):
+                    message = f"steps in each pass the {schedule.name} whose horizon counts the steps of the optimizer"
+                    yield self.at(act, message)
+                elif schedule.certain and not schedule.divided and _is_counted(act):
+                    message = f"steps in some passes the {schedule.name} whose horizon counts them all"
+                    yield self.at(act, message)
 
     def _per_batch(self, act: Act, schedule: Schedule, counted: bool) -> Iterator[Diagnostic]:
         if schedule.counts == "epochs":
@@ -338,6 +375,11 @@ def _is_early(loop: TrainingLoop, act: Act) -> bool:
 def _is_each_pass(loop: TrainingLoop, act: Act) -> bool:
     steps = [step for step in loop.steps if not step.loops]
     return not act.loops and any(set(act.branches) <= set(step.branches) for step in steps) and _is_plain(act.call)
+
+
+def _is_counted(act: Act) -> bool:
+    """Whether only some passes come to it, by their number."""
+    return any("%" in branch[0] for branch in act.branches)
 
 
 def _metric(act: Act) -> str:

@@ -21,6 +21,9 @@ class Schedule:
     optimizers: tuple[str, ...] = ()  # whose rate it moves, by where they are made
     counts: str = ""  # "batches" or "epochs", as far as its horizon tells
     certain: bool = False  # the horizon is computed so, not only called so
+    divided: bool = (
+        False  # the horizon is a quotient: of batches by those that one step of the optimizer takes, perhaps
+    )
 
     @property
     def location(self) -> Location:

@@ -13,6 +13,9 @@ from modellint.source.facts import Act, Loss, TrainingLoop
 
 REWARDS = pattern(r"reward|gamma|discount|next_state|next_obs|terminal|done", re.IGNORECASE)
 REGRESSIONS = ("MSELoss", "SmoothL1Loss", "HuberLoss", "L1Loss")
+NEXT = pattern(
+    r"(?:\w+[._])?(?:next|following|future)(?:_\w+)?|(?:s|state|obs|x)(?:2|_prime|_next|_)|(?:\w+)?next(?:\w+)?"
+)
 BEST = frozenset({"max", "amax", "gather", "min", "minimum"})
 
 
@@ -58,6 +61,15 @@ class BootstrapNotDetached(SourceRule):
                 self.optimizer.step()
         """,
     )
+    suspected = """
+        critic = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 1))
+        optimizer = torch.optim.Adam(critic.parameters())
+        for obs, reward, next_obs, done in rollouts:
+            target = reward + gamma * (1 - done) * critic(next_obs).squeeze(1)
+            optimizer.zero_grad()
+            F.mse_loss(critic(obs).squeeze(1), target).backward()
+            optimizer.step()
+        """
     good = (
         """
         q = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
@@ -123,11 +135,14 @@ class BootstrapNotDetached(SourceRule):
         if function is None or target is None:
             return
         held = {name for step in loop.steps for name in step.parameters}
-        followed = [id(part) for best in _bootstraps(function, target) for part in tensors.computed(function, best)]
+        bootstraps = list(_bootstraps(function, target))
+        followed = {id(part): best for best in bootstraps for part in tensors.computed(function, best)}
         for act in loop.of("model"):
             flows = id(act.call) in followed and any(origin is act.call for origin in backward.origins)
             if flows and act.parameters and held.issuperset(act.parameters):
-                yield self.at(act, f"computes the target by `{act.call.name}`, which learns it, without a detach()")
+                best = followed[id(act.call)].method in BEST
+                message = f"computes the target by `{act.call.name}`, which learns it, without a detach()"
+                yield self.at(act, message, certain=best)
                 return
 
 
@@ -143,7 +158,8 @@ def _bootstraps(function: Function, target: Value) -> Iterator[Value]:
             (p for p in tensors.computed(function, part) if p.kind == "operation" and p.name == "*") if rewarded else ()
         )
         for product in products:
-            yield from (p for p in tensors.computed(function, product) if p.kind == "call" and p.method in BEST)
+            calls = [p for p in tensors.computed(function, product) if p.kind == "call"]
+            yield from (p for p in calls if p.method in BEST or any(NEXT.fullmatch(str(a)) for a in p.arguments))
 
 
 def _read(value: Value) -> Iterator[str]:

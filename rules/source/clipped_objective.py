@@ -13,6 +13,7 @@ from modellint.source.code import Function, Value
 from modellint.source.sums import negated
 
 LOG_PROBABILITY = pattern(r"log_?p(rob(s|abilit(y|ies))?)?(?![a-z])|logp", re.IGNORECASE)
+OLD, NEW = pattern(r"(?<![a-z])(old|prev|behaviou?r)", re.IGNORECASE), pattern(r"(?<![a-z])(new|cur)", re.IGNORECASE)
 SMALLER = frozenset({"min", "minimum"})
 CHOICES = SMALLER | {"max", "maximum"}
 
@@ -71,6 +72,14 @@ class ClippedObjective(SourceRule):
             optimizer.step()
         """,
     )
+    suspected = """
+        for obs, actions, old_log_probs, advantages in batches:
+            new_log_probs = policy(obs).log_prob(actions)
+            ratio = torch.exp(old_log_probs - new_log_probs)
+            clipped = torch.clamp(ratio, 1 - eps, 1 + eps) * advantages
+            loss = -torch.min(ratio * advantages, clipped).mean()
+            loss.backward()
+        """
     good = (
         """
         def losses(log_prob, old_log_prob, cost_adv, clip):
@@ -128,6 +137,13 @@ class ClippedObjective(SourceRule):
                     yield self.at(call, f"clips `{given}` around 0, which is a ratio and lies around 1")
                 ratio = _clipped(call)
                 made = named.get(ratio.name, ratio) if ratio is not None else None
+                if made is not None and _is_ratio(made) and _is_inverted(made):
+                    message = f"clips `{made}`, the old probability over the new one: the ratio is upside down"
+                    yield self.at(made, message, certain=False)
+                if made is not None and _is_ratio(made) and (cut := _cut(made)) is not None:
+                    yield self.at(
+                        cut, f"cuts `{cut.receiver}` off in the ratio: no gradient comes to the policy", certain=False
+                    )
                 if made is not None and _is_difference(made):
                     yield self.at(
                         made, f"clips `{made}` around 1, which is a difference of logarithms: `exp()` is missing"
@@ -209,6 +225,22 @@ def _is_ratio(value: Value) -> bool:
         return False
     inner = value.argument(0, "input") if value.name.startswith("torch.") else value.receiver
     return inner is not None and _is_difference(inner)
+
+
+def _cut(ratio: Value) -> Value | None:
+    """The `detach()` of the new log-probability, which comes first."""
+    inner = ratio.argument(0, "input") if ratio.name.startswith("torch.") else ratio.receiver
+    first = inner.arguments[0] if inner is not None and inner.arguments else None
+    cut = first is not None and first.kind == "call" and first.method == "detach" and not OLD.search(str(first))
+    return first if cut else None
+
+
+def _is_inverted(ratio: Value) -> bool:
+    """Whether names tell that the old log-probability comes first: `exp(old - new)`."""
+    inner = ratio.argument(0, "input") if ratio.name.startswith("torch.") else ratio.receiver
+    first, second = (str(side) for side in inner.arguments) if inner is not None else ("", "")
+    old, new = (OLD.search(first), OLD.search(second)), (NEW.search(first), NEW.search(second))
+    return bool((old[0] or new[1]) and not old[1] and not new[0])
 
 
 def _is_difference(value: Value) -> bool:

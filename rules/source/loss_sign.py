@@ -290,6 +290,11 @@ class LossSign(SourceRule):
                     yield self.at(
                         part.value, "raises the divergence from the prior: its sign is reversed", certain=True
                     )
+        elif signs == {1, 0} and not raises:
+            for part in (part for part in act.summands if part.sign == 0 and part.cut is None):
+                if part.written * divergence.sign(part.value) < 0:
+                    message = "raises the divergence from the prior, unless its weight is negative"
+                    yield self.at(part.value, message, certain=False)
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """The minus goes that stands right before the loss."""

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
 from modellint.core.pattern import pattern
-from modellint.source.code import Block, Event, Value
+from modellint.source.code import Block, Event, Function, Value
 
 REWARDS = pattern(
     r"(^|[._])(ep(isode)?_?|batch_?|all_?)?(rewards?|rews?)(_?(list|buffer|history|batch|lst))?$", re.IGNORECASE
 )
 DISCOUNT = pattern(r"(^|[._])(gamma|discount(_factor|_rate)?)$", re.IGNORECASE)
+DELTA = pattern(r"delta|td", re.IGNORECASE)
 TURNS = frozenset({"reverse", "reversed", "flip", "flipud", "flipped", "appendleft"})
 
 
@@ -29,7 +30,10 @@ class PastReturns(SourceRule):
 
     code, severity, certain, topic = "ML435", Severity.ERROR, True, "loss"
     explains = ("loss-not-falling",)
-    words = tuple(("rew", discount, "log_prob") for discount in ("gamma", "GAMMA", "discount"))
+    words = (
+        *(("rew", discount, "log_prob") for discount in ("gamma", "GAMMA", "discount")),
+        ("rew", "gamma", "delta", "advantage"),
+    )
     bad = (
         """
         def returns_of(rewards, gamma=0.99):
@@ -72,7 +76,45 @@ class PastReturns(SourceRule):
             loss.backward()
         """,
     )
+    suspected = (
+        """
+        def finish_episode(policy, optimizer):
+            R, returns = 0, []
+            for r in policy.rewards[::-1]:
+                R = r + args.gamma * R
+                returns.append(R)
+            loss = sum(-log_prob * R for log_prob, R in zip(policy.saved_log_probs, returns))
+            loss.backward()
+        """,
+        """
+        def advantages_of(rewards, values, dones, gamma=0.99, lam=0.95):
+            advantages, gae = torch.zeros_like(rewards), 0.0
+            for t in range(len(rewards)):
+                delta = rewards[t] + gamma * values[t + 1] * (1 - dones[t]) - values[t]
+                gae = delta + gamma * lam * (1 - dones[t]) * gae
+                advantages[t] = gae
+            return advantages
+        """,
+    )
     good = (
+        """
+        def finish_episode(policy, optimizer):
+            R, returns = 0, []
+            for r in policy.rewards[::-1]:
+                R = r + args.gamma * R
+                returns.append(R)
+            loss = sum(-log_prob * R for log_prob, R in zip(policy.saved_log_probs[::-1], returns))
+            loss.backward()
+        """,
+        """
+        def advantages_of(rewards, values, dones, gamma=0.99, lam=0.95):
+            advantages, gae = torch.zeros_like(rewards), 0.0
+            for t in range(len(rewards) - 1, -1, -1):
+                delta = rewards[t] + gamma * values[t + 1] * (1 - dones[t]) - values[t]
+                gae = delta + gamma * lam * (1 - dones[t]) * gae
+                advantages[t] = gae
+            return advantages
+        """,
         """
         backwards = rewards[::-1]
         returns, running = [], 0.0
@@ -123,6 +165,9 @@ class PastReturns(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        for function in script.functions:
+            yield from self._unturned(function)
+            yield from self._advantages(function)
         if script.called & TURNS or any(_turns_round(part) for value in _bound(script) for part in value.within()):
             return
         for function in script.functions:
@@ -134,6 +179,34 @@ class PastReturns(SourceRule):
                             yield self.at(
                                 event.value, f"adds up `{block.value}` from the first one on, discounting the future"
                             )
+
+    def _unturned(self, function: Function) -> Iterator[Diagnostic]:
+        """Returns that are rightly added up from the end, and then left in that order beside what is not turned round."""
+        for number, block in enumerate(function.blocks):
+            inside = [event for _, event in function.inside(number)]
+            for name in _appended(inside, block) if block.kind == "for" else ():
+                pairs = (c for c in function.calls if c.name == "zip" and any(a.name == name for a in c.arguments))
+                pair = next(pairs, None)
+                if pair is not None and not _turned_later(function, block):
+                    yield self.at(
+                        pair,
+                        f"pairs `{name}`, which begins with the last step, with what begins with the first",
+                        certain=False,
+                    )
+
+    def _advantages(self, function: Function) -> Iterator[Diagnostic]:
+        """Advantages that carry over from the step before, and not from the one behind: `A = delta + gamma * lam * A`."""
+        for number, block in enumerate(function.blocks):
+            over = block.value if block.kind == "for" else None
+            if over is None or over.kind != "call" or over.name != "range" or _goes_back(over):
+                continue
+            inside = [event for _, event in function.inside(number)]
+            step = next((e.name for e in inside if e.kind == "assign" and e.value and e.value.base is over), "")
+            for event in inside:
+                carries = event.kind == "assign" and event.value is not None and _carries(event)
+                if carries and _looks_ahead(inside, step) and _is_stored(inside, event.name):
+                    message = f"carries `{event.name}` over from the step before, and it discounts what is to come"
+                    yield self.at(event, message, certain=False)
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """The loop goes from the end, and what it collects is put in front."""
@@ -156,6 +229,73 @@ def _turns_round(value: Value) -> bool:
     return (
         value.kind == "item" and value.arguments[0].kind == "unknown" and any(p.constant == -1 for p in value.within())
     )
+
+
+def _appended(inside: list[Event], block: Block) -> Iterator[str]:
+    """The lists to which a loop from the end appends what it has added up."""
+    over = block.value
+    if over is None or not (_turns_round(over) or over.name == "reversed"):
+        return
+    sums = {e.name for e in inside if e.value is not None and (_accumulates(e, block) or _discounts(e))}
+    for call in (e.value for e in inside if e.kind == "call" and e.value is not None):
+        if call.method == "append" and call.arguments and call.arguments[0].name in sums and call.receiver is not None:
+            yield call.receiver.name
+
+
+def _discounts(event: Event) -> bool:
+    """`R = gamma * R + r`, in either order and with masks."""
+    value = event.value
+    if event.kind != "assign" or value is None or value.name != "+":
+        return False
+    return any(event.name in names and any(map(DISCOUNT.search, names)) for names in map(_factors, value.arguments))
+
+
+def _factors(product: Value) -> set[str]:
+    """The names in a product."""
+    inside = product.within() if product.name == "*" else ()
+    return {part.name for part in inside if part.kind == "name"}
+
+
+def _turned_later(function: Function, loop: Block) -> bool:
+    """Whether anything else in the function is turned round, or taken from its end."""
+    values = [part for part in function.values if loop.value is None or part not in set(loop.value.within())]
+    return any(
+        _turns_round(part) or (part.kind == "call" and (part.method in TURNS or part.method in ("insert", "sort")))
+        for part in values
+    )
+
+
+def _goes_back(over: Value) -> bool:
+    """`range(n - 1, -1, -1)`."""
+    return len(over.arguments) == 3 or "-" in str(over)
+
+
+def _carries(event: Event) -> bool:
+    """Whether a name becomes something and a discount of what it was: `A = delta + gamma * lam * A`."""
+    value = event.value
+    if value is None or value.name != "+" or len(value.arguments) != 2:
+        return False
+    products = [names for part in value.arguments if event.name in (names := _factors(part))]
+    rest = [part for part in value.arguments if event.name not in _factors(part)]
+    return (
+        len(products) == len(rest) == 1
+        and any(map(DISCOUNT.search, products[0]))
+        and DELTA.search(str(rest[0])) is not None
+    )
+
+
+def _looks_ahead(inside: list[Event], step: str) -> bool:
+    """Whether the next item of something is read."""
+    parts = (part for event in inside if event.value is not None for part in event.value.within())
+    return bool(step) and any(
+        p.kind == "item" and p.arguments[0].name == "+" and str(p.arguments[0]) == f"{step} + 1" for p in parts
+    )
+
+
+def _is_stored(inside: list[Event], name: str) -> bool:
+    """Whether each pass keeps what has been carried over: in an item, or in a list."""
+    items = any(e.kind == "assign" and "[" in e.name and e.value is not None and e.value.name == name for e in inside)
+    return items or _collected(inside, name)
 
 
 def _is_rewards(over: Value) -> bool:

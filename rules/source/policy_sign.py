@@ -14,7 +14,9 @@ from modellint.source.code import Function, Value
 from modellint.source.facts import Summand, TrainingLoop
 from modellint.source.sums import negated
 
-GAIN = pattern(r"(\w+_)?(adv|advantages?|returns?|gaes?|rewards?|rews?|td_errors?|R|G|Gt|rtgs?|reward_to_go)(_\w+)?")
+GAIN = pattern(
+    r"(\w+_)?(adv|advantages?|returns?|gaes?|rewards?|rews?|td_errors?|R|G|Gt|rets?|rtgs?|reward_to_go)(_\w+)?"
+)
 LIKELY = pattern(r"\w*log_?p(rob(s|abilit(y|ies))?)?(_\w+)?", re.IGNORECASE)
 MEANT = pattern(
     r"unlearn|forget|negative_entropy|neg_entropy|cost|penalt|regret|adversar|antagonist|opponent|zero_?sum|(first|second)_player"
@@ -52,6 +54,7 @@ class PolicySign(SourceRule):
         ("log_prob", "backward("),
         ("entropy()", "backward("),
         ("actor", "critic", "backward("),
+        ("policy", ".sample(", "backward("),
     )
     bad = (
         """
@@ -62,6 +65,32 @@ class PolicySign(SourceRule):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        """,
+        """
+        class Critic(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.first, self.second = nn.Linear(width, 1), nn.Linear(width, 1)
+
+            def forward(self, s, a):
+                return self.first(torch.cat([s, a], 1)), self.second(torch.cat([s, a], 1))
+
+            def one(self, s, a):
+                return self.first(torch.cat([s, a], 1))
+
+        actor, critic = nn.Linear(8, 2), Critic(10)
+        critic_optimizer = torch.optim.Adam(critic.parameters())
+        actor_optimizer = torch.optim.Adam(actor.parameters())
+        for state, action, reward, following in memory:
+            q1, q2 = critic(state, action)
+            goal = reward + 0.99 * value(following)
+            critic_optimizer.zero_grad()
+            (F.mse_loss(q1, goal) + F.mse_loss(q2, goal)).backward()
+            critic_optimizer.step()
+            actor_loss = critic.one(state, actor(state)).mean()
+            actor_optimizer.zero_grad()
+            actor_loss.backward()
+            actor_optimizer.step()
         """,
         """
         for states, actions, returns in episodes:
@@ -336,6 +365,9 @@ def _term(script: Script, loop: TrainingLoop, part: Summand) -> Term | None:
         return Term("policy", sign, part.value)
     if len(factors) == 1 and _values_policy(script, function, factors[0], loop) and part.sign:
         return Term("value", sign, part.value)
+    within = lookup.function(script, part.given.location) if part.given is not None else None  # of `critic.Q1(s, a)`
+    if part.given is not None and within is not None and _values_policy(script, within, part.given, loop):
+        return Term("value", part.sign, part.given)
     return None
 
 
@@ -460,7 +492,8 @@ def _learns(script: Script, part: Summand, score: Value) -> bool:
     if function is None or part.value.kind != "call" or len(part.value.arguments) < 2:
         return False
     given, goal = part.value.arguments[:2]
-    criticised = any(v.kind == "call" and v.name == score.name for v in tensors.origins(function, given))
+    critics = {score.name, score.name.rpartition(".")[0]} - {"", "self"}  # `critic.Q1(s, a)` beside `critic(s, a)`
+    criticised = any(v.kind == "call" and v.name in critics for v in tensors.origins(function, given))
     sums = (v for v in tensors.origins(function, goal) if v.kind == "operation" and v.name == "+")
     return criticised and any(_is_reward(side) for total in sums for side in total.arguments)
 

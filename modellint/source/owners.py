@@ -17,7 +17,7 @@ Seen = set[tuple[Value, Frame]]
 # Classes whose objects modules are made with, and that hold no parameters.
 PLAIN = pattern(r"config|args|option|hparam|namespace|token|vocab|space|data|env|path|device|size", re.IGNORECASE)
 NUMBERS = pattern(
-    r".+\.(?:(?:in|out|num|n)_\w+|(?:\w+_)?(?:dims?|sizes?|channels|width|classes|units)|\w+_(?:features|planes))"
+    r".+\.(?:(?:in|out|num|n)_\w+|(?:\w+_)?(?:dims?|sizes?|channels|width|classes|units)|\w+_(?:features|planes)|n|shape)"
 )
 READY = pattern(r"torchvision\.models\..+|timm\..*create_model|torch\.hub\.load|.+Model\w*\.from_pretrained")
 

@@ -174,7 +174,7 @@ class AccumulationCleared(SourceRule):
             return
         for step in loop.steps:
             for clear in (act for act in loop.before(step) if act.kind == "clear" and act.concerns(step)):
-                if not clear.branches and microbatches.gathers(script, clear, step):
+                if set(clear.branches) <= set(step.branches) and microbatches.gathers(script, clear, step):
                     backwards = [
                         act for act in loop.after(clear) if act.kind == "backward" and act.loops == clear.loops
                     ]

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source import tensors
+from modellint.source import lookup, tensors
 from modellint.source.code import Event, Function, Value
 
 TARGET = pattern(r"(\w+_)?(target|tgt)(_\w+|net(work)?)?", re.IGNORECASE)
 DISCOUNT = pattern(r"(\w+_)?(gamma|discount)(_\w+)?", re.IGNORECASE)
+# Methods that a framework calls.
+HOOKS = frozenset(
+    "step forward on_train_batch_end on_before_zero_grad optimizer_step on_after_backward training_step".split()
+)
 BLIND = frozenset({"getattr", "setattr", "vars", "locals", "globals"})  # by which all may be changed unseen
 DISCOUNTED = pattern(rb"(?i)gamma|discount")
 AVERAGE = pattern(r"AveragedModel|ModelEma\w*|ExponentialMovingAverage|(Model)?EMA(Model|Helper)?")
@@ -37,6 +41,11 @@ class CopyNeverUpdated(SourceRule):
             ("arget", copied, DISCOUNTED, backward)
             for copied in ("load_state_dict(", "deepcopy(")
             for backward in (".backward(", "manual_backward(")
+        ),
+        (
+            pattern(rb"def _?\w*(?:update|momentum|ema|average|moving|soft|sync|follow)\w*\(self"),
+            "arameters()",
+            ".backward(",
         ),
         *(
             (name, ".backward(")
@@ -85,8 +94,50 @@ class CopyNeverUpdated(SourceRule):
             optimizer.step()
         torch.save(averaged.state_dict(), "averaged.pt")
         """,
+        """
+        class Byol(nn.Module):
+            def __init__(self, net):
+                super().__init__()
+                self.online, self.target = net, copy.deepcopy(net)
+
+            @torch.no_grad()
+            def update_target(self, tau=0.99):
+                for o, t in zip(self.online.parameters(), self.target.parameters()):
+                    t.data = tau * t.data + (1 - tau) * o.data
+
+            def forward(self, x, y):
+                with torch.no_grad():
+                    goal = self.target(y)
+                return F.mse_loss(self.online(x), goal)
+
+        model = Byol(net)
+        optimizer = torch.optim.SGD(model.online.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            model(x, y).backward()
+            optimizer.step()
+        """,
     )
     good = (
+        """
+        class Momentum(nn.Module):
+            def __init__(self, net):
+                super().__init__()
+                self.net, self.slow = net, copy.deepcopy(net)
+
+            @torch.no_grad()
+            def follow(self, m=0.99):
+                for p, q in zip(self.net.parameters(), self.slow.parameters()):
+                    q.data = q.data * m + p.data * (1 - m)
+
+        model = Momentum(net)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        model.register_forward_pre_hook(model.follow)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        """,
         """
         target_policy, q = Net(), Net()
         target_policy.load_state_dict(torch.load("policy.pt"))  # is to be valued as it is
@@ -161,6 +212,7 @@ class CopyNeverUpdated(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         if not any(loop.steps for loop in script.training_loops):
             return
+        yield from self._uncalled(script)
         for function in script.functions:
             for event in function.events:
                 made = event.value if event.kind == "assign" else None
@@ -169,6 +221,18 @@ class CopyNeverUpdated(SourceRule):
                     yield self.at(
                         made, f"makes the {what} `{event.name}`, and nothing brings it up to date with what is learned"
                     )
+
+    def _uncalled(self, script: Script) -> Iterator[Diagnostic]:
+        """Methods that move an average, of a class of which the file makes an object, and that nothing in the file names."""
+        if not any(loop.whole for loop in script.training_loops) or not BLIND.isdisjoint(script.called):
+            return
+        made = {call.method for call in script.calls}
+        for function in {id(f): f for a in script.averages if (f := lookup.function(script, a.location))}.values():
+            method = function.name.rpartition(".")[2]
+            known = method.startswith("__") or method in HOOKS or function.kind != "function"
+            named = method in script.called or method in script.attributes
+            if function.owner in made and not known and not named and not function.parent:
+                yield self.at(function, f"moves an average of weights, and nothing calls `{function.name}`")
 
 
 def _what(script: Script, function: Function, event: Event) -> str:

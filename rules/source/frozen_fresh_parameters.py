@@ -132,6 +132,15 @@ class FrozenFreshParameters(SourceRule):
     good = (
         """
         model = torchvision.models.resnet18(weights="DEFAULT")
+        model.fc = nn.Linear(512, 2)
+        for p in model.parameters():
+            p.requires_grad = False
+        for p in model.fc.parameters():
+            p.requires_grad = True
+        optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.01)
+        """,
+        """
+        model = torchvision.models.resnet18(weights="DEFAULT")
         model.fc = nn.Linear(512, 10)
         for name, p in model.named_parameters():
             if name.startswith("fc."):
@@ -257,15 +266,19 @@ class FrozenFreshParameters(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         if script.attributes.isdisjoint(("requires_grad", "requires_grad_")):
             return
-        if _thaws(script) or any(map(THAWS.search, script.called)):
+        known = list(_thawed(script))
+        thawed = [name for name in known if name is not None]
+        if len(known) > len(thawed) or any(map(THAWS.search, script.called)):
             return
         loads = any(map(LOADED.fullmatch, script.called))
         for function in script.functions:
             for at, event in enumerate(function.events):
                 model = _frozen(function, event)
-                if model:
+                if thawed and model and not any(map(_loads, function.events[:at])):
+                    yield from self._head(script, function, at, model, bool(script.optimizers), thawed)
+                if model and not thawed:
                     yield from self._held(script, function, at, model)
-                if model and not loads and not MEANT.search(model.rpartition(".")[2]):
+                if model and not thawed and not loads and not MEANT.search(model.rpartition(".")[2]):
                     yield from self._judge(script, function, at, model)
 
     def _held(self, script: Script, function: Function, at: int, model: str) -> Iterator[Diagnostic]:
@@ -300,16 +313,37 @@ class FrozenFreshParameters(SourceRule):
             sure = sure and not any(f"{model}.parameters" in str(call) for call in script.calls if call.name == "zip")
             yield self.at(place, f"freezes `{model}`, which starts at random values and so stays there", certain=sure)
             return
-        names = {event.name for event in later}
+        yield from self._head(script, function, at, model, trains)
+
+    def _head(
+        self, script: Script, function: Function, at: int, model: str, trains: bool, thawed: Iterable[str] = ()
+    ) -> Iterator[Diagnostic]:
+        """A new layer that is frozen along with the rest, and not among what is thawed."""
+        before, later, place = function.events[:at], function.events[at:], function.events[at]
+        names = {event.name for event in later if not _is_same(event, model)}
         parts = [e for e in before if e.kind == "assign" and e.name.startswith((f"{model}.", f"{model}["))]
         if model == "self" and all(map(_is_layer, parts)):
             return  # nothing in it is trained already: a fixed module, such as one that corrupts
-        heads = (e for e in parts if _is_layer(e))
+        heads = (e for e in parts if _is_layer(e) and not any(f"{e.name}.".startswith(f"{one}.") for one in thawed))
         head = next((e for e in heads if e.name not in names and model not in names), None)
         if head is not None and trains:
             line = head.location.line
             message = f"freezes the new `{head.name}` of line {line} along with the rest of `{model}`"
-            yield self.at(place, message, certain=model != "self")  # a fixed module is loaded by who makes it
+            yield self.at(place, message, certain=model != "self" and not thawed)  # else who makes it loads it
+
+
+def _loads(event: Event) -> bool:
+    return event.kind == "call" and event.value is not None and LOADED.fullmatch(event.value.method) is not None
+
+
+def _is_same(event: Event, model: str) -> bool:
+    """Whether a model is only bound to what is made of itself: `model = model.to(device)`."""
+    made = event.value if event.kind == "assign" and event.name == model else None
+    return made is not None and made.kind == "call" and any(part.name == model for part in _given(made))
+
+
+def _given(call: Value) -> list[Value]:
+    return [*call.arguments, *([call.receiver] if call.receiver is not None else [])]
 
 
 def _touches(event: Event, model: str) -> bool:
@@ -372,13 +406,20 @@ def _is_item(value: Value, over: Value | None) -> bool:
     return value.kind == "element" and value.base is over
 
 
-def _thaws(script: Script) -> bool:
-    """Whether anything in the file may let some parameters learn again."""
-    events = [event for function in script.functions for event in function.events if event.value is not None]
-    set_ = (e.value for e in events if e.kind == "assign" and e.name.endswith("requires_grad"))
-    called = (e.value for e in events if e.kind == "call" and e.value and e.value.method == "requires_grad_")
-    given = (call.argument(0, "requires_grad") for call in called)
-    return any(value is None or value.constant is not False for value in (*set_, *given))
+def _thawed(script: Script) -> Iterator[str | None]:
+    """What in the file may learn again: the modules, by the names that loops go through them; None where that is unknown."""
+    for function in script.functions:
+        for event in function.events:
+            call = event.value if event.kind == "call" else None
+            name = ""
+            if event.kind == "assign" and event.name.endswith("requires_grad") and event.value is not None:
+                value, name = event.value, event.name.removesuffix("requires_grad").rstrip(".")
+            elif call is not None and call.method == "requires_grad_":
+                given = call.argument(0, "requires_grad")
+                value, name = given or Value("unknown"), str(call.receiver)
+            if name and value.constant is not False:
+                blocks = [function.blocks[block] for block in function.enclosing(event.block)]
+                yield _walked(blocks, name, function) or None
 
 
 def _freshness(script: Script, made: Value) -> bool | None:

@@ -107,7 +107,28 @@ class MissingOptimizerStep(SourceRule):
                 optimizer_g.step()
         """,
     )
-    suspected = """
+    suspected = (
+        """
+        class Trainer:
+            def __init__(self, net):
+                self.net = net
+                self.optimizer = torch.optim.Adam(net.parameters())
+
+            def backward(self, x, y):
+                self.optimizer.zero_grad()
+                F.mse_loss(self.net(x), y).backward()
+
+            def update(self):
+                nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+                self.optimizer.step()
+
+            def fit(self, loader):
+                for x, y in loader:
+                    self.backward(x, y)
+
+        Trainer(net).fit(loader)
+        """,
+        """
         generator, critic = nn.Linear(8, 8), nn.Linear(8, 1)
         optimizer_g = torch.optim.Adam(generator.parameters())
         optimizer_c = torch.optim.Adam(critic.parameters())
@@ -119,7 +140,8 @@ class MissingOptimizerStep(SourceRule):
             generator.zero_grad()
             (-critic(fake).mean()).backward()
             optimizer_c.step()
-        """
+        """,
+    )
     good = (
         """
         def backward(loss, optimizer):
@@ -268,10 +290,28 @@ class MissingOptimizerStep(SourceRule):
                 yield self.at(clear, f"clears the gradients of {where}, which never steps", certain=sure)
             if not made.stepped and not made.clears and not idle and _is_needed(script, made):
                 yield self.at(made, "makes an optimizer of what a loss trains, and nothing steps it", certain=False)
+        yield from self._unreached(script)
         for module in lightning.modules(script):
             step = module.methods.get("training_step")
             for clear in _never(step) if step is not None and module.manual else ():
                 yield self.at(clear, f"clears the gradients of `{clear.receiver}`, which never steps")
+
+    def _unreached(self, script: Script) -> Iterator[Diagnostic]:
+        """Methods that hold all steps of a class that trains, and that nothing in the file names."""
+        made = {call.name for call in script.calls}
+        makers = {id(maker.call) for maker in script.optimizers}
+        optimizers = {
+            e.name for f in script.functions for e in f.events if e.kind == "assign" and id(e.value) in makers
+        }
+        for class_ in (class_ for class_ in script.classes if class_.name in made and not class_.bases):
+            own = [f for f in script.functions if f.owner == class_.name]
+            steps = [
+                f for f in own for c in f.calls if c.method == "step" and c.receiver and c.receiver.name in optimizers
+            ]
+            backward = any(call.method == "backward" for f in own for call in f.calls)
+            names = {f.name.rpartition(".")[2] for f in steps}
+            if steps and backward and names.isdisjoint(script.called | script.attributes | {"step", "__call__"}):
+                yield self.at(steps[0], f"steps the optimizer, and nothing calls `{steps[0].name}`", certain=False)
 
     def confirm(self, run: Run, finding: Diagnostic) -> Evidence | None:
         if late := next(stepping.never(run), None):

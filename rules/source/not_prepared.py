@@ -168,6 +168,7 @@ class NotPrepared(SourceRule):
     ) -> Iterator[Diagnostic]:
         over = _bare(loop.over[-1]) if loop.over else None
         made = tensors.bound(function, over.name) if over is not None and over.kind == "name" else None
+        made = _returned(script, made) if made is not None else None
         stepped = any(str(step.call.receiver) in held for step in loop.steps)
         plain = (
             made is not None
@@ -191,6 +192,22 @@ class NotPrepared(SourceRule):
             bare = named and str(step.call.receiver) not in held and not step.owner
             if made is not None and called and bare and not _of_others(made, held):
                 yield self.at(made, f"is not given to `{owner}`, which prepares the model and makes its gradients")
+
+
+def _returned(script: Script, made: Value) -> Value:
+    """What a function of the file makes, alone or as one of several."""
+    call = made.base if made.kind == "item" and made.base is not None else made
+    helper = next((f for f in script.functions if f.name == call.name and f.kind == "function"), None)
+    given = [e.value for e in helper.events if e.kind == "return" and e.value is not None] if helper is not None else []
+    if len(given) != 1 or helper is None:
+        return made
+    at = made.arguments[0].constant if made.kind == "item" else None
+    part = (
+        given[0].arguments[at]
+        if isinstance(at, int) and given[0].kind == "tuple" and at < len(given[0].arguments)
+        else given[0]
+    )
+    return tensors.followed(helper, part)
 
 
 def _of_others(made: Optimizer, held: set[str]) -> bool:

@@ -11,13 +11,14 @@ from modellint.core.edit import move
 from modellint.core.pattern import pattern
 from modellint.measure.cast import Parameter
 from modellint.source import lookup, paired
-from modellint.source.facts import Act, TrainingLoop
+from modellint.source.code import Event, Value
+from modellint.source.facts import Act, Optimizer, TrainingLoop
 
 # Models that are called for their judgement, not to be trained.
 GIVEN = pattern(rb"parameters\(\)(?! *:)")  # not only walked over
 FIXED = pattern(
     r"teacher|target|ema|average|vgg|lpips|percep|pretrained|frozen|fixed|clip|inception|reference|ref_|reward|expert"
-    r"|feature|extractor|old|loss|crit|eval|val|activation|act_f|disparity|distance",
+    r"|feature|extractor|memory|bank|queue|old|loss|crit|eval|val|activation|act_f|disparity|distance",
     re.IGNORECASE,
 )
 
@@ -262,6 +263,8 @@ class OptimizerParameters(SourceRule):
                     f"is given parts of a model, and not what `{part.method}` makes for it in line {part.location.line}"
                 )
                 yield self.at(made, message, certain=False)
+            for event in _unused(script, made):
+                yield self.at(event, f"`{event.name}` holds parameters, and nothing is done with it", certain=False)
         misled = list(paired.misled(script)) if len(script.optimizers) > 1 else []
         for made, model, other in misled:
             yield self.at(made, f"is given the parameters of `{model}`, and those of `{other}` go to no optimizer")
@@ -293,6 +296,28 @@ class OptimizerParameters(SourceRule):
         return Evidence("trainable parameters that no optimizer holds", loose, 0, holds=loose > 0)
 
 
+def _unused(script: Script, made: Optimizer) -> Iterator[Event]:
+    """The lists of a model's parameters that are made for groups in the function of an optimizer, and never named again."""
+    function = lookup.function(script, made.location)
+    if function is None or function.kind == "module":
+        return
+    bound = [e for e in function.events if e.kind == "assign" and e.value is not None and _lists(e.value)]
+    read = (
+        {part.name for value in function.values for part in value.within() if part.kind == "name"} if bound else set()
+    )
+    for event in bound:
+        if event.name not in read and not any(event.name in str(call) for call in function.calls):
+            yield event
+
+
+def _lists(value: Value) -> bool:
+    """`[p for p in model.parameters() if ...]`"""
+    walked = value.base if value.kind == "comprehension" else None
+    while walked is not None and walked.kind in ("element", "item") and walked.base is not None:
+        walked = walked.base
+    return walked is not None and walked.kind == "call" and walked.method in ("parameters", "named_parameters")
+
+
 def _may_make(act: Act) -> bool:
     """Whether a helper that was not found is given anything of which it may make an optimizer."""
     return act.kind == "unknown" and bool(act.call.arguments or act.call.keywords)
@@ -308,8 +333,8 @@ def _learns(script: Script, loop: TrainingLoop, act: Act) -> bool:
     """Whether a loss comes through the model with its graph, and nothing says that it stays as it is."""
     through = any(origin is act.call for backward in loop.of("backward") for origin in backward.origins)
     ahead = [mode.kind for mode in loop.modes if mode.kind in ("eval", "train") and mode.shares(act.parameters)]
-    within = (*loop.acts, *loop.outer)
-    stays = ahead[-1:] == ["eval"] or any(other.kind == "eval" and other.shares(act.parameters) for other in within)
+    within = {other.kind for other in (*loop.acts, *loop.outer) if other.shares(act.parameters)}
+    stays = ahead[-1:] == ["eval"] or ("eval" in within and "train" not in within)
     name = act.call.name.removesuffix(".forward")
     fixed = stays or FIXED.search(name) is not None or lookup.made_still(script, name)
     return through and bool(act.parameters) and act.recorded is True and not fixed

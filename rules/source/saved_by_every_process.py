@@ -195,15 +195,17 @@ class SavedByEveryProcess(SourceRule):
         for function in script.functions:
             calls = list(function.calls)
             starts = [c for c in calls if c.method in WRAPPERS or c.method in STARTS]
-            if starts and any(call.method in WRAPPERS for call in script.calls) and not _guards(function):
+            guards = _guards(function)
+            if starts and any(call.method in WRAPPERS for call in script.calls):
                 for event in function.events:
                     if (
                         event.kind == "call"
                         and event.value is not None
                         and event.value.name == "torch.save"
                         and _same(function, event)
+                        and not (guards and _is_guarded(function, event.block))
                     ):
-                        yield self.at(event.value, "saves to one file from every process")
+                        yield self.at(event.value, "saves to one file from every process", certain=not guards)
         yield from self._methods(script)
 
     def _prepared(self, script: Script) -> Iterator[Diagnostic]:
@@ -229,6 +231,15 @@ class SavedByEveryProcess(SourceRule):
                 if call is not None and shared and _leads(script, function, event.block, DEEPEST):
                     # attributes and callers may ask for the process by names that tell nothing
                     yield self.at(call, "saves to one file from every process", certain=False)
+
+
+def _is_guarded(function: Function, block: int) -> bool:
+    """Whether a test for the process is around a block, or leaves the function before it."""
+    named = {e.name: e.value for e in function.events if e.kind == "assign" and e.value is not None}
+    asked = {index for index, b in enumerate(function.blocks) if b.value is not None and _asks(b.value, named)}
+    siblings = {index for index, b in enumerate(function.blocks) if b.sibling in asked}
+    left = any(e.kind in ("return", "leave") for index in asked for _, e in function.inside(index))
+    return left or not (asked | siblings).isdisjoint(function.enclosing(block))
 
 
 def _leads(script: Script, function: Function, block: int, depth: int) -> bool:

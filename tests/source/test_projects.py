@@ -66,6 +66,39 @@ def uses(imports: str, net: str = "Net()") -> str:
 
 
 PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
+    "second critic of an agent that another file trains": (
+        "optimizer-parameters",
+        {
+            "agent.py": """
+                import torch
+                import torch.nn as nn
+                import torch.nn.functional as F
+
+                class Agent:
+                    def __init__(self):
+                        self.q1, self.q2 = nn.Linear(8, 1), nn.Linear(8, 1)
+                        both = [*self.q1.parameters(), *self.q2.parameters()]  # healthy
+                        both = list(self.q1.parameters())  # sick
+                        self.scale = torch.zeros(1, requires_grad=True)
+                        self.optimizer = torch.optim.Adam(both, lr=1e-3)
+                        self.scaling = torch.optim.Adam([self.scale], lr=1e-3)
+
+                    def update(self, states, goals):
+                        loss = F.mse_loss(self.q1(states), goals)
+                        loss = loss + F.mse_loss(self.q2(states), goals)  # found
+                        self.optimizer.zero_grad()
+                        loss.backward()
+                        self.optimizer.step()
+            """,
+            "main.py": """
+                from agent import Agent
+
+                agent = Agent()
+                for states, goals in memory:
+                    agent.update(states, goals)
+            """,
+        },
+    ),
     "clip in utils after step": (
         "clip-after-step",
         {

@@ -24,10 +24,11 @@ DEEPEST = 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """`axes` are None where their number is not known: each is then named when it is asked for."""
+    """`axes` are None where their number is not known: each is then named when it is asked for, but the `last`, if it is known."""
 
     axes: tuple[Axis, ...] | None
     name: str = ""
+    last: Axis | None = None
 
     def axis(self, place: int) -> Axis | None:
         if self.axes is None:
@@ -141,7 +142,7 @@ class Arrangement:
             return held
         if id(value) not in self._made:
             made = self._computed(value, depth + 1) if depth < DEEPEST else None
-            self._made[id(value)] = made or Tensor(None, *self._new())
+            self._made[id(value)] = made or Tensor(None, self._new()[0])
         return self._made[id(value)]
 
     def _computed(self, value: Value, depth: int) -> Tensor | None:
@@ -252,7 +253,7 @@ class Arrangement:
             return Tensor((*given.axes[:-1], self._given(layer.argument(1, "out_features"))))
         if layer.name == "torch.nn.Embedding":
             added = self._given(layer.argument(1, "embedding_dim"))
-            return Tensor((*given.axes, added)) if given.axes is not None else given
+            return Tensor((*given.axes, added)) if given.axes is not None else Tensor(None, given.name, added)
         found, first = CONVOLUTIONS.fullmatch(layer.name), given.axis(0)
         if found is None or first is None:
             return None

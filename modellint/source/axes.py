@@ -37,8 +37,14 @@ class Axes:
             return self._most(value.arguments, at, depth)
         if value.kind == "item":
             each = self._each(value.base)
-            return self.of(each, at, depth - 1) if each is not None else None
+            return self.of(each, at, depth - 1) if each is not None else self._part(value, at, depth)
         return self._called(value, at, depth) if value.kind == "call" else None
+
+    def _part(self, item: Value, at: int, depth: int) -> int | None:
+        """One less than of what it is taken from: `qkv[0]` of a tensor that was turned."""
+        alone = item.base is not None and isinstance(item.arguments[0].constant, int)
+        count = self.of(item.base, at, depth - 1) if alone and item.base is not None else None
+        return count - 1 if count is not None else None
 
     def _named(self, name: str, at: int, depth: int) -> int | None:
         for index in range(at - 1, -1, -1):

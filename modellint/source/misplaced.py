@@ -55,7 +55,11 @@ def _axes(tensor: Tensor, target: Axes) -> Axes:
     prefix = f"{tensor.name}."
     places = [int(size.removeprefix(prefix)) for axis in target for size in axis or () if size.startswith(prefix)]
     last = max(places, default=-1) if min(places, default=0) >= 0 else -1
-    return [*((f"{prefix}{place}",) for place in range(last + 1)), None]
+    return [
+        *((f"{prefix}{place}",) for place in range(last + 1)),
+        None,
+        *((tensor.last,) if tensor.last is not None else ()),
+    ]
 
 
 def _misplaced(source: Axes, target: Axes) -> Iterator[tuple[int, Counter[str]]]:

@@ -38,6 +38,16 @@ class AttentionSoftmaxAxis(SourceRule):
     )
     bad = (
         """
+        class Attention(nn.Module):
+            def forward(self, x):
+                b, n, c = x.shape
+                qkv = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+                q, k, v = qkv[0], qkv[1], qkv[2]
+                attn = (q @ k.transpose(-2, -1)) * self.scale
+                attn = attn.softmax(dim=1)
+                return (attn @ v).transpose(1, 2).reshape(b, n, c)
+        """,
+        """
         class Head(nn.Module):
             def forward(self, x):
                 b, t, d = x.shape

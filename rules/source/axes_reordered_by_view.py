@@ -34,6 +34,15 @@ class AxesReorderedByView(SourceRule):
     )
     bad = (
         """
+        class TextNet(nn.Module):
+            def __init__(self, vocabulary, width):
+                super().__init__()
+                self.embedding, self.conv = nn.Embedding(vocabulary, width), nn.Conv1d(width, 100, 3)
+
+            def forward(self, tokens):
+                return self.conv(self.embedding(tokens).view(tokens.size(0), -1, tokens.size(1)))
+        """,
+        """
         class Attention(nn.Module):
             def __init__(self, width, heads):
                 super().__init__()

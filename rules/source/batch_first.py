@@ -8,7 +8,7 @@ from modellint import Diagnostic, Evidence, Fix, Run, Script, Severity, SourceRu
 from modellint.core import edit
 from modellint.core.pattern import pattern
 from modellint.measure import examined
-from modellint.source import attending, convolved, recurrent
+from modellint.source import attending, convolved, leading, recurrent
 from modellint.source.code import Event, Function, Value
 from modellint.source.facts import Layer
 from modellint.source.unmoved import Unmoved
@@ -31,8 +31,28 @@ class BatchFirst(SourceRule):
 
     code, severity, certain, topic = "ML137", Severity.WARNING, True, "structure"
     twins = ("batch-mixing",)
-    words = ("LSTM(", "GRU(", "RNN(", "TransformerEncoder", ("MultiheadAttention(", "[:, "))
+    words = (
+        "LSTM(",
+        "GRU(",
+        "RNN(",
+        "TransformerEncoder",
+        ("MultiheadAttention(", "[:, "),
+        ("MultiheadAttention(", ".shape", "flatten("),
+    )
     bad = (
+        """
+        class Spatial(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.norm = nn.GroupNorm(8, width)
+                self.attention = nn.MultiheadAttention(width, 4)
+
+            def forward(self, x):
+                b, c, h, w = x.shape
+                y = self.norm(x).flatten(2).transpose(1, 2)
+                y, _ = self.attention(y, y, y)
+                return x + y.transpose(1, 2).reshape(b, c, h, w)
+        """,
         """
         class Reader(nn.Module):
             def __init__(self):
@@ -146,6 +166,22 @@ class BatchFirst(SourceRule):
         """,
     )
     good = (
+        """
+        class Spatial(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.norm = nn.GroupNorm(8, width)
+                self.attention = nn.MultiheadAttention(width, 4)
+                self.rows, self.last = nn.MultiheadAttention(width, 4, batch_first=True), nn.LSTM(width, width)
+
+            def forward(self, x):
+                b, c, h, w = x.shape
+                y = self.norm(x).flatten(2).permute(2, 0, 1)
+                y, _ = self.attention(y, y, y)
+                z = y.transpose(0, 1)
+                z, _ = self.rows(z, z, z)
+                return self.last(z.permute(1, 0, 2))[0], y.permute(1, 2, 0).reshape(b, c, h, w)
+        """,
         """
         class Reader(nn.Module):
             def __init__(self):
@@ -270,12 +306,19 @@ class BatchFirst(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        told: set[str] = set()
         for layer, function, at in recurrent.layers(script):
             first = recurrent.is_batch_first(layer)
             if first is not None and layer.call is not None and not _is_single(layer.call):
                 found = list(self._judge(script, function, at, layer, layer.call, first))
-                yield from found or (self._convolved(script, function, at, layer) if not first else ())
+                found = found or (list(self._convolved(script, function, at, layer)) if not first else [])
+                told |= {f"self.{layer.path}" for _ in found}
+                yield from found
 
+        for call, name, sure in leading.by_batch(script):
+            if name not in told:
+                message = f"is given a tensor whose first axis is the batch, and `{name.removeprefix('self.')}` takes the time first"
+                yield self.at(call, message, certain=sure)
         for read in attending.reads(script):
             message = f"takes the second axis for time, but `{read.layer.path}` is not `batch_first`: it attends along the first"
             yield self.at(read.place, message, certain=read.sure)

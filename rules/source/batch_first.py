@@ -317,7 +317,7 @@ class BatchFirst(SourceRule):
 
         for call, name, sure in leading.by_batch(script):
             if name not in told:
-                message = f"is given a tensor whose first axis is the batch, and `{name.removeprefix('self.')}` takes the time first"
+                message = f"is given the batch first, and `{name.removeprefix('self.')}` takes the time first"
                 yield self.at(call, message, certain=sure)
         for read in attending.reads(script):
             message = f"takes the second axis for time, but `{read.layer.path}` is not `batch_first`: it attends along the first"

@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.arrangement import kept
-from modellint.source.arranging import VIEWS
+from modellint.source.arranging import VIEWS, listed, sizes, subject, whole
+from modellint.source.code import Function, Value
 from modellint.source.misplaced import moved
 
 # A relative shift reads a padded row one place further on: there the view is meant.
 MEANT = pattern(r"(?i)shift|skew|shuffle")
+MADE = frozenset({"from_numpy", "tensor", "array", "asarray", "as_tensor", "float32"})
+PICTURED = frozenset({"convert", "resize", "astype", "float", "copy", "crop"})
+GRAY = ("L", "1", "LA", "P")
+DEEPEST = 12
 
 
 class AxesReorderedByView(SourceRule):
@@ -30,9 +35,20 @@ class AxesReorderedByView(SourceRule):
     code, severity, certain, topic = "ML480", Severity.ERROR, True, "structure"
     words = (
         ("Module)", "def forward(", pattern(rb"\.(?:view|reshape)\("), pattern(rb"\.shape|\.size\(")),
+        ("Image.open(", pattern(rb"\.(?:view|reshape)\(\(?3,")),
+        ("imread(", pattern(rb"\.(?:view|reshape)\(\(?3,")),
         (pattern(rb"\b(\w+)\.(?:view|reshape)\((?:\1\.\w+[(\[]0[)\]], *)?\1\.(?:size\(|shape\[)[1-9]"),),
     )
     bad = (
+        """
+        import numpy as np
+        from PIL import Image
+
+        class Photos(Dataset):
+            def __getitem__(self, index):
+                image = np.array(Image.open(self.paths[index]).convert("RGB").resize((64, 64)), dtype=np.float32) / 255
+                return torch.from_numpy(image).reshape(3, 64, 64), self.labels[index]
+        """,
         """
         class TextNet(nn.Module):
             def __init__(self, vocabulary, width):
@@ -88,6 +104,17 @@ class AxesReorderedByView(SourceRule):
         """,
     )
     good = (
+        """
+        import numpy as np
+        from PIL import Image
+
+        class Photos(Dataset):
+            def __getitem__(self, index):
+                image = np.array(Image.open(self.paths[index]).convert("RGB").resize((64, 64)), dtype=np.float32) / 255
+                gray = np.array(Image.open(self.paths[index]).convert("L")).reshape(3, 32, 32)
+                image = torch.from_numpy(image).permute(2, 0, 1)
+                return image.reshape(3, 64, 64), gray
+        """,
         """
         class Attention(nn.Module):
             def __init__(self, width, heads):
@@ -163,3 +190,36 @@ class AxesReorderedByView(SourceRule):
                     f"moves `{found.axis}` to another place among the axes, which a `{found.call.method}` cannot do"
                 )
                 yield self.at(found.call, message, certain=found.sure)
+            for at, event in enumerate(function.events):
+                if event.kind == "call" and event.value is not None and _is_channels_first(function, event.value, at):
+                    message = f"puts the channels of an image first, which a `{event.value.method}` cannot do"
+                    yield self.at(event.value, message)
+
+
+def _is_channels_first(function: Function, call: Value, at: int) -> bool:
+    """`.reshape(3, h, w)` of the pixels of a picture in colour, which lie as [h, w, 3]."""
+    given = sizes(call) if call.method in VIEWS else ()
+    value = subject(call)[0]
+    if len(given) != 3 or whole(given[0]) != 3:
+        return False
+    for _ in range(DEEPEST):
+        if value is None:
+            return False
+        if value.kind == "name":
+            at = next((i for i in range(at - 1, -1, -1) if function.events[i].name == value.name), -1)
+            value = function.events[at].value if at >= 0 else None
+        elif value.kind == "operation" and value.name in ("/", "*", "-"):
+            value = value.arguments[0]
+        elif value.kind == "item" and all(
+            part.kind == "unknown" for part in listed(value.arguments)
+        ):  # turned, or a part
+            value = value.base
+        elif value.kind == "call" and value.method in ("open", "imread"):
+            return value.name in ("PIL.Image.open", "cv2.imread")
+        elif value.kind == "call" and (value.name.startswith(("torch.", "numpy.")) and value.method in MADE):
+            value = next(iter(value.arguments), None)
+        elif value.kind == "call" and value.method in PICTURED and not any(a.constant in GRAY for a in value.arguments):
+            value = value.receiver
+        else:
+            return False
+    return False

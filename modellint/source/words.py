@@ -40,9 +40,8 @@ class Words:
         self._words = [(self._needed(parts), parts) for parts in plain_first]
         whole = {name: bit for name, bit in self._bits.items() if name[:1] == name[-1:] == b" "}
         self._pieces = [(name, bit) for name, bit in self._bits.items() if name not in whole]
-        self._held = {
-            name.strip(): bit for name, bit in whole.items()
-        }  # by each name of a file, the bits of ours in it
+        self._whole = {name.strip(): bit for name, bit in whole.items()}
+        self._held: dict[bytes, int] = {}  # by each name of a file, the bits of ours in it
 
     def within(self, data: bytes, *, plain: bool = True) -> bool:
         """Whether one of them is there, and if it is `plain` Python, not only in comments and docstrings."""
@@ -63,7 +62,7 @@ class Words:
         return (parts for needed, parts in self._words if needed & there == needed)
 
     def _learn(self, names: set[bytes]) -> None:
-        self._held |= dict.fromkeys(names, 0)
+        self._held |= {name: self._whole.get(name, 0) for name in names}
         text = b" %s " % b" ".join(names)
         for ours, bit in self._pieces:
             at = text.find(ours)

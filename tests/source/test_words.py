@@ -68,3 +68,10 @@ def test_no_rule_alone_has_much_of_a_library_parsed() -> None:
         if len(names) == 1:
             alone[names.pop()] += path.stat().st_size
     assert {name: size for name, size in alone.items() if size > MOST_ALONE} == {}
+
+
+def test_a_name_that_is_a_word_of_one_rule_and_a_piece_of_anothers() -> None:
+    words = Words([".torch(", ("train(", "torch")])  # as a whole, and as a piece of a name
+    assert words.within(b"import torch\nmodel.train()\n")
+    assert words.within(b"use.torch(x)\n")
+    assert not words.within(b"import torch\nmodel.fit()\n")

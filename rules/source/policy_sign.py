@@ -8,24 +8,17 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.core.record import dataclass
-from modellint.source import lookup, tensors
+from modellint.source import lookup, policies
 from modellint.source.ascent import ascends
-from modellint.source.code import Function, Value
+from modellint.source.code import Value
 from modellint.source.facts import Summand, TrainingLoop
-from modellint.source.sums import negated
 
-GAIN = pattern(
-    r"(\w+_)?(adv|advantages?|returns?|gaes?|rewards?|rews?|td_errors?|R|G|Gt|rets?|rtgs?|reward_to_go)(_\w+)?"
-)
-LIKELY = pattern(r"\w*log_?p(rob(s|abilit(y|ies))?)?(_\w+)?", re.IGNORECASE)
 MEANT = pattern(
     r"unlearn|forget|negative_entropy|neg_entropy|cost|penalt|regret|adversar|antagonist|opponent|zero_?sum|(first|second)_player"
     r"|(^|_)(tour|route|tsp|vrp|makespan)",
     re.IGNORECASE,
 )
 WEIGHT = pattern(r"ent|beta|coef|weight|alpha|lam", re.IGNORECASE)
-DEEPEST = 5  # names that one value is followed through
-CHOICES = frozenset({"min", "minimum", "max", "maximum", "mean", "sum", "squeeze", "view", "flatten"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,102 +349,19 @@ def _term(script: Script, loop: TrainingLoop, part: Summand) -> Term | None:
         value = value.arguments[0]  # to a list that is summed
     if function is None:
         return None
-    sign, factors = _factors(function, value, part.written)
+    sign, factors = policies.factors(function, value, part.written)
     if any(f.kind == "call" and f.method == "entropy" and not f.arguments for f in factors):
         return Term("entropy", 0 if _is_weighed_down(script) else sign, part.value)
-    likely = [f for f in factors if _is_likelihood(script, function, f)]
-    gains = [f for f in factors if _is_gain(function, f)]
-    if len(likely) == 1 and gains and part.sign and (sign < 0 or not _is_negated(script)):
+    likely = [f for f in factors if policies.is_likelihood(script, function, f)]
+    gains = [f for f in factors if policies.is_gain(function, f)]
+    if len(likely) == 1 and gains and part.sign and (sign < 0 or not policies.is_negated(script)):
         return Term("policy", sign, part.value)
-    if len(factors) == 1 and _values_policy(script, function, factors[0], loop) and part.sign:
+    if len(factors) == 1 and policies.values_actions(script, function, factors[0], loop) and part.sign:
         return Term("value", sign, part.value)
     within = lookup.function(script, part.given.location) if part.given is not None else None  # of `critic.Q1(s, a)`
-    if part.given is not None and within is not None and _values_policy(script, within, part.given, loop):
+    if part.given is not None and within is not None and policies.values_actions(script, within, part.given, loop):
         return Term("value", part.sign, part.given)
     return None
-
-
-def _factors(function: Function, value: Value, sign: int) -> tuple[int, list[Value]]:
-    """What a product is made of, through names, choices among alike products and reductions, and its sign."""
-    found: list[Value] = []
-    waiting, seen = [value], set[int]()
-    while waiting and len(found) < 10:
-        part = _read(function, waiting.pop())
-        if id(part) in seen:  # `loss = loss.mean()`: what it was before is not told
-            found.append(part)
-            continue
-        seen.add(id(part))
-        if (inner := negated(part)) is not None:
-            sign, waiting = -sign, [*waiting, inner]
-        elif part.kind == "operation" and part.name == "*":
-            waiting += part.arguments
-        elif part.kind == "item" and part.base is not None and part.base.kind == "call":
-            waiting.append(part.base)
-        elif part.kind == "call" and part.method in CHOICES:
-            inner = tensors.operand(part)
-            waiting += [inner] if inner is not None else []
-        else:
-            found.append(part)
-    return sign, found
-
-
-def _read(function: Function, value: Value) -> Value:
-    """What a name is bound to, if that is computed and the name does not tell what is good."""
-    for _ in range(DEEPEST):
-        value = tensors.bare(value)
-        made = tensors.bound(function, value.name) if value.kind == "name" else None
-        known = GAIN.fullmatch(value.method) or LIKELY.fullmatch(value.method)
-        part = (
-            made is not None
-            and made.kind == "item"
-            and made.base is not None
-            and made.base.kind == "call"
-            and not known
-        )
-        if made is None or GAIN.fullmatch(value.method) or not (part or made.kind in ("operation", "call", "name")):
-            break
-        value = made
-    return value
-
-
-def _is_likelihood(script: Script, function: Function, value: Value) -> bool:
-    """A log-probability, or the ratio that is made of two."""
-    if any(part.method == "detach" for part in value.within()) and value.kind == "call":
-        return False  # a weight of what else is learned
-    for _ in range(DEEPEST):
-        if value.kind != "call" or value.method not in ("exp", "unsqueeze", "reshape", "clamp", "clip"):
-            break
-        inner = tensors.operand(value)
-        if inner is None:
-            return False
-        value = _read(function, inner)
-    if value.kind == "operation" and value.name == "-" and len(value.arguments) == 2:
-        value = _read(function, value.arguments[0])
-    if value.kind == "call":
-        return value.method == "log_prob"
-    named = value.kind in ("name", "item") and LIKELY.fullmatch(_name(value)) is not None
-    return named and "log_prob" in script.called and not _turned(script, "log_prob")
-
-
-def _name(value: Value) -> str:
-    return value.method if value.kind == "name" else str(value.base).rpartition(".")[2]
-
-
-def _turned(script: Script, method: str) -> bool:
-    """Whether some name of a log-probability may hold its negative, as it is kept or returned so."""
-    inner = _negatives(script)
-    return any((v.kind == "call" and v.method == method) or LIKELY.fullmatch(v.method) for v in inner)
-
-
-def _is_negated(script: Script) -> bool:
-    """Whether rewards are turned into costs: `-reward`."""
-    return any(v.kind == "name" and (v.method == "r" or GAIN.fullmatch(v.method)) for v in _negatives(script))
-
-
-def _negatives(script: Script) -> Iterator[Value]:
-    """All that is taken with a minus."""
-    inner = (negated(part) for function in script.functions for part in function.values)
-    return (tensors.bare(value) for value in inner if value is not None)
 
 
 def _is_weighed_down(script: Script) -> bool:
@@ -459,44 +369,3 @@ def _is_weighed_down(script: Script) -> bool:
     bound = (e.value for f in script.functions for e in f.events if e.kind == "assign" and WEIGHT.search(e.name))
     default = (p.default for f in script.functions for p in f.parameters if WEIGHT.search(p.name))
     return any(value is not None and str(value).startswith("-") for value in (*bound, *default))
-
-
-def _is_gain(function: Function, value: Value, follow: bool = True) -> bool:
-    """What is good in large amounts: rewards, returns, and what they are above a baseline."""
-    value = tensors.bare(value)
-    if value.kind == "name":
-        made = tensors.bound(function, value.name) if follow else None
-        plain = made is None or made.name not in ("-", "/") or _is_gain(function, made, follow=False)
-        return GAIN.fullmatch(value.method) is not None and plain
-    if value.kind == "item" and value.base is not None:
-        return _is_gain(function, value.base, follow)
-    if value.kind == "operation" and value.name in ("-", "/") and len(value.arguments) == 2:
-        first, second = (_is_gain(function, side, follow) for side in value.arguments)
-        return first and (value.name == "/" or not second or str(value.arguments[0]) in str(value.arguments[1]))
-    return False
-
-
-def _values_policy(script: Script, function: Function, score: Value, loop: TrainingLoop) -> bool:
-    """Whether it is what a critic gives for the action of another model, and that critic learns of rewards."""
-    if score.kind != "call" or score.name.startswith("torch.") or len(score.arguments) < 2:
-        return False
-    models = {id(act.call) for act in loop.of("model")}
-    made = [v for given in score.arguments for v in tensors.origins(function, given)]
-    acted = any((id(v) in models or "actor" in v.name or "polic" in v.name) and v.kind == "call" for v in made)
-    return acted and any(_learns(script, part, score) for act in loop.of("backward") for part in act.summands)
-
-
-def _learns(script: Script, part: Summand, score: Value) -> bool:
-    """Whether a loss compares what the critic gives with something that rewards are added to."""
-    function = lookup.function(script, part.value.location) if part.value.location.path == script.path else None
-    if function is None or part.value.kind != "call" or len(part.value.arguments) < 2:
-        return False
-    given, goal = part.value.arguments[:2]
-    critics = {score.name, score.name.rpartition(".")[0]} - {"", "self"}  # `critic.Q1(s, a)` beside `critic(s, a)`
-    criticised = any(v.kind == "call" and v.name in critics for v in tensors.origins(function, given))
-    sums = (v for v in tensors.origins(function, goal) if v.kind == "operation" and v.name == "+")
-    return criticised and any(_is_reward(side) for total in sums for side in total.arguments)
-
-
-def _is_reward(value: Value) -> bool:
-    return value.kind == "name" and re.fullmatch(r"(\w+_)?(r|rew|rews|rewards?)(_\w+)?", value.method) is not None

@@ -16,8 +16,8 @@ def _run(*active: str, line: int = 30, graphs: bool = False) -> Run:
 class EvaluatedInTrainingMode(RuntimeRule):
     """The model is evaluated in training mode: its dropout or batch norm is at work.
 
-    Why: dropout drops units and batch norm normalises by the batch at hand, and learns its statistics from the test
-        data, too: the measured quality is that of another model.
+    Why: dropout drops units and batch norm normalises by the batch at hand, and updates its running statistics
+        with the test data: the measured quality is that of another model.
     Fix: call `model.eval()` before each evaluation, and `model.train()` before the next epoch.
     Ignore: Monte Carlo dropout and an estimate of batch statistics are left out as far as they show: the same batch many
         times, and norms without momentum.

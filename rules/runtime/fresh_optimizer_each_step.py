@@ -27,7 +27,7 @@ class FreshOptimizerEachStep(RuntimeRule):
 
     Why: the moments of Adam and the momentum of SGD live in the optimizer. A new one begins with none: Adam's first step
         moves every weight by the whole learning rate, whatever its gradient is, and a schedule begins again, too.
-    Fix: make the optimizer once, before the loop, and change `group["lr"]` where the rate shall change.
+    Fix: make the optimizer once, before the loop, and change `group["lr"]` where the rate is to change.
     Ignore: when the state is dropped on purpose. Plain SGD has none, and weights that go back to what they were before
         each step (an adaptation to a single sample) need a new one.
     Thresholds: `count` = 5 optimizers of one class, made at one line over the same parameters, of which each has made one

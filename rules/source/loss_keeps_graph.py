@@ -22,7 +22,7 @@ class LossKeepsGraph(SourceRule):
 
     Why: a tensor that needs gradients keeps the graph that made it, and a sum of such tensors the graphs of all steps:
         memory grows with every step until the process dies, hours later and in another line.
-    Fix: add or store the number, `loss.item()`, or `loss.detach()` where a wait for the device costs too much.
+    Fix: add or store the number, `loss.item()`, or `loss.detach()` where it costs too much to wait for the GPU.
     Ignore: when `backward()` is called on the sum (not reported). Of several things that a model returns, one that is no
         more than a part of the loss, and is not called a loss, is only suspected.
     Reported: https://github.com/BatsResearch/labelmodels/issues/4, https://github.com/pai4451/ML2021/issues/2

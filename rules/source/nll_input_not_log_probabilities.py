@@ -22,9 +22,9 @@ def _run(log_probabilities: bool) -> Run:
 class NllInputNotLogProbabilities(SourceRule):
     """A negative log likelihood, or the CTC loss, is given probabilities or raw scores, where it takes log-probabilities.
 
-    Why: `nll_loss` takes no logarithm; it returns the input at the label with the sign turned. Over probabilities the
-        loss is an accuracy between -1 and 0, whose gradient vanishes where the model is confidently wrong; over raw
-        scores it falls without end, since every score may grow. `CTCLoss` sums the same numbers over alignments.
+    Why: `nll_loss` takes no logarithm; it returns the negated input at the label. Over probabilities the loss is an
+        accuracy between -1 and 0, whose gradient vanishes where the model is confidently wrong; over raw scores it has
+        no lower bound, since every score may grow. `CTCLoss` sums the same numbers over alignments.
     Fix: apply `log_softmax` instead of `softmax`, or give the raw scores to `cross_entropy`.
     Ignore: when the expected accuracy itself is meant to be maximised.
     Reported: https://github.com/AnubhavGupta3377/Text-Classification-Models-Pytorch/issues/9,

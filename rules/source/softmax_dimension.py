@@ -32,7 +32,8 @@ class SoftmaxDimension(SourceRule):
     Why: over axis 0 of a batch the scores of different samples compete: each prediction depends on what else is in the
         batch, and every class is predicted for some sample. Without `dim` PyTorch guesses the axis from the number of
         axes (0 for a vector or three axes, else 1), and warns. An `argmax` without `dim` gives one place of the whole
-        batch. The first result of `max` are the greatest scores, which equal no label; the classes are the second.
+        batch. The first result of `max` holds the greatest scores, which equal no label; the second,
+        the indices, holds the classes.
     Fix: name the axis of the classes: `dim=-1`, or `dim=1` where more axes follow; `scores.argmax(1)`.
     Ignore: when axis 0 is not the batch, as for the scores of a single sample. The choice of the best class is only
         suspected in a file that neither goes over a loader nor has a loss of PyTorch, which take the batch first.

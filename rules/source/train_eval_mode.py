@@ -27,9 +27,9 @@ MEANT = pattern(r"mc_|monte|bayes|uncertain|dropout|bn|batch_?norm|calibrat|swa|
 class TrainEvalMode(SourceRule):
     """A model with dropout or batch norm is evaluated in training mode, or trained in evaluation mode.
 
-    Why: in training mode dropout drops units and batch norm normalises by the batch at hand, and learns its statistics
-        from the test data too: the measured quality is that of another model. In evaluation mode dropout does
-        nothing and batch norm no longer learns its statistics: from the second epoch on another model is trained.
+    Why: in training mode dropout drops units and batch norm normalises by the batch at hand, and updates its running
+        statistics with the test data: the measured quality is that of another model. In evaluation mode dropout does
+        nothing and batch norm no longer updates its running statistics: from the second epoch on another model is trained.
     Fix: call `model.eval()` before each evaluation and `model.train()` before each epoch of training.
     Ignore: when the mode is meant, as for Monte Carlo dropout, or for a fine-tuning that keeps batch statistics.
     Reported: https://github.com/pytorch/tutorials/issues/1624, https://github.com/udacity/deep-learning-v2-pytorch/issues/3,

@@ -120,6 +120,22 @@ class LightningManualZeroGrad(SourceRule):
         """
         import lightning as L
 
+        class Slow(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                fast, slow = self.optimizers()
+                fast.zero_grad()
+                self.manual_backward(self.loss(batch))
+                fast.step()
+                if index % 4 == 3:
+                    slow.step()
+                    for p in self.body.parameters():
+                        p.grad = None
+        """,
+        """
+        import lightning as L
+
         class Gan(L.LightningModule):
             automatic_optimization = False
 
@@ -146,7 +162,8 @@ class LightningManualZeroGrad(SourceRule):
                         f"steps `{steps[0].receiver}`, whose gradients nothing in `{module.class_.name}` clears",
                     )
                 step = module.methods.get("training_step")
-                for one in _uncleared(step, calls) if step is not None and backward else ():
+                by_hand = any(e.name.endswith(".grad") for method in module.methods.values() for e in method.events)
+                for one in _uncleared(step, calls) if step is not None and backward and not by_hand else ():
                     yield self.at(
                         one, f"steps `{one.receiver}`, and only the gradients of other optimizers are cleared"
                     )

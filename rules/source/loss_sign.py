@@ -9,7 +9,7 @@ from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, S
 from modellint.core.diagnostic import Fix
 from modellint.core.edit import replace
 from modellint.core.pattern import pattern
-from modellint.source import divergence
+from modellint.source import divergence, lookup
 from modellint.source.code import Value
 from modellint.source.facts import Act, Optimizer, Summand, TrainingLoop
 from modellint.source.sums import negated
@@ -166,6 +166,19 @@ class LossSign(SourceRule):
         """,
         None,
     )
+    suspected = """
+        class FoolingLoss(nn.Module):
+            def forward(self, logits, labels):
+                return -F.cross_entropy(logits, labels)
+
+        criterion = FoolingLoss()
+        optimizer = torch.optim.Adam(painter.parameters(), lr=1e-3)
+        for x, y in loader:
+            loss = criterion(net(painter(x)), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        """
     good = (
         """
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -277,6 +290,7 @@ class LossSign(SourceRule):
         if signs == {-1} and (optimizer is None or modules or labels):
             known = modules and len(list(loop.of("backward"))) == 1 and loop.whole
             losses = all(_loss(script, p.value) or divergence.sign(p.value) for p in act.summands)
+            known = known and not any(_is_in_class(script, part) for part in act.summands)
             what = "raises its loss" if losses else "lowers the log-likelihood"
             place = optimizer if raises and optimizer is not None else _turned(act.summands)
             yield self.at(
@@ -310,6 +324,17 @@ class LossSign(SourceRule):
             return None
         claim = "d (what backward() starts from) / d (loss)"
         return Evidence(claim, max(series), 0.0, holds=max(series) < 0, series=series)
+
+
+def _is_in_class(script: Script, part: Summand) -> bool:
+    """Whether a loss class takes it: one that is written to raise a loss says so by its own name."""
+    if part.given is None:
+        return False
+    if part.value.location.path == script.path:
+        function = lookup.function(script, part.value.location)
+        return function is not None and function.name.endswith(".forward")
+    made = (e.name for f in script.functions for e in f.events if e.kind == "assign")
+    return part.given.name in set(made)  # an object that is called, of a class of another file
 
 
 def _negated(backward: Value) -> Value | None:

@@ -25,6 +25,14 @@ DRAWN = pattern(rb"(?<!\w)(?<!def )(?:randperm|permutation)\(")
 INDEXED = pattern(
     rb"^[ \t]*(?:[\w.]+, *)*?([\w.]+)(?:, *[\w.]+)* *=[^\n]*(?<![\w.])\1\[", re.MULTILINE
 )  # `x = x[order]`
+LISTINGS = ("listdir", "glob", "iglob", "rglob", "iterdir", "scandir")
+LISTED = pattern(
+    rb"self\.\w+ *= *[^\n]*(?:listdir|glob|iterdir)\((?s:.)*?self\.\w+ *= *[^\n]*(?:listdir|glob|iterdir)\("
+)
+UNZIPPED = pattern(rb"= *zip\(\*(?s:.){0,300}?(?m:^)[ \t]*(\w+) *= *sorted\( *\1\b")
+PARTNER = pattern(
+    r"(?:\w*_)?(?:masks?|labels?|targets?|gts?|segs?|segmentations?|annotations?)(?:_\w+)?", re.IGNORECASE
+)
 SEEDS = frozenset(
     {"seed", "manual_seed", "set_state", "setstate", "set_rng_state", "RandomState", "default_rng", "Random"}
 )
@@ -44,15 +52,17 @@ class MisalignedInputsLabels(SourceRule):
         model still memorises them, so that the training loss falls while the test score stays at chance.
     Fix: draw one permutation and index both with it, or shuffle the pairs.
     Ignore: when labels are meant to be random, as a control.
-    Reported: https://github.com/xudonmao/VMT/issues/1, https://github.com/DrexelChatbotGroup/DrexelChatbot/issues/15
+    Reported: https://github.com/xudonmao/VMT/issues/1, https://github.com/DrexelChatbotGroup/DrexelChatbot/issues/15,
+        https://github.com/chuanyangjin/fast-DiT/issues/4, https://github.com/minar09/cp-vton-plus/issues/8
     """
 
     code, severity, certain, topic = "ML134", Severity.ERROR, True, "data"
-    calls = ("shuffle", *PERMUTATIONS)
+    calls = ("shuffle", *PERMUTATIONS, *LISTINGS, "sorted")
     words = (
         ("shuffle(", pattern(rb"\.shuffle\(\s*[\w.]+\s*\)|import [^\n]*\bshuffle\b")),
         *((drawn, DRAWN, INDEXED) for drawn in ("randperm(", "permutation(")),
-    )
+        ("__getitem__", LISTED), ("torch", UNZIPPED),
+    )  # fmt: skip
     bad = (
         """
         import torch
@@ -85,8 +95,48 @@ class MisalignedInputsLabels(SourceRule):
         for i in range(0, len(X), 32):
             criterion(model(torch.from_numpy(X[i:i + 32])), torch.from_numpy(y[i:i + 32])).backward()
         """,
+        """
+        class Scans(Dataset):
+            def __init__(self, root):
+                self.images = os.listdir(os.path.join(root, "images"))
+                self.masks = [f for f in os.listdir(os.path.join(root, "masks")) if f.endswith(".png")]
+
+            def __getitem__(self, index):
+                return read(self.images[index]), read(self.masks[index])
+        """,
+        """
+        import torch
+
+        def collate(batch):
+            texts, labels = zip(*batch)
+            texts = sorted(texts, key=len, reverse=True)
+            return pad_sequence(texts), torch.tensor(labels)
+        """,
     )
     good = (
+        """
+        class Scans(Dataset):
+            def __init__(self, root):
+                self.images = sorted(os.listdir(os.path.join(root, "images")))
+                self.masks = sorted(os.listdir(os.path.join(root, "masks")))
+                self.left, self.labels = glob.glob(root + "/left/*"), glob.glob(root + "/labels/*")
+                self.left.sort()
+                self.labels.sort()
+                self.styles = os.listdir(root)
+
+            def __getitem__(self, index):
+                style = self.styles[random.randrange(len(self.styles))]
+                return self.images[index], self.masks[index], self.left[index], self.labels[index], style
+        """,
+        """
+        import torch
+
+        def collate(batch):
+            batch = sorted(batch, key=lambda pair: len(pair[0]))
+            texts, labels = zip(*batch)
+            words = sorted(set(texts))
+            return pad_sequence(texts), torch.tensor(labels), words
+        """,
         """
         import torch
 
@@ -140,7 +190,10 @@ class MisalignedInputsLabels(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        if not script.called.isdisjoint(LISTINGS):
+            yield from self._listed(script)
         for function in script.functions:
+            yield from self._sorted(function)
             found = {shuffle.name: shuffle for shuffle in _shuffles(function)}
             for name, shuffle in found.items():
                 labels = list(_labels(name))
@@ -151,6 +204,60 @@ class MisalignedInputsLabels(SourceRule):
                 elif other is None and (label := _paired(function, name, labels, shuffle.event)):
                     message = f"brings `{name}` into a new order and leaves `{label}` in the old one"
                     yield self.at(shuffle.event, message, certain=False)
+
+    def _listed(self, script: Script) -> Iterator[Diagnostic]:
+        """Two listings of files, in whatever order the file system gives them, of which one index takes a pair."""
+        for getter in script.functions:
+            if not getter.owner or getter.name != f"{getter.owner}.__getitem__" or len(getter.parameters) != 2:
+                continue
+            index = getter.parameters[1].name
+            values = (
+                *getter.values,
+                *(part for b in getter.blocks if b.value is not None for part in b.value.within()),
+            )
+            taken = {str(v.base) for v in values if v.kind == "item" and v.arguments[0].name == index and v.base}
+            events = [e for f in script.functions if f.owner == getter.owner for e in f.events]
+            set_ = [e for e in events if e.kind in ("assign", "augment") and e.name in taken]
+            ordered = {
+                str(e.value.receiver) for e in events if e.kind == "call" and e.value and e.value.method == "sort"
+            }
+            plain = {e.name: e for e in set_ if _lists(e.value) and [o.name for o in set_].count(e.name) == 1}
+            partner = next((name for name in plain if PARTNER.fullmatch(name.rpartition(".")[2])), "")
+            others = [name for name in plain if name != partner and name not in ordered]
+            if partner and partner not in ordered and others:
+                message = f"takes pairs of `{others[0]}` and `{partner}`, listed in any order the file system gives"
+                yield self.at(plain[partner], message, certain=False)
+
+    def _sorted(self, function: Function) -> Iterator[Diagnostic]:
+        """One of two sequences that come out of pairs is sorted by itself."""
+        parted = dict[str, Value]()
+        for event in function.events:
+            value = event.value if event.kind == "assign" else None
+            if value is not None and value.kind == "item" and value.base is not None and value.base.name == "zip":
+                parted[event.name] = value.base
+            own = value is not None and value.name == "sorted" and bool(value.arguments)
+            if value is not None and own and value.arguments[0].name == event.name and event.name in parted:
+                beside = [name for name, base in parted.items() if base is parted[event.name] and name != event.name]
+                alike = any(
+                    e.kind == "assign" and e.name in beside and e.value and e.value.name == "sorted"
+                    for e in function.events
+                )
+                if beside and not alike:
+                    message = f"brings `{event.name}` into a new order and leaves `{beside[0]}` in the old one"
+                    yield self.at(event, message, certain=False)
+
+
+def _lists(value: Value | None) -> bool:
+    """Whether a value is a listing of files, as it comes or only filtered."""
+    while value is not None and value.kind in ("comprehension", "call") and value.method not in LISTINGS:
+        value = (
+            value.base
+            if value.kind == "comprehension"
+            else next(iter(value.arguments), None)
+            if value.name == "list"
+            else None
+        )
+    return value is not None and value.kind == "call" and value.method in LISTINGS
 
 
 def _shuffles(function: Function) -> Iterator[Shuffle]:

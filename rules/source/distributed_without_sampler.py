@@ -18,7 +18,11 @@ SPREADS = pattern(
     r"rank|world|shard|split_by|num_replicas|distributed_sampler|Distributed\w*Sampler|replica", re.IGNORECASE
 )
 LIBRARIES = ("torchvision.", "torchaudio.", "torch.utils.data.", "object")
-MADE = pattern(r"torch\.(rand|randn|randint|zeros|ones|arange)|FakeData|Synthetic|Dummy|Random|Fake", re.IGNORECASE)
+TRANSFORMS = r"Resized|Crop|Horizontal|Vertical|Rotat|Affine|Eras|Perspective|Gray|Apply|Order|Choice|Color|Invert"
+MADE = pattern(
+    rf"torch\.(rand|randn|randint|zeros|ones|arange)|FakeData|Synthetic|Dummy|Random(?!{TRANSFORMS})|Fake",
+    re.IGNORECASE,
+)
 
 
 class DistributedWithoutSampler(SourceRule):
@@ -48,6 +52,23 @@ class DistributedWithoutSampler(SourceRule):
                 optimizer.zero_grad()
                 F.cross_entropy(model(x), y).backward()
                 optimizer.step()
+        """,
+        """
+        from torch.nn.parallel import DistributedDataParallel as DDP
+        from torch.utils.data import DataLoader, DistributedSampler
+        from torchvision import datasets, transforms as T
+
+        torch.distributed.init_process_group("nccl")
+        train_set = datasets.ImageFolder("train", T.Compose([T.RandomResizedCrop(224), T.ToTensor()]))
+        val_set = datasets.ImageFolder("val", T.Compose([T.CenterCrop(224), T.ToTensor()]))
+        loader = DataLoader(train_set, batch_size=32, shuffle=True)
+        held_out = DataLoader(val_set, batch_size=32, sampler=DistributedSampler(val_set, shuffle=False))
+        model = DDP(nn.Linear(4, 2).cuda())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
         """,
     )
     good = (
@@ -128,11 +149,13 @@ class DistributedWithoutSampler(SourceRule):
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         wraps = [call for call in script.calls if call.name in WRAPS]
-        if not wraps or any(call.method == "DistributedSampler" for call in script.calls):
+        if not wraps:
             return
+        others = any(call.method == "DistributedSampler" for call in script.calls)  # maybe of another loader
         for loader in script.loaders:
             if (
                 loader.loop is not None
+                and (loader.shuffled is True or not others)
                 and not loader.owned
                 and not loader.samplers
                 and not self._spreads(script, loader)
@@ -142,7 +165,7 @@ class DistributedWithoutSampler(SourceRule):
                 yield self.at(
                     loader,
                     "gives each process of the distributed training all the data: no sampler spreads it",
-                    certain=sure,
+                    certain=sure and not others,
                 )
 
     def _spreads(self, script: Script, loader: Loader) -> bool:

@@ -19,7 +19,7 @@ NAMED = pattern(
 TRAINED = pattern(rb"train\w*(?:, *\w+)* *= *[^=\n]*(?:\[[^\[\]\n]*:|Subset\()")
 WHOLE = pattern(
     rb"(?m:^)\s*train\w* *= *(\w+)(?:\.(?:reset_index|copy)\([^\n]*\))? *\n[^\n]*(?:val|test|dev)\w* *= *\1\W"
-    rb"|train\w*, *\w+ *= *(\w+), *\2[.\w]*\["
+    rb"|train\w*, *\w+ *= *(\w+), *\2[.\w]*\[|def \w*split(?s:.){0,600}?return (\w+), *\3\["
 )
 SPLIT_TWICE = pattern(rb"train_test_split\(\s*(\w+)\b(?s:.){0,1500}?train_test_split\(\s*\1\b")
 DRAWN_TWICE = pattern(rb"random_split\((?s:.){0,600}?random_split\(")
@@ -124,6 +124,16 @@ class OverlappingParts(SourceRule):
         train_set, _ = random_split(ImageFolder("images", augment), [800, 200])
         _, val_set = random_split(ImageFolder("images", plain), [800, 200])
         """,
+        """
+        import torch
+
+        def read_split(path):
+            rows = read(path)
+            held_out = len(rows) // 10
+            return rows, rows[:held_out]
+
+        train_rows, val_rows = read_split("labels.csv")
+        """,
     )
     good = (
         """
@@ -210,6 +220,12 @@ def _of_whole(function: Function) -> Iterator[tuple[Event, str]]:
         for event in events
         if parts.trains(event.name) and (whole := _name(event.value, SAME)) and changed[event.name] == 1
     }
+    splits = "split" in function.name.rpartition(".")[2]
+    for event in function.events if splits else ():
+        given = event.value.arguments if event.kind == "return" and event.value and event.value.kind == "tuple" else ()
+        whole = given[0].name if given and given[0].kind == "name" else ""
+        if any(v.kind == "item" and v.arguments[0].kind == "unknown" and str(v.base) == whole for v in given[1:]):
+            yield event, f"gives back a part of `{whole}` beside all of it"
     for event in events if wholes else ():
         taken = event.value
         while taken is not None and taken.kind == "call" and taken.method in PARTS and taken.receiver is not None:

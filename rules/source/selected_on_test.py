@@ -9,6 +9,7 @@ from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source import parts
 from modellint.source.code import Block, Event, Function, Value
+from modellint.source.logged import WATCHES
 
 TEST = pattern(r"(?<![a-z])test(?:ing)?(?![a-z])|(?<![a-z])test(?:set|loader|data)", re.IGNORECASE)
 VALIDATION = pattern(r"(?<![a-z])(?:val|valid|validation|dev)(?:_|$|\d|set|loader|data|dl)", re.IGNORECASE)
@@ -19,6 +20,7 @@ COMPARED = pattern(rb"if [^\n]*(?:[<>][^\n]*best|best[^\n]*[<>])")
 LOADED = pattern(
     rb"(?:val|valid|validation|dev)_?\w* *=[^=]|[\"'](?:val|valid|validation|dev)[\"']|(?:val|valid|dev)_\w+,"
 )
+MONITORED = pattern(rb"(?:EarlyStopping|ModelCheckpoint)\([^)]*monitor *= *[\"']train")
 LONGEST = 60
 
 
@@ -33,7 +35,7 @@ class SelectedOnTest(SourceRule):
     """
 
     code, severity, certain, topic = "ML476", Severity.WARNING, False, "evaluation"
-    words = (("torch", "test", COMPARED, LOADED), ("torch", "train_loss", "val", COMPARED))
+    words = (("torch", "test", COMPARED, LOADED), ("torch", "train_loss", "val", COMPARED), MONITORED)
     bad = (
         """
         best = 0.0
@@ -82,6 +84,22 @@ class SelectedOnTest(SourceRule):
                 best_loss = train_loss
                 torch.save(model.state_dict(), "best.pt")
         """,
+        """
+        import pytorch_lightning as pl
+        from pytorch_lightning.callbacks import EarlyStopping
+
+        class Net(pl.LightningModule):
+            def training_step(self, batch, index):
+                loss = F.cross_entropy(self(batch[0]), batch[1])
+                self.log("train_loss", loss)
+                return loss
+
+            def validation_step(self, batch, index):
+                self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]))
+
+        trainer = pl.Trainer(callbacks=[EarlyStopping(monitor="train_loss", mode="min")])
+        trainer.fit(Net(), data)
+        """,
     )
     good = (
         """
@@ -120,6 +138,12 @@ class SelectedOnTest(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
+        for call in script.calls if script.logged else ():
+            watched = call.argument(None, "monitor") if call.method in WATCHES else None
+            name = watched.constant if watched is not None and isinstance(watched.constant, str) else ""
+            other = next((n for n in sorted(script.logged or ()) if n == name.replace("train", "val")), name)
+            if name.startswith("train") and other != name:
+                yield self.at(call, f"chooses by `{name}`, of the training data; `{other}` is logged")
         if not any(map(VALIDATION.search, _named(script))):
             return
         for function in script.functions:

@@ -11,23 +11,27 @@ from modellint.source.tallies import LOADER
 
 TOTAL = pattern(rb"\b(\w*(?:correct|loss|acc|hits|right|total|running|error|sum|score)\w*) *\+= ")
 UPDATED = pattern(rb"\.update\((?s:.)*\.compute\(|\.compute\((?s:.)*\.update\(")
+EMPTIED = pattern(
+    rb"for [^\n]* in [^\n]*(?:loader|_dl|batches)[^\n]*:\n(?s:.){0,300}?(?m:^)[ \t]+\w+(?:, *\w+)* *= *\[\]"
+)
+GROWS = ("append", "extend")
 RESET = frozenset({"reset", "reset_states"})
 FRAMES = frozenset({"LightningModule", "Metric", "Module"})
 
 
 class TotalNeverReset(SourceRule):
-    """What is summed over the batches of an epoch is not set back to zero before the next: the score is that of all epochs.
+    """What is collected over the batches of an epoch is not set back before the next, or is set back for each batch.
 
-    Why: the number mixes old epochs into the new one. A sum that is divided by the size of one epoch grows without end (an
-        accuracy above 1); a metric that is asked for its value follows the model ever more slowly, and the best epoch by it
-        is not the best one.
+    Why: the score is that of all epochs, or of the last batch alone. A sum that is divided by the size of one epoch grows without
+        end (an accuracy above 1); a metric that nothing resets follows the model ever more slowly, and the best epoch by it is
+        not the best one.
     Fix: set the sum to zero at the beginning of each epoch; call `reset()` of a metric after `compute()`.
     Ignore: when the average over the whole training is meant.
     Reported: https://github.com/JetBrains-Research/code2seq/pull/112, https://github.com/MichiganCOG/ViP/issues/34
     """
 
     code, severity, certain, topic = "ML478", Severity.WARNING, False, "evaluation"
-    words = (("torchmetrics", ".compute(", UPDATED), ("DataLoader", "for epoch in", TOTAL))
+    words = (("torchmetrics", ".compute(", UPDATED), ("DataLoader", "for epoch in", TOTAL), ("torch", EMPTIED))
     bad = (
         """
         from torch.utils.data import DataLoader
@@ -69,8 +73,31 @@ class TotalNeverReset(SourceRule):
             train(model)
             print(evaluate(model, loader))
         """,
+        """
+        import torch
+
+        def predict(model, loader):
+            for x, y in loader:
+                scores, truth = [], []
+                scores.extend(model(x).argmax(1).tolist())
+                truth.extend(y.tolist())
+            return f1_score(truth, scores)
+        """,
     )
     good = (
+        """
+        import torch
+
+        def predict(model, loader):
+            found = []
+            for x, y in loader:
+                views = []
+                for k in range(4):
+                    views.append(model(x.rot90(k, [2, 3])))
+                found.append(torch.stack(views).mean(0))
+            print(len(views))
+            return torch.cat(found)
+        """,
         """
         from torch.utils.data import DataLoader
 
@@ -120,6 +147,7 @@ class TotalNeverReset(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for function in script.functions:
             yield from self._summed(function)
+            yield from self._emptied(function)
         if any(full.startswith("torchmetrics") for full in script.imports.values()):
             yield from self._updated(script)
 
@@ -144,6 +172,25 @@ class TotalNeverReset(SourceRule):
                 message = f"sums up `{event.name}` over all epochs, and divides it by what one of them has"
                 yield self.at(event, message)
 
+    def _emptied(self, function: Function) -> Iterator[Diagnostic]:
+        """A list that grows with each batch and is made anew in each pass, of which something is asked after the loop."""
+        for index, block in enumerate(function.blocks):
+            if block.kind != "for" or not LOADER.search(str(block.value)):
+                continue
+            inside = list(function.inside(index))
+            emptied = {e.name: e for _, e in inside if e.kind == "assign" and e.block == index and _is_empty(e.value)}
+            grown = {
+                str(e.value.receiver) for _, e in inside if e.kind == "call" and e.value and e.value.method in GROWS
+            }
+            last = inside[-1][0] if inside else 0
+            for name in sorted(emptied.keys() & grown):
+                read = [at for at, e in enumerate(function.events) if at > last and _reads(e, name)]
+                used = any(_reads(e, name) for _, e in inside if not (e.value and str(e.value.receiver) == name))
+                if read and not used:
+                    yield self.at(
+                        emptied[name], f"empties `{name}` for each batch: after the loop it holds the last one"
+                    )
+
     def _updated(self, script: Script) -> Iterator[Diagnostic]:
         """A metric of torchmetrics that is made once, and asked for its value after each epoch."""
         if any(
@@ -161,6 +208,14 @@ class TotalNeverReset(SourceRule):
                     continue
                 if _is_metric(script, name) and _comes_again(script, function, event):
                     yield self.at(call, f"asks `{name}` for its value, and nothing resets it: earlier epochs count too")
+
+
+def _is_empty(value: Value | None) -> bool:
+    return value is not None and value.kind == "list" and not value.arguments
+
+
+def _reads(event: Event, name: str) -> bool:
+    return event.value is not None and any(part.kind == "name" and part.name == name for part in event.value.within())
 
 
 def _is_zero(value: Value | None) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Evidence, Run, Script, Severity, SourceRule, Step
 from modellint.core.pattern import pattern
+from modellint.source import lookup, tensors
 from modellint.source.code import Value
 from modellint.source.facts import Act, Schedule, TrainingLoop
 
@@ -14,6 +15,9 @@ PLAIN = frozenset(
     "PolynomialLR OneCycleLR CyclicLR".split()
 )  # that no metric moves
 METRIC = pattern(r"(?:^|_)(?:loss|acc|accuracy|error|score|metric|f1|auc|dice|iou)(?:es)?(?:_|$)|Loss$|^val_?loss")
+FALLING = frozenset(
+    "get_linear_schedule_with_warmup get_cosine_schedule_with_warmup get_polynomial_decay_schedule_with_warmup".split()
+)
 BATCHES = pattern(r"(?i:batch|step|len\()")
 EPOCHS = pattern(r"(?i:range\(.*epoch)")
 SHORT = {"StepLR": (1, "step_size"), "MultiStepLR": (1, "milestones")}
@@ -120,6 +124,18 @@ class SchedulerOrder(SourceRule):
                 optimizer.step()
                 scheduler.step(loss)
         """,
+        """
+        from transformers import get_linear_schedule_with_warmup
+
+        total_steps = len(loader)
+        scheduler = get_linear_schedule_with_warmup(optimizer, 100, total_steps)
+        for epoch in range(4):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                scheduler.step()
+        """,
     )
     suspected = """
         updates = epochs * (len(loader) // 4)
@@ -134,6 +150,18 @@ class SchedulerOrder(SourceRule):
                 scheduler.step()
         """
     good = (
+        """
+        from transformers import get_linear_schedule_with_warmup
+
+        total_steps = len(loader) * 4
+        scheduler = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=100, num_training_steps=total_steps)
+        for epoch in range(4):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                scheduler.step()
+        """,
         """
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=2000)
         slow = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=3)
@@ -291,6 +319,7 @@ class SchedulerOrder(SourceRule):
             yield from self._rhythm(loop)
             yield from self._plateaus(loop)
             yield from self._accumulated(loop)
+            yield from self._run_down(script, loop)
             for act in (*loop.outer, *loop.acts):
                 if act.kind == "schedule" and (given := _metric(act)):
                     taken = f"gives the {act.schedules[0].name} `{given}`, which it takes for the number of an epoch"
@@ -310,6 +339,21 @@ class SchedulerOrder(SourceRule):
                 if schedule.counts == "batches" and schedule.call not in moved and _is_plain(act.call):
                     message = f"steps for each epoch the {schedule.name} whose horizon counts batches"
                     yield self.at(act, message, certain=schedule.certain)
+
+    def _run_down(self, script: Script, loop: TrainingLoop) -> Iterator[Diagnostic]:
+        """A schedule that falls to zero within as many steps as one epoch has, in a loop over epochs."""
+        for act in loop.of("schedule") if loop.around else ():
+            for schedule in act.schedules if _is_each_pass(loop, act) else ():
+                if schedule.name not in FALLING:
+                    continue
+                given = schedule.call.argument(2, "num_training_steps")
+                function = lookup.function(script, schedule.location) if schedule.location.path == script.path else None
+                made = tensors.followed(function, given) if function is not None and given is not None else None
+                if made is not None and made.kind == "call" and made.name == "len" and made.arguments:
+                    message = (
+                        f"falls to zero within `{made}` steps, which one epoch has: the later epochs learn nothing"
+                    )
+                    yield self.at(schedule, message, certain=False)
 
     def _plateaus(self, loop: TrainingLoop) -> Iterator[Diagnostic]:
         """A plateau that is told the loss of each batch, with a patience of a few."""

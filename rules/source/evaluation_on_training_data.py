@@ -98,8 +98,25 @@ class EvaluationOnTrainingData(SourceRule):
                 error = validate(model, train_loader)
                 best = min(best, error)
         """,
+        """
+        from torch.utils.data import DataLoader
+
+        loaders = {
+            "train": DataLoader(sets["train"], batch_size=8, shuffle=True),
+            "val": DataLoader(sets["train"], batch_size=8),
+        }
+        """,
     )
     good = (
+        """
+        from torch.utils.data import DataLoader
+
+        loaders = {
+            "train": DataLoader(sets["train"], shuffle=True),
+            "val": DataLoader(sets["val"]),
+            "train_eval": DataLoader(sets["train"]),
+        }
+        """,
         """
         from torch.utils.data import DataLoader
 
@@ -203,6 +220,7 @@ class EvaluationOnTrainingData(SourceRule):
             bound = Counter(event.name for event in function.events if event.kind == "assign")
             for event in function.events:
                 data = parts.loaded(event)
+                yield from self._keyed(event)
                 if bound[event.name] > 1:  # a second loader of that name has another purpose
                     continue
                 if data is not None and parts.evaluates(event.name) and parts.trains(data.name):
@@ -232,6 +250,14 @@ class EvaluationOnTrainingData(SourceRule):
                         f"gives `{trained}` to `{call.method}` in each pass, and nothing there is given `{held[0]}`"
                     )
                     yield self.at(call, message, certain=False)
+
+    def _keyed(self, event: Event) -> Iterator[Diagnostic]:
+        """`{"val": DataLoader(sets["train"])}`."""
+        for key, loader in event.value.keywords if event.value is not None and event.value.kind == "dict" else ():
+            data = loader.argument(0, "dataset") if _loads(loader) and parts.evaluates(key) else None
+            taken = data.arguments[0].constant if data is not None and data.kind == "item" else None
+            if data is not None and isinstance(taken, str) and parts.trains(taken):
+                yield self.at(loader, f"gives `{data}` to the loader that is called {key!r}", certain=False)
 
     def _twice(self, script: Script, function: Function, returned: Value) -> Iterator[Diagnostic]:
         """Of loaders that are returned together, the second one over the same data, where what is held out gets none."""

@@ -23,6 +23,7 @@ KEEPS = frozenset(
 LAYERS = frozenset(
     "ReLU GELU Tanh Sigmoid ELU SELU SiLU LeakyReLU Softplus Dropout Identity BatchNorm1d LayerNorm Hardtanh".split()
 )
+PROPERTIES = frozenset({"shape", "columns", "index", "T", "size", "dtypes", "iloc", "loc", "at", "iat"})  # of a table
 ARRAYS = frozenset({"values", "array"})
 SAME = frozenset(
     {"astype", "to_numpy", "log1p", "log", "sqrt", "asarray", "array", "float32", "float64"}
@@ -81,7 +82,7 @@ class Shapes:
 
     def _named(self, made: Source, table: Value) -> Shape | None:
         """A column of a table."""
-        return (None,) if self.tables.hold(made.of(table)) else None
+        return (None,) if made.value.method not in PROPERTIES and self.tables.hold(made.of(table)) else None
 
     def _computed(self, made: Source) -> Shape | None:
         given = [part for part in made.value.arguments if not isinstance(part.constant, str)]

@@ -364,7 +364,8 @@ class TestDataInTraining(SourceRule):
                 and call.base is None
                 and _serves_training(function, call)
             ):
-                yield self.at(call, f"fits `{owner}` on `{given}`, and scales the training data with it")
+                message = f"fits `{owner}` on `{given}`, and scales the training data with it"
+                yield self.at(call, message, certain=False)
         yield from self._fitted_on_each(function)
 
     def _fitted_on_each(self, function: Function) -> Iterator[Diagnostic]:
@@ -407,7 +408,7 @@ class TestDataInTraining(SourceRule):
                 parted = drawn or splitting.is_parted(function, {whole, *derived})
                 if event.value is not None and whole not in derived and parted:
                     message = f"takes mean and deviation of all of `{whole}`, of which one part is for the evaluation"
-                    yield self.at(event.value, message, certain=drawn)
+                    yield self.at(event.value, message, certain=False)  # it may be scaled to be looked at
 
     def _taken_of_each(self, function: Function) -> Iterator[Diagnostic]:
         """An evaluation that is scaled by its own mean and deviation, as the training is by its own."""

@@ -274,7 +274,7 @@ class FrozenFreshParameters(SourceRule):
         for function in script.functions:
             for at, event in enumerate(function.events):
                 model = _frozen(function, event)
-                if thawed and model and not any(map(_loads, function.events[:at])):
+                if thawed and model not in ("", "self") and not any(map(_loads, function.events[:at])):
                     yield from self._head(script, function, at, model, bool(script.optimizers), thawed)
                 if model and not thawed:
                     yield from self._held(script, function, at, model)

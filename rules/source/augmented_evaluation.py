@@ -219,12 +219,10 @@ class AugmentedEvaluation(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        if any(MEANT.search(name) for name in (script.path, *script.attributes, *script.called, *_names(script))):
-            return
-        if not script.called.isdisjoint(RANDOM | ALBUMENTATIONS):
-            yield from self._at_random(script)
-        yield from self._told(script)
-        yield from self._never_asked(script)
+        drawn = self._at_random(script) if not script.called.isdisjoint(RANDOM | ALBUMENTATIONS) else ()
+        found = [*drawn, *self._told(script), *self._never_asked(script)]
+        names = (script.path, *script.attributes, *script.called, *_names(script)) if found else ()
+        yield from found if not any(map(MEANT.search, names)) else ()
 
     def _at_random(self, script: Script) -> Iterator[Diagnostic]:
         found = {id(random): (random, where, sure) for random, where, sure in self._all(script)}

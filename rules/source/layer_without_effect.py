@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
@@ -145,7 +146,7 @@ class LayerWithoutEffect(SourceRule):
         for function in script.functions:
             functions.setdefault(function.owner, []).append(function)
         plain = {class_.name for class_ in script.classes if _is_plain(class_, functions.get(class_.name, []))}
-        read = {word for function in script.functions for word in _words(function, function.owner in plain)}
+        read = cache(lambda: {w for function in script.functions for w in _words(function, function.owner in plain)})
         for class_ in script.classes:
             own = functions.get(class_.name, [])
             forward = next((function for function in own if function.name == f"{class_.name}.forward"), None)
@@ -157,11 +158,13 @@ class LayerWithoutEffect(SourceRule):
         message = f"gives each layer the same input and keeps what the last one gave: `{event.name}` is overwritten"
         return self.at(event, message)
 
-    def _unused(self, class_: Class, own: list[Function], forward: Function, read: set[str]) -> Iterator[Diagnostic]:
+    def _unused(
+        self, class_: Class, own: list[Function], forward: Function, read: Callable[[], set[str]]
+    ) -> Iterator[Diagnostic]:
         made = {event.name: event.value for event in _made(own, class_) if event.value is not None}
         calls = Counter(call.name for call in forward.calls)
         for name, value in made.items():
-            if read.isdisjoint((name.removeprefix("self."), f"{class_.name}:{name}")):
+            if read().isdisjoint((name.removeprefix("self."), f"{class_.name}:{name}")):
                 twin = _twin(name, made, calls)
                 message = f"`{name}` of `{class_.name}` is made and never used"
                 yield self.at(

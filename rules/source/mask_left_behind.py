@@ -20,7 +20,9 @@ RANDOM = frozenset(
     "RandomResizedCrop RandomCrop RandomHorizontalFlip RandomVerticalFlip RandomRotation RandomAffine RandomPerspective".split()
 )
 TRANSFORM = pattern(r"(?:^|\.)\w*(?:transform|tf|tfms|aug)\w*$", re.IGNORECASE)
-MOVED = pattern(rb"\b(?:hflip|vflip|rotate|affine|flip|fliplr|flipud|rot90)\(")
+MOVED = pattern(
+    rb"\b(?:hflip|vflip|rotate|affine|flip|fliplr|flipud|rot90)\([^()]*(?:image|img|frame|picture)", re.IGNORECASE
+)
 
 
 class MaskLeftBehind(SourceRule):

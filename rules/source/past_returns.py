@@ -183,8 +183,8 @@ class PastReturns(SourceRule):
     def _unturned(self, function: Function) -> Iterator[Diagnostic]:
         """Returns that are rightly added up from the end, and then left in that order beside what is not turned round."""
         for number, block in enumerate(function.blocks):
-            inside = [event for _, event in function.inside(number)]
-            for name in _appended(inside, block) if block.kind == "for" else ():
+            inside = [event for _, event in function.inside(number)] if block.kind == "for" else []
+            for name in _appended(inside, block):
                 pairs = (c for c in function.calls if c.name == "zip" and any(a.name == name for a in c.arguments))
                 pair = next(pairs, None)
                 if pair is not None and not _turned_later(function, block):

@@ -16,6 +16,7 @@ VALIDATION = pattern(r"(?<![a-z])(?:val|valid|validation|dev)(?:_|$|\d|set|loade
 BEST = pattern(r"best|(?<![a-z])(?:top|final|max|min)_", re.IGNORECASE)
 KEEPING = frozenset({"save", "state_dict", "deepcopy", "save_checkpoint", "save_pretrained", "save_model"})
 DATA = pattern(r"loader|data|set$|_dl$|^dl_|mask|_ds$|_df$|_iter|^(?:val|valid|dev|test)$", re.IGNORECASE)
+KEPT = pattern(rb"save(?:_checkpoint|_pretrained|_model)?\(|state_dict\(|deepcopy\(")
 COMPARED = pattern(rb"if [^\n]*(?:[<>][^\n]*best|best[^\n]*[<>])")
 LOADED = pattern(
     rb"(?:val|valid|validation|dev)_?\w* *=[^=]|[\"'](?:val|valid|validation|dev)[\"']|(?:val|valid|dev)_\w+,"
@@ -35,7 +36,7 @@ class SelectedOnTest(SourceRule):
     """
 
     code, severity, certain, topic = "ML476", Severity.WARNING, False, "evaluation"
-    words = (("torch", "test", COMPARED, LOADED), ("torch", "train_loss", "val", COMPARED), MONITORED)
+    words = (("torch", "test", KEPT, COMPARED, LOADED), ("torch", "train_loss", "val", KEPT, COMPARED), MONITORED)
     bad = (
         """
         best = 0.0
@@ -144,7 +145,7 @@ class SelectedOnTest(SourceRule):
             other = next((n for n in sorted(script.logged or ()) if n == name.replace("train", "val")), name)
             if name.startswith("train") and other != name:
                 yield self.at(call, f"chooses by `{name}`, of the training data; `{other}` is logged")
-        if not any(map(VALIDATION.search, _named(script))):
+        if KEEPING.isdisjoint(script.called) or not any(map(VALIDATION.search, _named(script))):
             return
         for function in script.functions:
             for index, block in enumerate(function.blocks):

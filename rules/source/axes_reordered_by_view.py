@@ -37,7 +37,10 @@ class AxesReorderedByView(SourceRule):
         ("Module)", "def forward(", pattern(rb"\.(?:view|reshape)\("), pattern(rb"\.shape|\.size\(")),
         ("Image.open(", pattern(rb"\.(?:view|reshape)\(\(?3,")),
         ("imread(", pattern(rb"\.(?:view|reshape)\(\(?3,")),
-        (pattern(rb"\b(\w+)\.(?:view|reshape)\((?:\1\.\w+[(\[]0[)\]], *)?\1\.(?:size\(|shape\[)[1-9]"),),
+        *(
+            (call, pattern(rb"\b(\w+)\.(?:view|reshape)\((?:\1\.\w+[(\[]0[)\]], *)?\1\.(?:size\(|shape\[)[1-9]"))
+            for call in (".view(", ".reshape(")
+        ),
     )
     bad = (
         """

@@ -20,9 +20,7 @@ RANDOM = frozenset(
     "RandomResizedCrop RandomCrop RandomHorizontalFlip RandomVerticalFlip RandomRotation RandomAffine RandomPerspective".split()
 )
 TRANSFORM = pattern(r"(?:^|\.)\w*(?:transform|tf|tfms|aug)\w*$", re.IGNORECASE)
-MOVED = pattern(
-    rb"\b(?:hflip|vflip|rotate|affine|flip|fliplr|flipud|rot90)\([^()]*(?:image|img|frame|picture)", re.IGNORECASE
-)
+PICTURE = pattern(rb"[Ii]mage|img|frame|picture")
 
 
 class MaskLeftBehind(SourceRule):
@@ -39,7 +37,11 @@ class MaskLeftBehind(SourceRule):
 
     code, severity, certain, topic = "ML479", Severity.WARNING, False, "data"
     words = (
-        ("mask", "torch", "rand", MOVED), ("_gt", "torch", "rand", MOVED),
+        *(
+            (mask, "torch", "rand", f"{move}(", PICTURE)
+            for mask in ("mask", "_gt")
+            for move in ("flip", "fliplr", "flipud", "rotate", "affine", "rot90")
+        ),
         *(("mask", "__getitem__", f"{name}(") for name in ("RandomHorizontalFlip", "RandomCrop", "RandomRotation")),
     )  # fmt: skip
     bad = (

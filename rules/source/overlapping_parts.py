@@ -18,9 +18,10 @@ NAMED = pattern(
 )
 TRAINED = pattern(rb"train\w*(?:, *\w+)* *= *[^=\n]*(?:\[[^\[\]\n]*:|Subset\()")
 WHOLE = pattern(
-    rb"(?m:^)\s*train\w* *= *(\w+)(?:\.(?:reset_index|copy)\([^\n]*\))? *\n[^\n]*(?:val|test|dev)\w* *= *\1\W"
-    rb"|train\w*, *\w+ *= *(\w+), *\2[.\w]*\[|def \w*split(?s:.){0,600}?return (\w+), *\3\["
+    rb"train\w* *= *(\w+)(?:\.(?:reset_index|copy)\([^\n]*\))? *\n[^\n]*(?:val|test|dev)\w* *= *\1\W"
+    rb"|train\w*, *\w+ *= *(\w+), *\2[.\w]*\["
 )
+SPLITS = pattern(rb"def \w*split(?s:.){0,600}?return (\w+), *\1\[")
 SPLIT_TWICE = pattern(rb"train_test_split\(\s*(\w+)\b(?s:.){0,1500}?train_test_split\(\s*\1\b")
 DRAWN_TWICE = pattern(rb"random_split\((?s:.){0,600}?random_split\(")
 SAME = frozenset({"reset_index", "copy"})
@@ -45,7 +46,7 @@ class OverlappingParts(SourceRule):
 
     code, severity, certain, topic = "ML183", Severity.WARNING, True, "data"
     words = (
-        ("train", "torch", TRAINED, NAMED), ("torch", WHOLE), ("train", "torch", SPLIT_TWICE),
+        ("train", "torch", TRAINED, NAMED), ("train", "torch", WHOLE), ("split(", "torch", SPLITS), ("train", "torch", SPLIT_TWICE),
         ("train", "torch", DRAWN_TWICE),
     )  # fmt: skip
     bad = (

@@ -36,7 +36,10 @@ class SelectedOnTest(SourceRule):
     """
 
     code, severity, certain, topic = "ML476", Severity.WARNING, False, "evaluation"
-    words = (("torch", "test", KEPT, COMPARED, LOADED), ("torch", "train_loss", "val", KEPT, COMPARED), MONITORED)
+    words = (
+        ("torch", "test", COMPARED, LOADED, KEPT), ("torch", "train_loss", "val", COMPARED, KEPT),
+        ("EarlyStopping(", MONITORED), ("ModelCheckpoint(", MONITORED),
+    )  # fmt: skip
     bad = (
         """
         best = 0.0

@@ -54,6 +54,13 @@ def test_notebooks_are_searched_as_they_are() -> None:
     assert WORDS.within(b'{"source": ["# loss.backward()"]}', plain=False)
 
 
+def test_words_are_sought_where_something_of_them_is_written() -> None:
+    """A pattern alone is searched in every file; what is written beside it is found a hundred times faster."""
+    parts = {(rule.name, in_parts(word)) for rule in pipeline.reading(Settings()) for word in rule.words}
+    bare = {name for name, word in parts if not any(isinstance(part, bytes) for part in word)}
+    assert bare == {"uncalled-method"}  # fifteen methods at the ends of lines, in a hundredth of the whole
+
+
 def test_no_rule_alone_has_much_of_a_library_parsed() -> None:
     """Each megabyte that is parsed for one rule alone takes a second: its words are to be rarer."""
     rules = pipeline.reading(Settings())

@@ -13,6 +13,7 @@ from .script import Script
 TAKES_TIME = frozenset({"torch.nn.MultiheadAttention", "torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN"})
 OF_IMAGES = pattern(r"torch\.nn\.(GroupNorm|BatchNorm2d|InstanceNorm2d|MaxPool2d|AvgPool2d)")
 BATCH = pattern(r"[bB]|bs|bsz|[bB]atch(_?size)?|n_batch|num_batch")
+ACROSS = pattern(r"(?i)batch|cross|inter|sample|tempor|frame|video|time")  # attends along the batch on purpose
 IMAGE = 4  # axes
 
 
@@ -44,10 +45,15 @@ def _of(function: Function, kept: Kept, first: list[str]) -> Iterator[tuple[Valu
             continue
         axes = arrangement.of(call.arguments[0]).axes
         names = {name for name, (axis, _) in arrangement.sizes.items() if axes is not None and axis == axes[0]}
-        if axes is not None and len(axes) > 2 and any(map(BATCH.fullmatch, names)):
+        lone = axes is not None and len(axes) > 1 and not axes[1]  # one sequence, which the batch makes
+        if axes is not None and len(axes) > 2 and not lone and any(map(BATCH.fullmatch, names)):
             head, _, place = "".join(axes[0]).rpartition(".")
             sizes = {size for axis, _ in arrangement.sizes.values() for size in axis if size.startswith(f"{head}.")}
-            yield call, call.name, images and place == "0" and len(sizes) == IMAGE
+            yield (
+                call,
+                call.name,
+                images and place == "0" and len(sizes) == IMAGE and not ACROSS.search(f"{function.owner} {call.name}"),
+            )
 
 
 def _is_batch_first(layer: Value) -> bool:

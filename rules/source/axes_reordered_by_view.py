@@ -108,6 +108,13 @@ class AxesReorderedByView(SourceRule):
     )
     good = (
         """
+        import cv2
+
+        def frames(path):
+            sheet = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
+            return sheet.reshape(3, 64, 64)
+        """,
+        """
         import numpy as np
         from PIL import Image
 
@@ -218,7 +225,7 @@ def _is_channels_first(function: Function, call: Value, at: int) -> bool:
         ):  # turned, or a part
             value = value.base
         elif value.kind == "call" and value.method in ("open", "imread"):
-            return value.name in ("PIL.Image.open", "cv2.imread")
+            return value.name == "PIL.Image.open" or (value.name == "cv2.imread" and len(value.arguments) == 1)
         elif value.kind == "call" and (value.name.startswith(("torch.", "numpy.")) and value.method in MADE):
             value = next(iter(value.arguments), None)
         elif value.kind == "call" and value.method in PICTURED and not any(a.constant in GRAY for a in value.arguments):

@@ -165,7 +165,30 @@ class BatchFirst(SourceRule):
                 return self.head(self.norm(self.blocks(x))[:, 0])
         """,
     )
+    suspected = """
+    class AcrossBatch(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.norm, self.attention = nn.BatchNorm2d(width), nn.MultiheadAttention(width, 4)
+
+        def forward(self, x):
+            b, c, h, w = x.shape
+            y = self.norm(x).flatten(2).transpose(1, 2)
+            y, _ = self.attention(y, y, y)
+            return x + y.transpose(1, 2).reshape(b, c, h, w)
+    """
     good = (
+        """
+        class Clip(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.conv, self.lstm = nn.Conv2d(3, width, 3), nn.LSTM(width, width)
+
+            def forward(self, x):  # the frames of one clip
+                b, c, h, w = x.shape
+                y, _ = self.lstm(self.conv(x).mean((2, 3)).view(b, 1, -1))
+                return y.squeeze(1)
+        """,
         """
         class Spatial(nn.Module):
             def __init__(self, width):

@@ -32,7 +32,7 @@ class LayerWithoutEffect(SourceRule):
         https://github.com/kanezaki/pytorch-unsupervised-segmentation/issues/1
     """
 
-    code, severity, certain, topic = "ML482", Severity.WARNING, True, "structure"
+    code, severity, certain, topic = "ML482", Severity.WARNING, False, "structure"
     twins = ("unused-parameter",)
     words = (
         (
@@ -41,6 +41,30 @@ class LayerWithoutEffect(SourceRule):
             pattern(rb"self\.\w+ = nn\.[A-Z]\w+\("),
             pattern(rb"backward\(|Trainer|LightningModule|\d\("),
         ),
+    )
+    suspected = (
+        """
+        class Encoder(nn.Module):
+            def __init__(self, width, depth):
+                super().__init__()
+                self.norm1 = nn.LayerNorm(width)
+                self.layers = nn.ModuleList([Layer(width) for _ in range(depth)])
+
+            def forward(self, graph):
+                for layer in self.layers:  # each changes the graph itself
+                    out = layer(graph)
+                return self.norm1(out)
+        """,
+        """
+        class Pair(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.norm1 = nn.BatchNorm1d(width)
+                self.norm2 = nn.BatchNorm1d(width)  # of old checkpoints
+
+            def forward(self, a, b):
+                return self.norm1(a) - self.norm1(b)
+        """,
     )
     bad = (
         """
@@ -60,7 +84,7 @@ class LayerWithoutEffect(SourceRule):
             def __init__(self, width, depth):
                 super().__init__()
                 self.norm = nn.LayerNorm(width)
-                self.layers = nn.ModuleList([Layer(width) for _ in range(depth)])
+                self.layers = nn.ModuleList([nn.TransformerEncoderLayer(width, 4) for _ in range(depth)])
 
             def forward(self, x, mask):
                 for layer in self.layers:
@@ -151,12 +175,13 @@ class LayerWithoutEffect(SourceRule):
             own = functions.get(class_.name, [])
             forward = next((function for function in own if function.name == f"{class_.name}.forward"), None)
             if forward is not None and any(event.kind == "return" for event in forward.events):
-                yield from map(self._overwritten, _lost(forward))
+                torchs = {e.name for e in _kept(own, class_) if e.value is not None and _is_torchs(e.value)}
+                yield from (self._overwritten(event, of in torchs) for event, of in _lost(forward))
                 yield from self._unused(class_, own, forward, read) if class_.name in plain else ()
 
-    def _overwritten(self, event: Event) -> Diagnostic:
+    def _overwritten(self, event: Event, sure: bool) -> Diagnostic:
         message = f"gives each layer the same input and keeps what the last one gave: `{event.name}` is overwritten"
-        return self.at(event, message)
+        return self.at(event, message, certain=sure)
 
     def _unused(
         self, class_: Class, own: list[Function], forward: Function, read: Callable[[], set[str]]
@@ -167,9 +192,8 @@ class LayerWithoutEffect(SourceRule):
             if read().isdisjoint((name.removeprefix("self."), f"{class_.name}:{name}")):
                 twin = _twin(name, made, calls)
                 message = f"`{name}` of `{class_.name}` is made and never used"
-                yield self.at(
-                    value, f"{message}, and `{twin}` is called twice" if twin else message, certain=bool(twin)
-                )
+                message = f"{message}, and `{twin}` is called twice" if twin else message
+                yield self.at(value, message, certain=twin != "" and _serves_two(forward, twin))
 
 
 def _twin(name: str, made: dict[str, Value], calls: Counter[str]) -> str:
@@ -180,6 +204,20 @@ def _twin(name: str, made: dict[str, Value], calls: Counter[str]) -> str:
     near = (f"{found[1]}{number}{found[3]}" for number in (int(found[2]) - 1, int(found[2]) + 1))
     alike = (other for other in near if other in made and str(made[other]) == str(made[name]))
     return next((other for other in alike if calls[other] > 1), "")
+
+
+def _serves_two(forward: Function, twin: str) -> bool:
+    """Whether a layer follows two that differ in their numbers: `self.bn1(self.conv1(x))`, `self.bn1(self.conv2(y))`."""
+    before = (call.argument(0) for call in forward.calls if call.name == twin)
+    numbered = [NUMBERED.fullmatch(value.name) for value in before if value is not None and value.kind == "call"]
+    served = [(found[1], found[3], found[2]) for found in numbered if found is not None]
+    return any(one[:2] == other[:2] and one != other for one in served for other in served)
+
+
+def _is_torchs(kept: Value) -> bool:
+    """Whether a list holds layers of torch alone, of which none acts but by what it gives."""
+    calls = [part.name for part in kept.within() if part.kind == "call" and part.name != "range"]
+    return kept.name == "torch.nn.ModuleList" and len(calls) > 1 and all(map(WEIGHTED.fullmatch, calls[1:]))
 
 
 def _is_plain(class_: Class, own: list[Function]) -> bool:
@@ -193,25 +231,25 @@ def _is_plain(class_: Class, own: list[Function]) -> bool:
     return bases == ["torch.nn.Module"] and not away and not finds
 
 
+def _kept(own: list[Function], class_: Class) -> Iterator[Event]:
+    init = (function for function in own if function.name == f"{class_.name}.__init__")
+    yield from (e for function in init for e in function.events if e.kind == "assign" and e.name.startswith("self."))
+
+
 def _made(own: list[Function], class_: Class) -> Iterator[Event]:
     """The layers and parameters that __init__ makes."""
-    for function in (function for function in own if function.name == f"{class_.name}.__init__"):
-        for event in function.events:
-            value = event.value if event.kind == "assign" and event.name.startswith("self.") else None
-            layered = value is not None and value.name == "torch.nn.Sequential"
-            names = (
-                (part.name for part in value.within())
-                if layered and value is not None
-                else (value.name,)
-                if value
-                else ()
-            )
-            if (
-                value is not None
-                and value.kind == "call"
-                and any(WEIGHTED.fullmatch(n) or ACTIVATIONS.fullmatch(n) for n in names)
-            ):
-                yield event
+    for event in _kept(own, class_):
+        value = event.value
+        layered = value is not None and value.name == "torch.nn.Sequential"
+        names = (
+            (part.name for part in value.within()) if layered and value is not None else (value.name,) if value else ()
+        )
+        if (
+            value is not None
+            and value.kind == "call"
+            and any(WEIGHTED.fullmatch(n) or ACTIVATIONS.fullmatch(n) for n in names)
+        ):
+            yield event
 
 
 def _words(function: Function, plain: bool) -> Iterator[str]:
@@ -241,8 +279,8 @@ def _fills(value: Value | None) -> bool:
     return called and value is not None and (value.name.startswith("torch.nn.init.") or value.method.endswith("_"))
 
 
-def _lost(forward: Function) -> Iterator[Event]:
-    """What loops over layers bind to the result of each, of the same input, with nothing that reads it there."""
+def _lost(forward: Function) -> Iterator[tuple[Event, str]]:
+    """What loops over layers bind to the result of each, of the same input, with nothing that reads it there; and of which list."""
     for index, block in enumerate(forward.blocks):
         if (
             block.kind == "for"
@@ -259,4 +297,4 @@ def _lost(forward: Function) -> Iterator[Event]:
                 reads = call is not None and any(part.name == result.name for part in call.within())
                 alike = given is not None and given.kind == "name" and given.name != layer.name
                 if call is not None and call.name == layer.name and alike and not reads and len(inside) == 3:
-                    yield result
+                    yield result, block.value.name

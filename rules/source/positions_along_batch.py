@@ -31,7 +31,7 @@ class PositionsAlongBatch(SourceRule):
         ("batch_first=True", "shape[0]"),
         ("def forward(", pattern(rb"\[:, *: *\w+\.(?:size\(0\)|shape\[0\])")),
     )
-    bad = (
+    suspected = (
         """
         class PositionalEncoding(nn.Module):
             def __init__(self, width, longest=5000):
@@ -41,6 +41,8 @@ class PositionsAlongBatch(SourceRule):
             def forward(self, x):
                 return x + self.pe[:, : x.size(0), :].to(x.device)
         """,
+    )
+    bad = (
         """
         class PositionalEncoding(nn.Module):
             def __init__(self, width, longest=5000):
@@ -75,6 +77,10 @@ class PositionsAlongBatch(SourceRule):
             def forward(self, x, y):
                 y = y + self.pe[:, : x.size(0)]
                 return x + self.pe[:, : x.size(0)].transpose(0, 1) + self.pe[:, : x.size(1)]
+
+        class Biased(nn.Module):
+            def forward(self, scores):
+                return scores + self.table[:, : scores.size(0), : scores.size(0)]
         """,
         """
         class PositionalEncoding(nn.Module):
@@ -129,7 +135,7 @@ class PositionsAlongBatch(SourceRule):
             counted = _counted(value)
             if counted is not None:
                 message = "takes along its second axis as many positions as the first axis of what they are added to"
-                yield self.at(counted, message)
+                yield self.at(counted, message, certain=False)
 
 
 def _counted(value: Value) -> Value | None:
@@ -141,7 +147,8 @@ def _counted(value: Value) -> Value | None:
         while added.kind == "call" and added.method in KEEPS and (inner := added.receiver) is not None:
             added = inner
         index = added.arguments[0].arguments if added.kind == "item" and added.arguments[0].kind == "tuple" else ()
-        if given.kind == "name" and len(index) > 1 and str(index[0]) == ":" and index[1].name == ":_":
+        whole = len(index) > 1 and all(str(part) in (":", "...") for part in (index[0], *index[2:]))
+        if given.kind == "name" and whole and index[1].name == ":_":
             counted = arranging.size_of(index[1].arguments[0])
             if counted is not None and str(counted[0]) == given.name and counted[1] == 0:
                 return added

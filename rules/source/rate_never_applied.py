@@ -17,6 +17,8 @@ OPTIMIZER = pattern(r"(?:\w+_)?optim\w*|opt(?:_\w+)?", re.IGNORECASE)
 TELLS = frozenset(
     "print info debug warning log log_metric add_scalar write format set_postfix set_description append str round".split()
 )
+KEEPS = frozenset({"append", "write"})  # and where something else may find it again
+TENSORS = pattern(r"torch\.(tensor|as_tensor|full|ones|FloatTensor)")  # of which an optimizer sees each change
 # By which the rate may come to the optimizer unseen, or from it.
 OTHERWISE = frozenset({"param_groups", "get_last_lr", "get_lr", "lr_scheduler"})
 
@@ -64,6 +66,18 @@ class RateNeverApplied(SourceRule):
     )
     suspected = (
         """
+        lr, rates = 0.1, []
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+        for epoch in range(90):
+            lr *= 0.9
+            rates.append(lr)
+            set_rate(optimizer, rates[-1])
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        """,
+        """
         optimizer = torch.optim.Adam(agent.parameters(), lr=2.5e-4)
         for update in range(total):
             lr = (1 - update / total) * 2.5e-4
@@ -85,6 +99,16 @@ class RateNeverApplied(SourceRule):
         """,
     )
     good = (
+        """
+        lr = torch.tensor(0.1)
+        optimizer = torch.optim.Adam(model.parameters(), lr=lr, capturable=True)
+        for epoch in range(90):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            lr *= 0.9
+        """,
         """
         lr = 0.1
         optimizer = torch.optim.SGD(model.parameters(), lr=lr)
@@ -164,9 +188,12 @@ class RateNeverApplied(SourceRule):
     def _variables(self, script: Script, function: Function) -> Iterator[Diagnostic]:
         names = dict.fromkeys(e.name for e in function.events if _binds(e) and RATE.fullmatch(e.name))
         for name in names:
-            changes = [e for e in function.events if _binds(e) and e.name == name and _is_in_a_loop(function, e)]
-            if changes and not _is_read(script, function, name, changes[0]):
-                lowered = any(_is_own(change) for change in changes)
+            bound = [e for e in function.events if _binds(e) and e.name == name]
+            changes = [e for e in bound if _is_in_a_loop(function, e)]
+            shared = any(e.value is not None and TENSORS.fullmatch(e.value.name) for e in bound)
+            if changes and not shared and not _is_read(script, function, name, changes[0]):
+                kept = any(call.method in KEEPS and any(p.name == name for p in call.within()) for call in script.calls)
+                lowered = any(_is_own(change) for change in changes) and not kept
                 message = (
                     f"changes `{name}`, which nothing reads from there on: the optimizer keeps the rate that it has"
                 )

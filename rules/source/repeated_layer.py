@@ -11,6 +11,7 @@ from modellint.source.registration import FOREIGN, WEIGHTED
 from modellint.source.tensors import bound
 
 HOLDERS = frozenset({"torch.nn.ModuleList", "torch.nn.Sequential"})
+COPIES = frozenset({"deepcopy", "copy", "clone"})
 SHARED = pattern(r"(?i)share|tied|tie_|universal|recurren|recursi|albert|loop")  # meant to be one
 
 
@@ -20,12 +21,13 @@ class RepeatedLayer(SourceRule):
     Why: Python repeats the reference and not the object. All places share the same weights and, in a batch norm, the same
         statistics: the model is as deep as it looks, with the weights of one layer. Nothing fails, and it learns less.
     Fix: `nn.ModuleList([Block() for _ in range(n)])`; `nn.Sequential(*[Block() for _ in range(n)])`; or `copy.deepcopy`.
-    Ignore: where the weights are to be shared, as in ALBERT; name it so (`shared`, `tied`), and it is not reported.
+    Ignore: where the weights are to be shared, as in ALBERT or by the heads of a pyramid, which is why it is only suspected;
+        name it so (`shared`, `tied`), and it is not reported.
     Reported: https://github.com/zalandoresearch/pytorch-vq-vae/issues/2, https://github.com/yaoppeng/U-Net_v2/issues/10,
         https://github.com/acids-ircam/ddsp_pytorch/issues/37, https://github.com/linkedin/Liger-Kernel/pull/269
     """
 
-    code, severity, certain, topic = "ML481", Severity.WARNING, True, "structure"
+    code, severity, certain, topic = "ML481", Severity.WARNING, False, "structure"
     words = tuple(
         (holder, repeated)
         for holder in ("ModuleList(", "Sequential(")
@@ -108,6 +110,7 @@ class RepeatedLayer(SourceRule):
         class Encoder(nn.Module):
             def __init__(self, block, depth):
                 super().__init__()
+                self.copies = nn.ModuleList(copy.deepcopy(layer) for layer in [nn.Linear(64, 64)] * depth)
                 self.layers = nn.ModuleList([copy.deepcopy(block) for _ in range(depth)])
                 self.shared_heads = nn.ModuleList([nn.Linear(64, 4)] * depth)
                 rows = []
@@ -146,15 +149,14 @@ class RepeatedLayer(SourceRule):
             if HOLDERS.isdisjoint(call.name for call in function.calls) or any(map(SHARED.search, names)):
                 continue
             for layer, times in (*_multiplied(function), *_appended(function)):
-                weighted = _weighted(script, layer)
-                if weighted is not None:
-                    message = f"holds one `{layer.method}` {times}: all places share its weights"
-                    yield self.at(layer, message, certain=weighted and times != "in each pass")
+                if _may_have_weights(script, layer):
+                    yield self.at(layer, f"holds one `{layer.method}` {times}: all places share its weights")
 
 
 def _multiplied(function: Function) -> Iterator[tuple[Value, str]]:
     """`nn.ModuleList([Block()] * n)`, or by the name of the list or of the layer."""
-    for holder in (call for call in function.calls if call.name in HOLDERS):
+    holders = (call for call in function.calls if call.name in HOLDERS)
+    for holder in (h for h in holders if not any(part.method in COPIES for part in h.within())):
         for part in (part for given in holder.arguments for part in given.within()):
             made = bound(function, part.name) if part.kind == "name" else part
             if made is not None and made.kind == "operation" and made.name == "*":
@@ -186,16 +188,12 @@ def _appended(function: Function) -> Iterator[tuple[Value, str]]:
                 yield made, "in each pass"
 
 
-def _weighted(script: Script, layer: Value) -> bool | None:
-    """Whether a layer has weights for certain; None if it may have none."""
+def _may_have_weights(script: Script, layer: Value) -> bool:
     if layer.name in HOLDERS or WEIGHTED.fullmatch(layer.name):
-        parts = [part.name for part in layer.within() if part.kind == "call" and part is not layer]
-        weighted = any(map(WEIGHTED.fullmatch, (layer.name, *parts)))
-        return weighted or (False if any(not name.startswith("torch.") for name in parts) else None)
-    if FOREIGN.fullmatch(layer.name):
-        return False
+        parts = [part.name for part in layer.within() if part.kind == "call"]
+        return any(WEIGHTED.fullmatch(name) or not name.startswith("torch.") for name in parts)
     own = [function for function in script.functions if function.name == f"{layer.name}.__init__"]
     if own:
-        return True if any(WEIGHTED.fullmatch(call.name) for function in own for call in function.calls) else None
+        return any(WEIGHTED.fullmatch(call.name) for function in own for call in function.calls)
     known = layer.name.startswith("torch.") or not layer.method[:1].isupper()
-    return None if known else False
+    return FOREIGN.fullmatch(layer.name) is not None or not known

@@ -11,6 +11,7 @@ from modellint.source.tensors import made
 SUBSEQUENT = "generate_square_subsequent_mask"
 TRIANGLES = frozenset({"tril", "triu", SUBSEQUENT})
 WEIGHS = frozenset({"softmax", "Softmax", "MultiheadAttention"})
+MASK = 5  # the place of `attn_mask` among the arguments of MultiheadAttention
 # Where a class says so, something else may hide what comes later.
 HIDES = frozenset(
     "masked_fill masked_fill_ where is_causal attn_mask block_mask masked_softmax tril_indices causal attn_bias "
@@ -117,6 +118,26 @@ class UnusedCausalMask(SourceRule):
                 return self.out(weights @ v)
         """,
         """
+        class Given(nn.Module):  # the mask comes from its caller
+            def __init__(self, width, length):
+                super().__init__()
+                self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+                self.register_buffer("later", torch.triu(torch.ones(length, length), 1).bool())
+
+            def forward(self, x, **options):
+                return self.attention(x, x, x, **options)[0]
+        """,
+        """
+        class Placed(nn.Module):
+            def __init__(self, width, length):
+                super().__init__()
+                self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+                self.register_buffer("later", torch.triu(torch.ones(length, length), 1).bool())
+
+            def forward(self, x, pad, mask):
+                return self.attention(x, x, x, pad, False, mask)[0]
+        """,
+        """
         class Decoder(nn.Module):  # its layers are given the mask from outside
             def __init__(self, layer, length):
                 super().__init__()
@@ -137,8 +158,10 @@ class UnusedCausalMask(SourceRule):
             own = [function for function in script.functions if function.owner == class_.name]
             calls = [call for function in own for call in function.calls]
             away = any(
-                given.name == "self" for call in calls for given in call.arguments
-            )  # who takes it may read the mask
+                (call.unpacks and call.name.startswith("self."))
+                or any(given.name == "self" for given in call.arguments)
+                for call in calls
+            )  # who takes it may read the mask, or give another
             if any(call.method in WEIGHS for call in calls) and not away and not any(map(_hides, calls)):
                 for name, kept in _masks(script, class_, own):
                     functions = own if name == "bias" else script.functions  # other layers have one too
@@ -172,7 +195,8 @@ class UnusedCausalMask(SourceRule):
 
 
 def _hides(call: Value) -> bool:
-    return call.method in HIDES or any(name in HIDES for name, _ in call.keywords)
+    named = call.method in HIDES or any(name in HIDES for name, _ in call.keywords)
+    return named or (call.name.startswith("self.") and len(call.arguments) > MASK)
 
 
 def _masks(script: Script, class_: Class, own: list[Function]) -> Iterator[tuple[str, Value]]:

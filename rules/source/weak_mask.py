@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.attention import MASKS, attentions
-from modellint.source.code import Function, Value
+from modellint.source.code import Event, Function, Value
 from modellint.source.sums import negated
 from modellint.source.tensors import operand
 
 FILLS = MASKS - {"where"}
 TINY = 1e-3  # no number that anybody would hide by on purpose: 1e-9 for -1e9
+HIDES = pattern(r"(?i)mask|pad|valid|tri[lu]|causal|length")  # by what is to be hidden; a score can also be mended
+MENDS = pattern(r"isnan|isinf|isfinite")
 WEAK = 5.0  # a score that is lowered to -5 keeps a weight of some e^-5 of the others'
 
 
@@ -36,6 +38,12 @@ class WeakMask(SourceRule):
         ("oftmax(", pattern(rb"masked_fill_?\([^\n]*, *(?:value=)?-?(?:0(?:\.0*)?|[1-9](?:\.\d*)?e-\d+|0\.\d+|[1-4](?:\.\d*)?)\)")),
         ("attn_mask=", pattern(rb"tri[lu]\(torch\.ones\((?![^\n]*bool)")),
     )  # fmt: skip
+    suspected = """
+    class Graph(nn.Module):
+        def forward(self, q, k, v, loops):
+            scores = torch.matmul(q, k.transpose(1, 2)).masked_fill(loops, 0.0)
+            return torch.matmul(torch.softmax(scores, dim=-1), v)
+    """
     bad = (
         """
         class Attention(nn.Module):
@@ -72,6 +80,32 @@ class WeakMask(SourceRule):
         """,
     )
     good = (
+        """
+        class Attention(nn.Module):
+            def forward(self, q, k, v, mask, loops):
+                scores = q @ k.transpose(-2, -1)
+                scores = scores.masked_fill(scores.isnan(), 0.0)
+                weights = torch.softmax(scores, dim=-1)
+                kept = torch.matmul(q, k.transpose(1, 2))
+                kept = torch.where(mask, kept, -1e9).masked_fill(loops, 0.0)
+                return weights @ v + torch.matmul(torch.softmax(kept, dim=-1), v)
+        """,
+        """
+        class Block(nn.Module):
+            def __init__(self, width, length):
+                super().__init__()
+                self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+                self.register_buffer("mask", torch.triu(torch.ones(length, length), 1))
+                self.mask.mul_(-1e9)
+
+            def forward(self, x):
+                later = torch.triu(torch.ones(x.size(1), x.size(1)), 1)
+                later[later == 1] = float("-inf")
+                weak = torch.triu(torch.ones(x.size(1), x.size(1)), 1)
+                weak *= -1e9
+                x = self.attention(x, x, x, attn_mask=later)[0] + self.attention(x, x, x, attn_mask=weak)[0]
+                return self.attention(x, x, x, attn_mask=self.mask)[0]
+        """,
         """
         class Pointer(nn.Module):
             def forward(self, scores, mask, empty):
@@ -123,17 +157,16 @@ class WeakMask(SourceRule):
         for function in script.functions:
             known = set[int]()
             for found in attentions(script, function):
-                fills = [step for step in found.before if step.kind == "call" and step.method in FILLS]
+                fills = [step for step in found.before if step.kind == "call" and step.method in MASKS]
                 known |= {id(step) for step in found.before}
-                alone = len(fills) == 1 and not any(map(_adds, found.before))
+                alone = len(fills) == 1 and fills[0].method in FILLS and not any(map(_adds, found.before))
                 value = fills[0].arguments[-1] if alone and len(fills[0].arguments) > 1 else None
-                if value is not None and _is_weak(value):
-                    yield self.at(
-                        fills[0], f"sets the scores that it is to hide to `{value}`, which leaves them a weight"
-                    )
+                if value is not None and _is_weak(value) and not _mends(fills[0]):
+                    message = f"sets the scores that it is to hide to `{value}`, which leaves them a weight"
+                    yield self.at(fills[0], message, certain=HIDES.search(str(fills[0].arguments[0])) is not None)
             for fill in _before_softmax(function):
                 value = fill.arguments[-1]
-                if id(fill) not in known and _is_weak(value):
+                if id(fill) not in known and _is_weak(value) and not _mends(fill):
                     message = f"sets the scores that it is to hide to `{value}`, which leaves them a weight"
                     yield self.at(fill, message, certain=0 < abs(value.number or 0) < TINY)
             for call in function.calls:
@@ -177,10 +210,10 @@ def _is_ones(script: Script, function: Function, given: Value) -> bool:
     """Whether it is, on every way, a triangle of floats: `torch.triu(torch.ones(n, n), 1)`."""
     while given.kind == "item" and given.base is not None:
         given = given.base
+    near = [function, *(f for f in script.functions if f.owner == function.owner and given.name.startswith("self."))]
     if given.kind != "name":
         made = [given]
     elif given.name.startswith("self."):
-        near = [f for f in script.functions if f.owner == function.owner]
         made = [
             e.value
             for f in near
@@ -193,12 +226,35 @@ def _is_ones(script: Script, function: Function, given: Value) -> bool:
         made += [call.arguments[1] for call in buffers if f"self.{call.arguments[0].constant}" == given.name]
     else:
         made = [e.value for e in function.events if e.kind == "assign" and e.name == given.name and e.value is not None]
-    return bool(made) and all(
-        value.name in ("torch.triu", "torch.tril")
-        and bool(value.arguments)
-        and value.arguments[0].name == "torch.ones"
-        and value.arguments[0].argument(None, "dtype") is None
-        for value in made
+    changed = any(_changes(event, given.name) for f in near for event in f.events) if given.kind == "name" else False
+    return (
+        bool(made)
+        and not changed
+        and all(
+            value.name in ("torch.triu", "torch.tril")
+            and bool(value.arguments)
+            and value.arguments[0].name == "torch.ones"
+            and value.arguments[0].argument(None, "dtype") is None
+            for value in made
+        )
+    )
+
+
+def _changes(event: Event, name: str) -> bool:
+    """`mask *= -1e9`, `mask[mask == 1] = -inf`, `mask.masked_fill_(...)`."""
+    value = event.value
+    done = (
+        value is not None and value.kind == "call" and value.name.startswith(f"{name}.") and value.method.endswith("_")
+    )
+    items = event.kind == "assign" and event.name.startswith(f"{name}[")
+    return done or items or (event.kind == "augment" and event.name.partition("[")[0] == name)
+
+
+def _mends(fill: Value) -> bool:
+    """Whether scores are filled for what they are: `scores.masked_fill(scores.isnan(), 0)`."""
+    asked = fill.arguments[0]
+    return any(MENDS.fullmatch(part.method) for part in asked.within()) or any(
+        part.kind == "name" and part.name == str(fill.receiver) for part in asked.within()
     )
 
 

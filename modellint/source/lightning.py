@@ -38,6 +38,12 @@ def taken(step: Function) -> Iterator[str]:
             yield event.name
 
 
+def handed(step: Function) -> set[str]:
+    """The names that a method gives on to calls, which may do anything with them."""
+    calls = (call for call in step.calls if "toggle" not in call.method and "clip" not in call.method)
+    return {part.name for call in calls for whole in call.arguments for part in whole.within()}
+
+
 def _manual(script: Script, class_: Class, methods: Mapping[str, Function]) -> bool | None:
     set_ = [script.functions[a.function].events[a.event].value for a in class_.attributes if a.name == MANUAL]
     if not set_:

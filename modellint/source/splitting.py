@@ -7,11 +7,29 @@ from .code import Event, Function, Value
 from .spans import spans
 
 
-def is_drawn(function: Function, fitted: Event, names: set[str]) -> bool:
-    """Whether what was fitted is split at random afterwards."""
-    start = fitted.location.line or 0
-    later = (c for c in function.calls if c.method == "train_test_split" and (c.location.line or 0) > start)
-    return any(part.name in names for call in later for part in call.arguments)
+def drawn(function: Function, fitted: Event, names: set[str]) -> Value | None:
+    """The call that splits at random what was fitted, before its names hold anything else."""
+    events = iter(function.events)
+    any(event is fitted for event in events)  # goes on behind it
+    for event in events:
+        value = event.value
+        if event.kind == "return" and event.block == fitted.block:
+            return None
+        if value is None:
+            continue
+        if event.kind == "call" and value.method == "train_test_split":
+            if any(part.name in names for part in value.arguments):
+                return value
+        elif event.kind == "assign" and event.name in names:
+            same = any(part.name.partition(".")[0] in names for part in value.within())
+            names = names if same else names - {event.name}
+    return None
+
+
+def holds_out(function: Function, split: Value) -> bool:
+    """Whether one of the parts is for the evaluation, as far as they have names; two clients may share the data."""
+    bound = [e.name for e in function.events if e.kind == "assign" and e.value is not None and e.value.base is split]
+    return not bound or any(map(parts.evaluates, bound))
 
 
 def is_cut(function: Function, fitted: Event) -> bool:

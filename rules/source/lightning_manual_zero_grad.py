@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
 from modellint.source.code import Function, Value
-from modellint.source.lightning import modules, taken
+from modellint.source.lightning import handed, modules, taken
 from modellint.source.vocabulary import sounds_like_optimizer
 
 CLEARS = pattern(r"\w*(zero|clear|reset)\w*", re.IGNORECASE)
@@ -119,6 +119,22 @@ class LightningManualZeroGrad(SourceRule):
         """,
         """
         import lightning as L
+        from .tools import begin
+
+        class Gan(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                opt_g, opt_c = self.optimizers()
+                begin(opt_g)
+                self.manual_backward(self.loss_g(batch))
+                opt_g.step()
+                opt_c.zero_grad()
+                self.manual_backward(self.loss_c(batch))
+                opt_c.step()
+        """,
+        """
+        import lightning as L
 
         class Slow(L.LightningModule):
             automatic_optimization = False
@@ -177,7 +193,7 @@ def _steps(call: Value) -> bool:
 
 def _uncleared(step: Function, calls: Iterable[Value]) -> Iterator[Value]:
     """The steps of optimizers that nothing clears, where all that is cleared are others of `self.optimizers()`."""
-    names = set(taken(step))
+    names = set(taken(step)) - handed(step)
     cleared = {str(call.receiver) for call in calls if _clears(call)}
     if cleared and cleared < names:
         yield from (call for call in step.calls if _steps(call) and str(call.receiver) in names - cleared)

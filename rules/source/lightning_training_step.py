@@ -134,12 +134,26 @@ class LightningTrainingStep(SourceRule):
             def training_step(self, batch, index):
                 self.remember(batch)  # the weights are not trained at all
         """,
+        """
+        import lightning as L
+
+        class Memory(L.LightningModule):
+            def configure_optimizers(self):
+                return None
+
+            def remember(self, batch):
+                self.bank.append(F.normalize(self.body(batch), dim=1).cpu())
+                return len(self.bank)
+
+            def training_step(self, batch, index):
+                self.log("remembered", float(self.remember(batch)))
+        """,
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
         for module in modules(script):
             step = module.methods.get("training_step")
-            if step is not None and module.manual is False:
+            if step is not None and module.manual is False and not _is_idle(module.methods):
                 yield from self._judge(step, module.methods if module.alone else {})
 
     def _judge(self, step: Function, own: Mapping[str, Function]) -> Iterator[Diagnostic]:
@@ -156,6 +170,12 @@ class LightningTrainingStep(SourceRule):
             loss = dict(value.keywords).get("loss") if value.kind == "dict" else value
             if loss is not None and (_cut(loss) or _is_cut_by_helper(loss, step, own)):
                 yield self.at(loss, "returns a loss without its graph: nothing is trained")
+
+
+def _is_idle(methods: Mapping[str, Function]) -> bool:
+    """Whether the module says that it has no optimizer: its training only collects something."""
+    makes = methods.get("configure_optimizers")
+    return makes is not None and not _given(makes) and not any(e.kind == "leave" for e in makes.events)
 
 
 def _given(function: Function) -> list[Value]:

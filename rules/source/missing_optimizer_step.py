@@ -268,6 +268,25 @@ class MissingOptimizerStep(SourceRule):
                 self.advance(optimizer_d)
         """,
         """
+        import lightning as L
+
+        class Gan(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                optimizer_g, optimizer_d = self.optimizers()
+                optimizer_g.zero_grad()
+                self.manual_backward(self.loss_g(batch))
+                optimizer_g.step()
+                optimizer_d.zero_grad()
+                self.judge(batch)
+
+            def judge(self, batch):
+                for part in batch.chunk(4):
+                    self.manual_backward(self.loss_d(part) / 4)
+                self.optimizers()[1].step()
+        """,
+        """
         body, head = nn.Linear(8, 8), nn.Linear(8, 1)
         spare = torch.optim.SGD(body.parameters(), lr=0.1)  # of another experiment
         optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()])
@@ -293,8 +312,10 @@ class MissingOptimizerStep(SourceRule):
         yield from self._unreached(script)
         for module in lightning.modules(script):
             step = module.methods.get("training_step")
-            for clear in _never(step) if step is not None and module.manual else ():
-                yield self.at(clear, f"clears the gradients of `{clear.receiver}`, which never steps")
+            asked = [call for method in module.methods.values() for call in method.calls if call.method == "optimizers"]
+            for clear in _never(step) if step is not None and module.manual and len(asked) == 1 else ():
+                message = f"clears the gradients of `{clear.receiver}`, which never steps"
+                yield self.at(clear, message, certain=module.alone)
 
     def _unreached(self, script: Script) -> Iterator[Diagnostic]:
         """Methods that hold all steps of a class that trains, and that nothing in the file names."""
@@ -347,6 +368,5 @@ def _never(step: Function) -> Iterator[Value]:
     for name in names:
         clears = [value for value in done if value.name == f"{name}.zero_grad"]
         idle = (value.name in (name, f"{name}.zero_grad") for value in done if value.name.partition(".")[0] == name)
-        given = (part for call in step.calls if "toggle" not in call.method for part in call.arguments)
-        if clears and all(idle) and not any(part.name == name for whole in given for part in whole.within()):
+        if clears and all(idle) and name not in lightning.handed(step):
             yield clears[0]

@@ -192,6 +192,15 @@ class TestDataInTraining(SourceRule):
             part["user"] = users.fit_transform(part["user_id"])
         """,
     )
+    suspected = """
+        import torch
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.model_selection import train_test_split
+
+        X, y = read("training.csv")
+        X = StandardScaler().fit_transform(X)
+        X_a, X_b, y_a, y_b = train_test_split(X, y)  # two clients of a federation
+        """
     good = (
         """
         import torch
@@ -200,8 +209,23 @@ class TestDataInTraining(SourceRule):
 
         X, X_test, y, y_test = train_test_split(X, y, test_size=0.2)
         X, y = SMOTE().fit_resample(X, y)
+        fit_final(StandardScaler().fit_transform(X), y)
+        X, y = load(2020)
+        X, X_test, y, y_test = train_test_split(X, y)
         mean, std = X.mean(0), X.std(0)
         X, X_test = (X - mean) / std, (X_test - mean) / std
+        """,
+        """
+        import torch
+        from imblearn.over_sampling import RandomOverSampler
+        from sklearn.model_selection import train_test_split
+
+        def prepare(X, y, final):
+            if final:
+                X, y = RandomOverSampler().fit_resample(X, y)
+                return X, y
+            X_train, X_test, y_train, y_test = train_test_split(X, y)
+            return X_train, X_test, y_train, y_test
         """,
         """
         import torch
@@ -388,9 +412,11 @@ class TestDataInTraining(SourceRule):
             item = event.value if event.kind == "assign" else None
             call = item.base if item is not None and item.kind == "item" else item
             grown = call is not None and call.method == "fit_resample" and _kind(call, function, script) in OVERSAMPLERS
-            if call is not None and grown and splitting.is_drawn(function, event, {event.name}):
+            split = splitting.drawn(function, event, {event.name}) if grown else None
+            if call is not None and split is not None:
                 made = "copies of its samples, or what is made between two of them, are in both parts"
-                yield self.at(call, f"adds to `{event.name}` before it is split: {made}")
+                sure = not TRAIN.search(event.name) and splitting.holds_out(function, split)
+                yield self.at(call, f"adds to `{event.name}` before it is split: {made}", certain=sure)
                 return
 
     def _taken_of_all(self, function: Function) -> Iterator[Diagnostic]:
@@ -430,18 +456,20 @@ class TestDataInTraining(SourceRule):
                 kind = _kind(call, function, script)
                 known = kind in FITTED and not TRAIN.search(_last(call.arguments[0]))
                 held = _holding(function, event, call) if known else set()
-                drawn = known and splitting.is_drawn(function, event, held)
+                drawn = splitting.drawn(function, event, held) if known else None
                 cut = known and (
                     splitting.is_parted(function, held) or splitting.is_folded(function, call.arguments[0].name)
                 )
                 if drawn or (cut and not parts.evaluates(_last(call.arguments[0]))):
                     message = f"fits a `{kind}` on all the data before it is split: it has seen the test part"
-                    yield self.at(call, message, certain=drawn)
+                    sure = drawn is not None and splitting.holds_out(function, drawn)
+                    yield self.at(call, message, certain=sure)
             elif event.kind == "assign" and moments.standardised(function, call):
-                random = splitting.is_drawn(function, event, {event.name})
-                if random or splitting.is_cut(function, event):
+                split = splitting.drawn(function, event, {event.name})
+                if split or splitting.is_cut(function, event):
                     message = f"takes mean and deviation of all of `{event.name}` before it is split"
-                    yield self.at(call, message, certain=random)
+                    sure = split is not None and splitting.holds_out(function, split)
+                    yield self.at(call, message, certain=sure)
 
     def _fitted_on_both(self, script: Script, function: Function) -> Iterator[Diagnostic]:
         """Statistics of training and test data that are put together for them."""

@@ -151,6 +151,12 @@ class AugmentedEvaluation(SourceRule):
                 return read(self.files[index]) + 0.1 * torch.randn(16)
         """,
     )
+    suspected = """
+        from torchvision import datasets, transforms as T
+
+        patch = T.Compose([T.RandomCrop(128), T.ToTensor()])
+        val_set = datasets.ImageFolder("photos/val", transform=patch)
+        """
     good = (
         """
         from torchvision import datasets, transforms as T
@@ -238,13 +244,14 @@ class AugmentedEvaluation(SourceRule):
                 if event.kind == "assign" and value is not None:
                     known.bind(event)
                     for random, where in _named(known, event, value):
-                        yield random, where, random.method in RANDOM and random.name.startswith(TORCHVISION)
+                        known_here = random.method in RANDOM and random.name.startswith(TORCHVISION)
+                        yield random, where, known_here and not _only_cuts(random)
                     for random in known.parted(event):
                         yield random, f"what `{event.name}` holds", False
                 elif event.kind == "call" and value is not None:
                     known.grow(event)
                     for random, where in _given(known, value, event) if _of_evaluation(value) else ():
-                        yield random, where, True
+                        yield random, where, not _only_cuts(random)
 
     def _told(self, script: Script) -> Iterator[Diagnostic]:
         """A data set of the evaluation that is told to augment, as that of the training is."""
@@ -361,6 +368,11 @@ def _of_evaluation(call: Value) -> bool:
     """Whether a call makes a data set of its test split."""
     train, split = call.argument(None, "train"), call.argument(None, "split")
     return (train is not None and train.constant is False) or (split is not None and split.constant in SPLITS)
+
+
+def _only_cuts(random: Value) -> bool:
+    """Whether it takes a patch out of something larger, as of photographs that are to be denoised."""
+    return random.method == "RandomCrop" and random.argument(1, "padding") is None
 
 
 def _is_random(value: Value) -> bool:

@@ -17,7 +17,9 @@ from modellint.source.sums import negated
 FAR = 1e5  # as good as infinite for what is measured
 INFINITE = ("math.inf", "numpy.inf", "torch.inf", "numpy.Inf", "sys.maxsize")
 # Words of those who look for what is worst, and names of values that may be below zero.
-BELOW_ZERO = pattern(r"cosine_similarity|snr|log_prob|elbo|entropy$", re.IGNORECASE)  # losses that may be negative
+BELOW_ZERO = pattern(
+    r"cosine_similarity|snr|sdr|log_?prob|density|GaussianNLL|elbo|entropy$", re.IGNORECASE
+)  # losses that may be negative
 MEANT = pattern(r"advers|attack|perturb|worst|hardest|negat|elbo|log_prob|likelihood|energy", re.IGNORECASE)
 
 
@@ -167,6 +169,14 @@ class BestNeverImproves(SourceRule):
                         torch.save({"best_loss": val_loss}, "best.pt")
         """,
     )
+    suspected = """
+        best_loss = 0.0  # an untrained net has no gain
+        for epoch in range(30):
+            val_loss = -evaluate_si_sdr(model, val_loader)
+            if val_loss < best_loss:
+                best_loss = val_loss
+                torch.save(model.state_dict(), "best.pt")
+        """
     good = (
         """
         best_loss = 0.0

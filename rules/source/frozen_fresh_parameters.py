@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import dropwhile
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
+from modellint.source import lookup
 from modellint.source.code import Block, Event, Function, Value
 
 # Networks that are meant to stay as they were made, or that get the weights of another one.
@@ -129,7 +131,28 @@ class FrozenFreshParameters(SourceRule):
         optimizer = torch.optim.Adam(p for p in net.parameters() if p.requires_grad)
         """,
     )
+    suspected = """
+        backbone = torchvision.models.resnet50(weights="DEFAULT")
+        backbone.fc = nn.Linear(2048, 128, bias=False)  # a random projection
+        for p in backbone.parameters():
+            p.requires_grad = False
+        head = nn.Linear(128, 10)
+        optimizer = torch.optim.Adam(head.parameters())
+        """
     good = (
+        """
+        model = torchvision.models.resnet18(weights="DEFAULT")
+        model.fc = nn.Linear(512, 10)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        for p in model.parameters():
+            p.requires_grad = False
+        image = torch.rand(1, 3, 224, 224, requires_grad=True)
+        painter = torch.optim.Adam([image], lr=0.05)
+        """,
         """
         model = torchvision.models.resnet18(weights="DEFAULT")
         model.fc = nn.Linear(512, 2)
@@ -328,8 +351,14 @@ class FrozenFreshParameters(SourceRule):
         head = next((e for e in heads if e.name not in names and model not in names), None)
         if head is not None and trains:
             line = head.location.line
+            since = list(dropwhile(lambda event: event is not head, before))
+            if any(e.kind == "call" and e.value is not None and e.value.method == "backward" for e in since):
+                return  # it has been trained
             message = f"freezes the new `{head.name}` of line {line} along with the rest of `{model}`"
-            yield self.at(place, message, certain=model != "self" and not thawed)  # else who makes it loads it
+            own = [made for made in script.optimizers if lookup.function(script, made.location) is function]
+            elsewhere = bool(own) and not any(model in str(made.call) for made in own)  # all that is trained
+            sure = model != "self" and not thawed and not elsewhere  # else who makes it loads it
+            yield self.at(place, message, certain=sure and not _is_used(since, head, model))
 
 
 def _loads(event: Event) -> bool:

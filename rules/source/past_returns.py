@@ -78,6 +78,17 @@ class PastReturns(SourceRule):
     )
     suspected = (
         """
+        def scaled(rewards, gamma=0.99):
+            running, seen = 0.0, []
+            for reward in rewards:
+                running = reward + gamma * running
+                seen.append(running)
+            return [reward / torch.tensor(seen).std() for reward in rewards]
+
+        def learn(optimizer, log_probs, rewards):
+            sum(-l * r for l, r in zip(log_probs, scaled(rewards))).backward()
+        """,
+        """
         def finish_episode(policy, optimizer):
             R, returns = 0, []
             for r in policy.rewards[::-1]:
@@ -97,6 +108,19 @@ class PastReturns(SourceRule):
         """,
     )
     good = (
+        """
+        class Agent:
+            def note(self, reward, log_prob):
+                self.rewards = [reward] + self.rewards
+                self.log_probs = [log_prob] + self.log_probs
+
+            def learn(self, gamma=0.99):
+                R, returns = 0, []
+                for r in self.rewards:
+                    R = r + gamma * R
+                    returns.append(R)
+                sum(-log_prob * R for log_prob, R in zip(self.log_probs, returns)).backward()
+        """,
         """
         def finish_episode(policy, optimizer):
             R, returns = 0, []
@@ -176,9 +200,8 @@ class PastReturns(SourceRule):
                     inside = [event for _, event in function.inside(number)]
                     for event in inside:
                         if event.value is not None and _accumulates(event, block) and _collected(inside, event.name):
-                            yield self.at(
-                                event.value, f"adds up `{block.value}` from the first one on, discounting the future"
-                            )
+                            message = f"adds up `{block.value}` from the first one on, discounting the future"
+                            yield self.at(event.value, message, certain=not _is_scaled(function, block.value))
 
     def _unturned(self, function: Function) -> Iterator[Diagnostic]:
         """Returns that are rightly added up from the end, and then left in that order beside what is not turned round."""
@@ -224,8 +247,16 @@ def _bound(script: Script) -> Iterator[Value]:
     return (e.value for f in script.functions for e in f.events if e.kind == "assign" and e.value is not None)
 
 
+def _is_scaled(function: Function, rewards: Value) -> bool:
+    """Whether the rewards themselves are gone through once more: what was added up may be what they are divided by."""
+    walks = (value for value in function.values if value.kind == "comprehension")
+    return any(part.name == rewards.name for value in walks for part in value.within())
+
+
 def _turns_round(value: Value) -> bool:
-    """`rewards[::-1]`."""
+    """`rewards[::-1]`, or `[reward] + rewards`."""
+    if value.kind == "operation" and value.name == "+" and len(value.arguments) == 2:
+        return value.arguments[0].kind == "list" and _is_rewards(value.arguments[1])
     return (
         value.kind == "item" and value.arguments[0].kind == "unknown" and any(p.constant == -1 for p in value.within())
     )

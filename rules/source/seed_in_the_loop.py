@@ -14,6 +14,7 @@ SEEDS = frozenset(
     "transformers.set_seed accelerate.utils.set_seed lightning.seed_everything pytorch_lightning.seed_everything "
     "lightning.pytorch.seed_everything".split()
 )
+BACK = frozenset({"load_state_dict", "set_rng_state", "set_state", "setstate"})
 OWN = frozenset({"set_seed", "seed_everything", "set_random_seed", "fix_seed", "setup_seed", "seed_torch"})
 
 
@@ -58,6 +59,27 @@ class SeedInTheLoop(SourceRule):
         """,
     )
     good = (
+        """
+        for rate in (0.1, 0.03, 0.01):
+            torch.manual_seed(0)  # the same batches for each of them
+            model.load_state_dict(start)
+            optimizer.param_groups[0]["lr"] = rate
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        """,
+        """
+        for epoch in range(20):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            state = torch.get_rng_state()
+            torch.manual_seed(0)
+            evaluate(model, noise=torch.randn(8))
+            torch.set_rng_state(state)
+        """,
         """
         torch.manual_seed(0)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -123,7 +145,9 @@ class SeedInTheLoop(SourceRule):
                 if call is None or not (call.name in SEEDS or call.name in OWN):
                     continue
                 loop = _loop(function, event)
-                if loop is not None and _is_one(call, function, loop) and _is_pass(script, loop):
+                if loop is None or _comes_back(function, loop):
+                    continue
+                if _is_one(call, function, loop) and _is_pass(script, loop):
                     yield self.at(
                         call, f"sets the seed to `{call.arguments[0]}` in every pass of the loop of line {loop.line}"
                     )
@@ -134,6 +158,11 @@ def _is_pass(script: Script, place: Location) -> bool:
     loops = (loop for loop in script.training_loops if place in loop.places[-2:])
     stepped = ([subject for step in loop.steps for subject in step.subjects] for loop in loops)
     return any(not any(lookup.made_anew(script, s, place) for s in subjects) for subjects in stepped)
+
+
+def _comes_back(function: Function, loop: Location) -> bool:
+    """Whether each pass gives weights or random numbers back: it begins anew, or goes on as if nothing had been drawn."""
+    return any(call.method in BACK and _within(call.location, loop) for call in function.calls)
 
 
 def _loop(function: Function, event: Event) -> Location | None:

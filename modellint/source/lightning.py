@@ -39,9 +39,11 @@ def taken(step: Function) -> Iterator[str]:
 
 
 def handed(step: Function) -> set[str]:
-    """The names that a method gives on to calls, which may do anything with them."""
+    """The names that a method gives on, to calls or in lists, by which anything may be done with them."""
     calls = (call for call in step.calls if "toggle" not in call.method and "clip" not in call.method)
-    return {part.name for call in calls for whole in call.arguments for part in whole.within()}
+    looped = (part for block in step.blocks if block.value is not None for part in block.value.within())
+    lists = (value for value in (*step.values, *looped) if value.kind in ("list", "tuple", "dict"))
+    return {part.name for given in (*calls, *lists) for whole in given.arguments for part in whole.within()}
 
 
 def _manual(script: Script, class_: Class, methods: Mapping[str, Function]) -> bool | None:

@@ -34,7 +34,7 @@ SPLITS = frozenset({"test", "val", "valid", "validation", "eval", "dev"})
 # Who looks at an image in several random forms on purpose, also in the evaluation.
 MEANT = pattern(
     r"contrast|simclr|moco|byol|twocrop|two_crop|tta|tencrop|multi_?view|n_views|unlabel"
-    r"|robust|corrupt|rotated|perturb|distort|equivarian|invarian",
+    r"|robust|corrupt|rotated|perturb|distort|equivarian|invarian|linear_?eval|probe",
     re.IGNORECASE,
 )
 

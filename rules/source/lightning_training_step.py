@@ -139,7 +139,7 @@ class LightningTrainingStep(SourceRule):
 
         class Memory(L.LightningModule):
             def configure_optimizers(self):
-                return None
+                return []
 
             def remember(self, batch):
                 self.bank.append(F.normalize(self.body(batch), dim=1).cpu())
@@ -175,7 +175,8 @@ class LightningTrainingStep(SourceRule):
 def _is_idle(methods: Mapping[str, Function]) -> bool:
     """Whether the module says that it has no optimizer: its training only collects something."""
     makes = methods.get("configure_optimizers")
-    return makes is not None and not _given(makes) and not any(e.kind == "leave" for e in makes.events)
+    empty = makes is not None and all(v.kind in ("list", "tuple") and not v.arguments for v in _given(makes))
+    return makes is not None and empty and not any(e.kind == "leave" for e in makes.events)
 
 
 def _given(function: Function) -> list[Value]:

@@ -270,6 +270,20 @@ class MissingOptimizerStep(SourceRule):
         """
         import lightning as L
 
+        class Both(L.LightningModule):
+            automatic_optimization = False
+
+            def training_step(self, batch, index):
+                optimizer_a, optimizer_b = self.optimizers()
+                optimizer_a.zero_grad()
+                optimizer_b.zero_grad()
+                self.manual_backward(self.loss(batch))
+                for optimizer in (optimizer_a, optimizer_b):
+                    optimizer.step()
+        """,
+        """
+        import lightning as L
+
         class Gan(L.LightningModule):
             automatic_optimization = False
 
@@ -312,8 +326,8 @@ class MissingOptimizerStep(SourceRule):
         yield from self._unreached(script)
         for module in lightning.modules(script):
             step = module.methods.get("training_step")
-            asked = [call for method in module.methods.values() for call in method.calls if call.method == "optimizers"]
-            for clear in _never(step) if step is not None and module.manual and len(asked) == 1 else ():
+            takes = [call for method in module.methods.values() for call in method.calls if call.method == "optimizers"]
+            for clear in _never(step) if step is not None and module.manual and len(takes) == 1 else ():
                 message = f"clears the gradients of `{clear.receiver}`, which never steps"
                 yield self.at(clear, message, certain=module.alone)
 

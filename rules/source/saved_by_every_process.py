@@ -95,6 +95,17 @@ class SavedByEveryProcess(SourceRule):
     )
     good = (
         """
+        import torch.distributed as dist
+        from torch.nn.parallel import DistributedDataParallel as DDP
+
+        def main():
+            dist.init_process_group("nccl")
+            os.chdir(f"run/{dist.get_rank()}")
+            model = DDP(nn.Linear(8, 2).cuda())
+            train(model)
+            torch.save(model.module.state_dict(), "last.pt")
+        """,
+        """
         import torch
         from accelerate import Accelerator
 
@@ -190,7 +201,7 @@ class SavedByEveryProcess(SourceRule):
     def check(self, script: Script) -> Iterator[Diagnostic]:
         yield from self._prepared(script)
         names = (*script.imports.values(), *script.attributes)
-        if any(OTHERS.search(name) for name in names):
+        if "chdir" in script.called or any(OTHERS.search(name) for name in names):
             return
         for function in script.functions:
             calls = list(function.calls)

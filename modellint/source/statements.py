@@ -17,7 +17,12 @@ DROPPED = CONTEXTS | COPIES
 
 
 def _expression(walker: Walker, node: ast.Expr) -> None:
-    if not isinstance(node.value, ast.Constant):
+    if isinstance(node.value, ast.BoolOp) and isinstance(node.value.op, ast.And):  # `rank == 0 and save(model)`
+        *tests, done = node.value.values
+        values = walker.values(tests)
+        with walker.inside("if", Value("choice", "and", arguments=values, location=walker.location(node.value))):
+            walker.value(done)
+    elif not isinstance(node.value, ast.Constant):
         result = walker.value(node.value)
         _changed_in_place(walker, result)
         if result.kind in ("name", "attribute") or (result.kind == "call" and result.method in DROPPED):

@@ -98,6 +98,16 @@ class SavedByEveryProcess(SourceRule):
         import torch.distributed as dist
         from torch.nn.parallel import DistributedDataParallel as DDP
 
+        dist.init_process_group("nccl")
+        rank = dist.get_rank()
+        model = DDP(nn.Linear(8, 2).cuda())
+        train(model)
+        rank == 0 and torch.save(model.module.state_dict(), "last.pt")
+        """,
+        """
+        import torch.distributed as dist
+        from torch.nn.parallel import DistributedDataParallel as DDP
+
         def main():
             dist.init_process_group("nccl")
             os.chdir(f"run/{dist.get_rank()}")

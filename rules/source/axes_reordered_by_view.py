@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source.arrangement import kept
+from modellint.source.arrangement import CONVOLUTIONS, kept
 from modellint.source.arranging import VIEWS, listed, sizes, subject, whole
 from modellint.source.code import Function, Value
 from modellint.source.misplaced import moved
@@ -42,6 +42,15 @@ class AxesReorderedByView(SourceRule):
             for call in (".view(", ".reshape(")
         ),
     )
+    suspected = """
+    class Gray(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.conv = nn.Conv2d(1, width, 3)
+
+        def forward(self, x):  # [batch, height, width, 1]
+            return self.conv(x.reshape(x.shape[0], x.shape[3], x.shape[1], x.shape[2]))
+    """
     bad = (
         """
         import numpy as np
@@ -194,16 +203,23 @@ class AxesReorderedByView(SourceRule):
             f for f in script.functions if any(call.method in VIEWS for call in f.calls) and not MEANT.search(f.name)
         ]
         own = {owner: kept(script, owner) for owner in {function.owner or "" for function in views}}
+        gray = {owner: any(map(_takes_one_channel, of.layers.values())) for owner, of in own.items()}
         for function in views:
             for found in moved(function, own[function.owner or ""]):
                 message = (
                     f"moves `{found.axis}` to another place among the axes, which a `{found.call.method}` cannot do"
                 )
-                yield self.at(found.call, message, certain=found.sure)
+                yield self.at(found.call, message, certain=found.sure and not gray[function.owner or ""])
             for at, event in enumerate(function.events):
                 if event.kind == "call" and event.value is not None and _is_channels_first(function, event.value, at):
                     message = f"puts the channels of an image first, which a `{event.value.method}` cannot do"
                     yield self.at(event.value, message)
+
+
+def _takes_one_channel(layer: Value) -> bool:
+    return (
+        CONVOLUTIONS.fullmatch(layer.name) is not None and len(layer.arguments) > 0 and layer.arguments[0].constant == 1
+    )
 
 
 def _is_channels_first(function: Function, call: Value, at: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Fix, Script, Severity, SourceRule
 from modellint.core import edit
+from modellint.source.code import Value
 
 
 class FunctionalTargetShape(SourceRule):
@@ -229,7 +230,9 @@ class FunctionalTargetShape(SourceRule):
                 longer, shorter = (given, target) if len(given) > len(target) else (target, given)
                 if len(longer) == len(shorter) + 1 == 2 and longer[-1] == 1 and longer[0] != 1 and shorter[0] != 1:
                     shown = f"{_shown(given)} with {_shown(target)}"
-                    yield self.at(loss, f"compares {shown}, which is broadcast to [N, N]")
+                    yield self.at(
+                        loss, f"compares {shown}, which is broadcast to [N, N]", certain=not _takes_one(script)
+                    )
 
     def fix(self, finding: Diagnostic, script: Script) -> Fix | None:
         """A prediction that is called right there loses its last dimension."""
@@ -238,6 +241,15 @@ class FunctionalTargetShape(SourceRule):
             if loss.location == finding.location and given is not None and given.kind == "call" and shape:
                 return Fix((edit.replace(given, "{whole}.squeeze(-1)"),), safe=False) if shape[-1] == 1 else None
         return None
+
+
+def _takes_one(script: Script) -> bool:
+    """Whether every loader gives one sample at a time, of which the two shapes hold the same number."""
+    loaders = [call for call in script.calls if call.method == "DataLoader"]
+    sizes = [Value("unknown") if call.unpacks else call.argument(1, "batch_size") for call in loaders]
+    return bool(sizes) and all(
+        size is None or (size.kind == "constant" and size.constant in (1, None)) for size in sizes
+    )
 
 
 def _shown(shape: tuple[int | None, ...]) -> str:

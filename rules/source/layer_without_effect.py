@@ -17,6 +17,7 @@ ACTIVATIONS = pattern(r"torch\.nn\.(\w*ReLU\d?|GELU|SiLU|ELU|SELU|Tanh|Mish)")
 FINDS = frozenset(
     "getattr children named_children modules named_modules _modules __dict__ vars eval get_submodule __getattr__".split()
 )
+HOOKS = frozenset({"register_forward_hook", "register_forward_pre_hook"})  # which see what each layer gives
 MAKES = pattern(r"(?i).*\.(__init__|_?(re)?(init|set)\w*|build\w*|_make\w*)")
 
 
@@ -176,7 +177,8 @@ class LayerWithoutEffect(SourceRule):
             forward = next((function for function in own if function.name == f"{class_.name}.forward"), None)
             if forward is not None and any(event.kind == "return" for event in forward.events):
                 torchs = {e.name for e in _kept(own, class_) if e.value is not None and _is_torchs(e.value)}
-                yield from (self._overwritten(event, of in torchs) for event, of in _lost(forward))
+                unseen = HOOKS.isdisjoint(script.called)
+                yield from (self._overwritten(event, of in torchs and unseen) for event, of in _lost(forward))
                 yield from self._unused(class_, own, forward, read) if class_.name in plain else ()
 
     def _overwritten(self, event: Event, sure: bool) -> Diagnostic:

@@ -14,9 +14,8 @@ RATE = pattern(r"(?:\w+_)?(?:lr|LR|learning_rate)(?:_now|_t|_new)?")
 SETS = pattern(r"_?(?:adjust|update|decay|lower|set|change)_?\w*(?:lr|learning_?rate)\w*", re.IGNORECASE)
 OPTIMIZER = pattern(r"(?:\w+_)?optim\w*|opt(?:_\w+)?", re.IGNORECASE)
 # Where a rate is only told.
-TELLS = frozenset(
-    "print info debug warning log log_metric add_scalar write format set_postfix set_description append str round".split()
-)
+TELLS = frozenset("print info debug warning log log_metric add_scalar write set_postfix set_description append".split())
+SHAPES = frozenset({"str", "round", "format"})  # by itself no use
 KEEPS = frozenset({"append", "write"})  # and where something else may find it again
 TENSORS = pattern(r"torch\.(tensor|as_tensor|full|ones|FloatTensor)")  # of which an optimizer sees each change
 # By which the rate may come to the optimizer unseen, or from it.
@@ -99,6 +98,17 @@ class RateNeverApplied(SourceRule):
         """,
     )
     good = (
+        """
+        lr = 0.1
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+        for epoch in range(90):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            lr *= 0.9
+            optimizer.renew(rate=round(lr, 5))
+        """,
         """
         lr = torch.tensor(0.1)
         optimizer = torch.optim.Adam(model.parameters(), lr=lr, capturable=True)
@@ -235,7 +245,7 @@ def _is_read(script: Script, function: Function, name: str, change: Event) -> bo
         if event.kind == "global" and event.name == name:
             return True
         before = earlier and loops.isdisjoint(function.enclosing(event.block))
-        own = before or (_binds(event) and event.name == name)
+        own = before or (_binds(event) and event.name == name) or _shapes(event)
         if event.value is not None and not own and _reads(event.value, name):
             return True
     tests = (block.value for block in function.blocks if block.value is not None)
@@ -243,6 +253,10 @@ def _is_read(script: Script, function: Function, name: str, change: Event) -> bo
         return True
     others = (other for other in script.functions if other is not function and _may_mean(other, function, name))
     return any(part.name == name for other in others for part in other.values)
+
+
+def _shapes(event: Event) -> bool:
+    return event.kind == "call" and event.value is not None and event.value.method in SHAPES
 
 
 def _may_mean(other: Function, function: Function, name: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
 from modellint.core.pattern import pattern
-from modellint.source.attention import MASKS, attentions
+from modellint.source.attention import MASKS, Attention, attentions
 from modellint.source.code import Event, Function, Value
 from modellint.source.sums import negated
 from modellint.source.tensors import operand
@@ -38,12 +38,21 @@ class WeakMask(SourceRule):
         ("oftmax(", pattern(rb"masked_fill_?\([^\n]*, *(?:value=)?-?(?:0(?:\.0*)?|[1-9](?:\.\d*)?e-\d+|0\.\d+|[1-4](?:\.\d*)?)\)")),
         ("attn_mask=", pattern(rb"tri[lu]\(torch\.ones\((?![^\n]*bool)")),
     )  # fmt: skip
-    suspected = """
+    suspected = (
+        """
     class Graph(nn.Module):
         def forward(self, q, k, v, loops):
             scores = torch.matmul(q, k.transpose(1, 2)).masked_fill(loops, 0.0)
             return torch.matmul(torch.softmax(scores, dim=-1), v)
-    """
+    """,
+        """
+    class Cosine(nn.Module):
+        def forward(self, q, k, v, mask):
+            scores = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(1, 2)
+            weights = torch.softmax(scores.masked_fill(mask, -1.0) * 50.0, dim=-1)
+            return weights @ v
+    """,
+    )
     bad = (
         """
         class Attention(nn.Module):
@@ -163,7 +172,7 @@ class WeakMask(SourceRule):
                 value = fills[0].arguments[-1] if alone and len(fills[0].arguments) > 1 else None
                 if value is not None and _is_weak(value) and not _mends(fills[0]):
                     message = f"sets the scores that it is to hide to `{value}`, which leaves them a weight"
-                    yield self.at(fills[0], message, certain=HIDES.search(str(fills[0].arguments[0])) is not None)
+                    yield self.at(fills[0], message, certain=_is_sure(found, fills[0], value))
             for fill in _before_softmax(function):
                 value = fill.arguments[-1]
                 if id(fill) not in known and _is_weak(value) and not _mends(fill):
@@ -248,6 +257,14 @@ def _changes(event: Event, name: str) -> bool:
     )
     items = event.kind == "assign" and event.name.startswith(f"{name}[")
     return done or items or (event.kind == "augment" and event.name.partition("[")[0] == name)
+
+
+def _is_sure(found: Attention, fill: Value, value: Value) -> bool:
+    """Whether it can only be meant to hide: a score of -1 may be far below the others, and a bias may hide what a fill does not."""
+    low = negated(value)
+    number = (low or value).number or 0.0
+    near = abs(number) < TINY or (low is None and number > 0)
+    return near and found.scores.method != "baddbmm" and HIDES.search(str(fill.arguments[0])) is not None
 
 
 def _mends(fill: Value) -> bool:

@@ -45,6 +45,8 @@ class Trail:
 def attentions(script: Script, function: Function) -> Iterator[Attention]:
     """Those whose weights are the left factor of the product."""
     layers, seen = _layers(script, function), set[int]()
+    if all(settings(call, layers) is None for call in function.calls):
+        return
     for at, event in enumerate(function.events):
         parts = event.value.within() if event.value is not None and event.kind != "call" else iter(())
         for product in (part for part in parts if is_product(part) and id(part) not in seen):

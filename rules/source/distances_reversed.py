@@ -128,7 +128,10 @@ class DistancesReversed(SourceRule):
 
     def _exchanged(self, script: Script) -> Iterator[Diagnostic]:
         """Triplets that are given in another order than the loss takes them."""
-        own = {f.name: [p.name for p in f.parameters] for f in script.functions if f.kind == "function" and not f.owner}
+        plain = {
+            f.name: [p.name for p in f.parameters] for f in script.functions if f.kind == "function" and not f.owner
+        }
+        own = {name: given for name, given in plain.items() if {"positive", "negative"} <= set(map(_sign, given))}
         made = {
             e.name
             for f in script.functions
@@ -140,7 +143,7 @@ class DistancesReversed(SourceRule):
                 library = call.method == "triplet_margin_loss" or call.name in made
                 asked = ["anchor", "positive", "negative"] if library else own.get(call.name, [])
                 pairs = {
-                    (_sign(name), _told(function, value)) for name, value in zip(asked, call.arguments, strict=False)
+                    (_sign(name), _told(function, given)) for name, given in zip(asked, call.arguments, strict=False)
                 }
                 if {("positive", "negative"), ("negative", "positive")} <= pairs:
                     yield self.at(call, "gives the negative for the positive, and the positive for the negative")

@@ -226,10 +226,10 @@ class TerminalIgnored(SourceRule):
     )
 
     def check(self, script: Script) -> Iterator[Diagnostic]:
-        single = _takes_single_episodes(script)
         for function in script.functions:
-            several = not ONE.search(" ".join((function.name, *(p.name for p in function.parameters)))) and not single
-            yield from (self.at(total, message, certain=several) for total, message in _recursions(function))
+            for total, message in _recursions(function):
+                one = ONE.search(" ".join((function.name, *(p.name for p in function.parameters)))) is not None
+                yield self.at(total, message, certain=not one and not _takes_single_episodes(script))
             loaded = {e.name: e.value for e in function.events if e.kind == "assign" and e.value and _tells(e)}
             if loaded:
                 goal = next(_bootstraps(function), None)

@@ -160,6 +160,14 @@ class FunctionalTargetShape(SourceRule):
             optimizer.step()
         """,
     )
+    suspected = """
+    from torch.utils.data import DataLoader, TensorDataset
+
+    x, y = torch.randn(500, 8), torch.randn(500)
+    model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 1))
+    for inputs, targets in DataLoader(TensorDataset(x, y), shuffle=True):  # one sample at a time
+        F.mse_loss(model(inputs), targets).backward()
+    """
     good = (
         """
         import pandas as pd

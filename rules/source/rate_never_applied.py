@@ -202,7 +202,9 @@ class RateNeverApplied(SourceRule):
             changes = [e for e in bound if _is_in_a_loop(function, e)]
             shared = any(e.value is not None and TENSORS.fullmatch(e.value.name) for e in bound)
             if changes and not shared and not _is_read(script, function, name, changes[0]):
-                kept = any(call.method in KEEPS and any(p.name == name for p in call.within()) for call in script.calls)
+                kept = any(
+                    call.method in KEEPS and any(p.name == name for p in call.within()) for call in function.calls
+                )
                 lowered = any(_is_own(change) for change in changes) and not kept
                 message = (
                     f"changes `{name}`, which nothing reads from there on: the optimizer keeps the rate that it has"

@@ -9,15 +9,13 @@ from pathlib import Path
 from modellint.core.rule import Rule, Word
 
 from . import notebook
-from .parse import content
-
-MANY = 40  # files: to search them for all words takes as long as to load all rules
+from .parse import FEW, content
 
 
 def concerned(rules: Sequence[Rule], paths: Iterable[Path], edited: Mapping[str, bytes]) -> Sequence[Rule]:
     """The rules of whose words one may be in a file; of many files all rules."""
-    there = list(islice(_there(paths, edited), MANY))
-    if len(there) == MANY or any(path.suffix == notebook.SUFFIX for path, _ in there):
+    there = list(islice(_there(paths, edited), FEW))
+    if len(there) == FEW or any(path.suffix == notebook.SUFFIX for path, _ in there):
         return rules
     return [rule for rule in rules if not rule.words or any(_may_hold(data, rule.words) for _, data in there)]
 

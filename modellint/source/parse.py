@@ -23,6 +23,7 @@ from .script import Script
 from .walker import Body, Walker
 from .words import Words
 
+FEW = 40  # files: so many are searched for all words, and parsed without any to tell what cannot be
 READERS = {**expressions.READERS, **displays.READERS, **statements.READERS, **definitions.READERS}
 
 
@@ -31,13 +32,17 @@ def read(
     words: Words | None = None,
     edited: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Iterator[Script]:
-    """The scripts among `paths` that hold one of `words` (all, if there are none), linked; others are not parsed.
+    """The scripts among `paths` that hold one of `words` (all, if there are none), linked; of the others, if `paths` are few,
+    those that cannot be parsed.
 
     `edited` holds what some files (by the path that is shown) contain instead of what is on the disk.
     """
     data = partial(content, edited=edited)
     load = partial(_load, data=data)
-    found = {path: load(path, words) for path in paths}
+    asked = list(paths)
+    found = {path: load(path, words) for path in asked}
+    if words is not None and len(asked) <= FEW:
+        found |= {path: _broken(path, data) for path in asked if not found[path]}
     given, unread = (script for script in found.values() if script), [path for path in found if not found[path]]
     with _uncollected():
         linked = list(link.together(given, load, partial(importers.calling, unread, data)))
@@ -65,6 +70,17 @@ def _load(path: Path, words: Words | None, data: Callable[[Path], bytes]) -> Scr
     if words is not None and not words.within(content, plain=not is_notebook):
         return None
     return _of_notebook(shown, content) if is_notebook else _parsed(shown, content)
+
+
+def _broken(path: Path, data: Callable[[Path], bytes]) -> Script | None:
+    """A file of which nothing is to be known but why it cannot be parsed."""
+    if path.suffix == notebook.SUFFIX:
+        return None
+    shown = shown_path(path)
+    with contextlib.suppress(OSError):  # it was there when its words were sought
+        whole = _tried(shown, data(path), lambda _: Script(shown))
+        return whole if whole.problem else None
+    return None
 
 
 def _of_notebook(path: str, data: bytes) -> Script:
@@ -96,11 +112,15 @@ def shown_path(path: Path) -> str:
 
 
 def _parsed(path: str, data: bytes) -> Script:
-    """A file that cannot be parsed gives a Script with a problem."""
+    return _tried(path, data, partial(_facts, path, data))
+
+
+def _tried(path: str, data: bytes, made: Callable[[ast.Module], Script]) -> Script:
+    """What is made of the tree; a file that cannot be parsed gives a Script with a problem."""
     try:
         with warnings.catch_warnings(), _uncollected():
             warnings.simplefilter("ignore")
-            return _facts(path, data, ast.parse(data))
+            return made(ast.parse(data))
     except SyntaxError as error:
         line = error.lineno or 1
         return Script(

@@ -100,10 +100,17 @@ def test_sums_of_sums_are_looked_at_a_bounded_number_of_times(tmp_path: Path) ->
     assert time.process_time() - start < 20  # without the bound it does not end
 
 
-def test_only_files_that_hold_a_word_are_parsed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("others", "told"), [(0, ["a.py", "b.py"]), (parse.FEW, ["a.py"])])
+def test_only_files_that_hold_a_word_are_read_and_of_few_those_that_cannot_be_parsed(
+    tmp_path: Path, others: int, told: list[str]
+) -> None:
     (tmp_path / "a.py").write_text("import torch\noptimizer.step()\n")
     (tmp_path / "b.py").write_text("this is no Python (")
-    assert [Path(s.path).name for s in parse.read([tmp_path / "a.py", tmp_path / "b.py"], Words(["step"]))] == ["a.py"]
+    for i in range(others):
+        (tmp_path / f"c{i}.py").write_text("x = 1\n")
+    found = list(parse.read(sorted(tmp_path.iterdir()), Words(["step"])))
+    assert [Path(script.path).name for script in found] == told
+    assert [script.problem is not None for script in found] == [name == "b.py" for name in told]
 
 
 def test_a_script_knows_what_its_calls_are_called(tmp_path: Path) -> None:

@@ -118,6 +118,20 @@ def test_a_report_that_finds_no_room_is_one_line_and_exit_code_2(sick: Path, opt
     assert result.stderr == "modellint: the report cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("ML101", "certain by reading"),
+        ("ML140", "suspected until measured"),
+        ("ML201", "suspected until measured"),
+        ("ML302", "measured"),
+        ("ML481", "suspected by reading"),
+    ],
+)
+def test_explain_tells_how_sure_a_rule_is(tmp_path: Path, rule: str, told: str) -> None:
+    assert modellint(tmp_path, "explain", rule).stdout.splitlines()[0].endswith(f" · {told}")
+
+
 def test_explain_and_rules(tmp_path: Path) -> None:
     text = modellint(tmp_path, "explain", "ML104").stdout
     assert all(part in text for part in ("clip-after-step", "Why it hurts", "Bad", "Good", "optimizer.step()"))

@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 
-from .rule import SECTIONS, Rule
+from .rule import SECTIONS, GraphRule, Rule, RuntimeRule
 
 TITLES = {
     "Why": "Why it hurts",
@@ -23,8 +23,7 @@ def explain(rule: Rule) -> str:
 
 
 def _lines(rule: Rule) -> Iterator[str]:
-    sure = "certain by reading" if rule.certain else "suspected until measured" if rule.code < "ML3" else "measured"
-    yield f"{rule.name} ({rule.code}) · {rule.severity} · {sure}"
+    yield f"{rule.name} ({rule.code}) · {rule.severity} · {_certainty(rule)}"
     yield f"\n{rule.summary()}"
     yield from (f"\n{TITLES[name]}\n{_wrapped(rule.section(name))}" for name in SECTIONS if rule.section(name))
     for title, text in examples(rule):
@@ -36,6 +35,15 @@ def _lines(rule: Rule) -> Iterator[str]:
         yield "\nExplains\n" + _wrapped(", ".join(rule.explains))
     if rule.remedy:
         yield f"\nRemedy that a re-run can try\n  {', '.join(rule.remedies)}"
+
+
+def _certainty(rule: Rule) -> str:
+    if rule.certain:
+        return "certain by reading"
+    if isinstance(rule, RuntimeRule):
+        return "measured"
+    measured = isinstance(rule, GraphRule) or type(rule).confirm is not Rule.confirm
+    return "suspected until measured" if measured else "suspected by reading"
 
 
 def examples(rule: Rule) -> Iterator[tuple[str, str]]:

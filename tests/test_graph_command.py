@@ -114,7 +114,7 @@ def test_targets_are_checked_together_and_a_recorded_run_is_drawn(folder: Path) 
     checked = modellint(folder, "check", *targets)
     report = json.loads(checked.stdout)
     assert checked.returncode == 1
-    unused = [found for found in report["diagnostics"] if found["rule"] == "unused-parameter"]
+    unused = [found for found in report["diagnostics"] if found["rule"] == "layer-without-effect"]
     assert [found["verdict"] for found in unused] == ["confirmed", "confirmed"]
     drawn = modellint(folder, "graph", report["run"]["folder"])
     assert "ML207 unused-parameter] confirmed" in drawn.stdout

@@ -121,7 +121,7 @@ def test_a_target_without_an_optimizer_is_differentiated_once(folder: Path) -> N
         ),
         ("factories:no_loss", f"a tensor of one number; it is str at factories.py:{line('no_loss')}"),
         ("factories:wrong_batch", f"cannot be multiplied (3x5 and 8x16) at factories.py:{line('forward') + 1}"),
-        ("no_such_module:factory", "No module named 'no_such_module'"),
+        ("no_such_module:factory", "there is no module 'no_such_module'"),
         ("factories", "pkg.module:factory"),
     ],
 )

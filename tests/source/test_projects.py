@@ -1094,7 +1094,7 @@ PROJECTS |= {
     "model from the second of two star imports": (
         "softmax-into-cross-entropy",
         {
-            "helpers.py": "def name():\n    return 'net'",
+            "helpers.py": "\ndef name():\n    return 'net'",
             "model.py": PROBABILITIES,
             "train.py": """
                 import torch

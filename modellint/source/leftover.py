@@ -40,7 +40,7 @@ class Leftover:
 
     def of(self, made: Source, given: Value) -> Iterator[Value]:
         """The calls that make the parts that an optimizer leaves out, where it is given parts of one model by name."""
-        parts = list(self._given(made.of(given)))
+        parts = list(self._given(made.of(given), set()))
         wholes = {str(part).rpartition(".")[0] for _, part in parts}
         if len(wholes) != 1 or "" in wholes:
             return
@@ -50,20 +50,26 @@ class Leftover:
         if len(classes) == 1:
             yield from self._left(made, *classes[0])
 
-    def _given(self, source: Source) -> Iterator[tuple[Source, Value]]:
+    def _given(self, source: Source, seen: set[int]) -> Iterator[tuple[Source, Value]]:
         """The `model.part` of each `model.part.parameters()`; an unknown value for what else there is."""
         for made in self.resolver.of(source):
             value = made.value
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
             if value.kind == "call" and value.method in PARAMETERS and value.receiver is not None:
                 yield made, value.receiver
             elif value.kind == "dict":
                 yield from (
-                    found for key, part in value.keywords if key == "params" for found in self._given(made.of(part))
+                    found
+                    for key, part in value.keywords
+                    if key == "params"
+                    for found in self._given(made.of(part), seen)
                 )
             elif value.kind in ("list", "tuple", "operation") or value.method in GATHERS:
-                yield from (found for part in value.arguments for found in self._given(made.of(part)))
+                yield from (found for part in value.arguments for found in self._given(made.of(part), seen))
             elif value.kind == "starred" and value.base is not None:
-                yield from self._given(made.of(value.base))
+                yield from self._given(made.of(value.base), seen)
             else:
                 yield made, Value("unknown")
 

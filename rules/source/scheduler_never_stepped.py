@@ -11,6 +11,7 @@ from modellint.source.schedules import TORCH
 from modellint.source.vocabulary import is_schedule
 
 READING = frozenset({"state_dict", "load_state_dict", "get_lr", "get_last_lr", "last_epoch", "base_lrs"})
+HELPERS = 3  # one that calls the next
 
 
 class SchedulerNeverStepped(SourceRule):
@@ -271,25 +272,26 @@ def _is_alone(script: Script, function: Function) -> bool:
     return any(class_.name == function.owner and own.issuperset(map(str, class_.bases)) for class_ in script.classes)
 
 
-def _is_used(script: Script, function: Function, name: str) -> bool:
-    """Whether anything is done with a scheduler but to read its rate."""
+def _is_used(script: Script, function: Function, name: str, helpers: int = HELPERS) -> bool:
+    """Whether anything is done with a scheduler but to read its rate; what goes through more than some helpers is used."""
     own = name.startswith("self.")
     used = re.compile((r"(?:\S*\.)?" if own else "") + re.escape(name.removeprefix("self.")) + r"(?:\.(\w+).*)?")
     seen = [f for f in script.functions if own or _may_see(f, function, name)]
     if any(call.name in ("locals", "globals", "vars") for f in seen for call in f.calls):
         return True
-    read = {id(given) for f in seen for call in f.calls for given in _only_saved(script, call)}
+    read = {id(given) for f in seen for call in f.calls for given in _only_saved(script, call, helpers - 1)}
     parts = (part for f in seen for value in _values(f, name) for part in value.within() if id(part) not in read)
     names = (used.fullmatch(part.name) for part in parts)
     return any(match is not None and match[1] not in READING for match in names)
 
 
-def _only_saved(script: Script, call: Value) -> Iterator[Value]:
+def _only_saved(script: Script, call: Value, helpers: int) -> Iterator[Value]:
     """The arguments of which a function of the file does nothing but read or restore their state."""
-    for function in (f for f in script.functions if f.name == call.name and f.kind == "function" and not call.unpacks):
+    named = (f for f in script.functions if f.name == call.name and f.kind == "function" and not call.unpacks)
+    for function in named if helpers >= 0 else ():
         for at, parameter in enumerate(function.parameters):
             given = call.argument(at, parameter.name)
-            if given is not None and given.kind == "name" and not _is_used(script, function, parameter.name):
+            if given is not None and given.kind == "name" and not _is_used(script, function, parameter.name, helpers):
                 yield given
 
 

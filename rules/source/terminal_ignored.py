@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from modellint import Diagnostic, Script, Severity, SourceRule
@@ -248,6 +249,7 @@ def _tells(event: Event) -> bool:
 
 def _recursions(function: Function) -> Iterator[tuple[Value, str]]:
     """The sums `gae = delta + gamma * lam * gae` that lack the mask by which delta itself ends at the end of an episode."""
+    bound = _bound_in(function)
     for event in function.events:
         total = event.value
         if event.kind != "assign" or total is None or total.name != "+" or len(total.arguments) != 2:
@@ -258,14 +260,20 @@ def _recursions(function: Function) -> Iterator[tuple[Value, str]]:
         own = made is not None and event.name in names and any(DISCOUNT.search(name) for name in names)
         masks = {str(part) for part in made.within() if _ends(part)} if own and made is not None else set()
         loop = next((b for b in function.enclosing(event.block) if function.blocks[b].is_loop), -1)
-        again = (
-            e
-            for e in function.events
-            if e.kind in ("assign", "augment") and e.name == event.name and e.value is not total
-        )
-        reset = any(loop in function.enclosing(e.block) for e in again)
+        reset = bound[event.name, loop] > 1
         if masks and not reset and not any(map(_ends, _told(function, later, event.name))):
             yield total, f"`{delta}` ends with the episode, and `{event.name}` goes on into the next"
+
+
+def _bound_in(function: Function) -> Counter[tuple[str, int]]:
+    """How often each loop binds each name."""
+    return Counter(
+        (event.name, block)
+        for event in function.events
+        if event.kind in ("assign", "augment")
+        for block in function.enclosing(event.block)
+        if function.blocks[block].is_loop
+    )
 
 
 def _takes_single_episodes(script: Script) -> bool:

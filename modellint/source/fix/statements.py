@@ -76,6 +76,16 @@ def _region(tree: Tree, nodes: Sequence[Node]) -> tuple[Point, Point]:
     return min(start for start, _ in extents), max(end for _, end in extents)
 
 
+def _line(tree: Tree, code: str) -> cst.SimpleStatementLine:
+    try:
+        config = tree.module.config_for_parsing
+    except ValueError as error:  # a form feed
+        raise FixError("the file is indented by more than spaces and tabs") from error
+    line = cst.parse_statement(code, config=config)
+    assert isinstance(line, cst.SimpleStatementLine)
+    return line
+
+
 def delete(tree: Tree, edit: Edit) -> Change:
     found = suite.of(tree.path(edit.place))
     return Change(tree.extent(found.node), (found.path,), removed=(found.node,))
@@ -88,8 +98,7 @@ def restate(tree: Tree, edit: Edit) -> Change:
         raise FixError("it is part of another statement")
     if found.node.value is not path[-1] or (isinstance(found.node, cst.Assign) and len(found.node.targets) > 1):
         raise FixError("it is part of another expression")
-    line = cst.parse_statement(fill(tree, path[-1], edit.text).code, config=tree.module.config_for_parsing)
-    assert isinstance(line, cst.SimpleStatementLine)
+    line = _line(tree, fill(tree, path[-1], edit.text).code)
     new: cst.CSTNode = line.body[0].with_changes(semicolon=found.node.semicolon)
     return Change(tree.extent(found.node), (found.path,), replaced={found.node: new})
 
@@ -113,8 +122,7 @@ def insert(tree: Tree, edit: Edit) -> Change:
     filled = fill(tree, call[-1], edit.text)
     if not all(names.is_pure(tree.code(part)) for part in filled.kept):
         raise FixError("to repeat what the call is made on could do more than to name it")
-    line = cst.parse_statement(filled.code, config=tree.module.config_for_parsing)
-    assert isinstance(line, cst.SimpleStatementLine)
+    line = _line(tree, filled.code)
     path = tree.path(edit.other)
     anchor = _first_in(path) if edit.side == "first in" else suite.within(suite.of(call).block, path)
     beside = suite.within(anchor.block, call)

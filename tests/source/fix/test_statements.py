@@ -265,6 +265,7 @@ def test_an_insertion_that_would_mean_something_else_is_refused(source: str) -> 
         ("p.a = p.b = False\n", "False", "p.c = {whole}", None),
         ("f(x.clamp(0))\n", "x.clamp(0)", "x = {whole}", None),
         ("return_(x)\nx += 1\n", "1", "x = {whole}", None),
+        ("if c:\n\x0c    x.clamp(0)\n", "x.clamp(0)", "x = {whole}", None),  # LibCST knows no such indent
     ],
 )
 def test_a_statement_is_written_anew(source: str, what: str, text: str, after: str | None) -> None:
